@@ -1,0 +1,1 @@
+"""Glyph Forge's billing back office: the Django project."""

@@ -1,0 +1,1 @@
+"""Django database engine `glyphforge.embedded.backend`: PostgreSQL that starts on demand."""
