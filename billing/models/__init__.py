@@ -1,0 +1,27 @@
+"""The tables of schema `public`, one noun a file. The SQL under `billing/sql` defines them; these models follow."""
+
+from billing.models.api_key import ApiKey
+from billing.models.audit_entry import AuditEntry
+from billing.models.payment import Payment
+from billing.models.plan import Plan, PlanPrice
+from billing.models.rate_limit import RateLimit
+from billing.models.subscription import Subscription
+from billing.models.tier import Tier
+from billing.models.usage import ApiUsage, MonthlyUsageSummary
+from billing.models.user import User
+from billing.models.webhook_event import WebhookEvent
+
+__all__ = [
+    "ApiKey",
+    "ApiUsage",
+    "AuditEntry",
+    "MonthlyUsageSummary",
+    "Payment",
+    "Plan",
+    "PlanPrice",
+    "RateLimit",
+    "Subscription",
+    "Tier",
+    "User",
+    "WebhookEvent",
+]

@@ -1,0 +1,36 @@
+from django.db import models
+
+from billing.models.fields import created_at, updated_at, uuid_key
+from billing.models.user import User
+
+
+class ApiKey(models.Model):
+    """A customer's key, as a bcrypt hash; the key itself is shown once and kept nowhere."""
+
+    class Environment(models.TextChoices):
+        DEVELOPMENT = "development", "Development"
+        STAGING = "staging", "Staging"
+        PRODUCTION = "production", "Production"
+
+    id = uuid_key()
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="api_keys")
+    name = models.TextField(db_default="", blank=True)
+    environment = models.TextField(choices=Environment.choices, db_default=Environment.DEVELOPMENT)
+    key_prefix = models.TextField(
+        "prefix", help_text="How the key begins; enough to recognise it, too little to use it."
+    )
+    key_hash = models.TextField(editable=False)
+    usage_count = models.BigIntegerField(db_default=0, editable=False)
+    last_used_at = models.DateTimeField(null=True, editable=False)
+    expires_at = models.DateTimeField(null=True, blank=True)
+    revoked_at = models.DateTimeField(null=True, editable=False)
+    revoked_reason = models.TextField(null=True, editable=False)
+    created_at = created_at()
+    updated_at = updated_at()
+
+    class Meta:
+        db_table = "api_keys"
+        verbose_name = "API key"
+
+    def __str__(self) -> str:
+        return f"{self.key_prefix}…"

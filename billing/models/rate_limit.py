@@ -1,0 +1,21 @@
+from django.db import models
+
+from billing.models.api_key import ApiKey
+from billing.models.fields import uuid_key
+
+
+class RateLimit(models.Model):
+    """How often a key was used in one window. Unlogged: a crash of the server forgets it."""
+
+    id = uuid_key()
+    api_key = models.ForeignKey(ApiKey, on_delete=models.DO_NOTHING, db_constraint=False, related_name="+")
+    window_start = models.DateTimeField()
+    window_seconds = models.IntegerField()
+    request_count = models.BigIntegerField(db_default=0)
+    expires_at = models.DateTimeField()
+
+    class Meta:
+        db_table = "rate_limits"
+
+    def __str__(self) -> str:
+        return f"{self.request_count} in {self.window_seconds} s"

@@ -1,0 +1,28 @@
+from django.db import models
+
+from billing.models.fields import created_at, updated_at, uuid_key
+
+
+class User(models.Model):
+    """A customer of the API: signs in through Cognito, pays through Stripe. Staff are Django's own users."""
+
+    class Status(models.TextChoices):
+        ACTIVE = "active", "Active"
+        SUSPENDED = "suspended", "Suspended"
+        DELETED = "deleted", "Deleted"
+
+    id = uuid_key()
+    cognito_user_id = models.TextField("Cognito user", unique=True, null=True, blank=True)
+    stripe_customer_id = models.TextField("Stripe customer", unique=True, null=True, blank=True)
+    email = models.TextField("e-mail", help_text="Unique whatever its case.")
+    name = models.TextField(db_default="", blank=True)
+    status = models.TextField(choices=Status.choices, db_default=Status.ACTIVE)
+    created_at = created_at()
+    updated_at = updated_at()
+
+    class Meta:
+        db_table = "users"
+        verbose_name = "customer"
+
+    def __str__(self) -> str:
+        return self.email

@@ -1,0 +1,14 @@
+DROP VIEW monthly_usage_summary;
+DROP TABLE audit_log;
+DROP TABLE rate_limits;
+DROP TABLE stripe_webhook_events;
+DROP TABLE payment_history;
+DROP TABLE api_usage_request_ids;
+DROP TABLE api_usage_deltas;
+DROP TABLE monthly_usage_totals;
+DROP TABLE api_usage;
+DROP TABLE api_keys;
+DROP TABLE subscriptions;
+DROP TABLE users;
+DROP TABLE plan_prices;
+DROP TABLE plans;

@@ -1,0 +1,27 @@
+-- A key's hash, never the key: the prefix finds the row, bcrypt checks the rest.
+CREATE TABLE api_keys (
+    id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+    user_id uuid NOT NULL CONSTRAINT api_keys_user_id_fkey REFERENCES users (id) ON DELETE CASCADE,
+    name text NOT NULL DEFAULT '',
+    environment text NOT NULL DEFAULT 'development',
+    key_prefix text NOT NULL,
+    key_hash text NOT NULL,
+    usage_count bigint NOT NULL DEFAULT 0,
+    last_used_at timestamptz,
+    expires_at timestamptz,
+    revoked_at timestamptz,
+    revoked_reason text,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    updated_at timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT api_keys_environment_known CHECK (environment IN ('development', 'staging', 'production')),
+    CONSTRAINT api_keys_prefix_short CHECK (length(key_prefix) BETWEEN 1 AND 32),
+    CONSTRAINT api_keys_hash_is_no_key CHECK (key_hash <> '' AND key_hash NOT LIKE 'glyph\_sk\_%'),
+    CONSTRAINT api_keys_usage_not_negative CHECK (usage_count >= 0),
+    CONSTRAINT api_keys_reason_needs_revocation CHECK (revoked_reason IS NULL OR revoked_at IS NOT NULL)
+)
+-- Half-empty pages keep the counters' updates on the same page, without index writes.
+WITH (fillfactor = 70);
+
+CREATE INDEX api_keys_prefix ON api_keys (key_prefix text_pattern_ops);
+CREATE INDEX api_keys_user_id ON api_keys (user_id, created_at);
+CREATE INDEX api_keys_usable ON api_keys (user_id) WHERE revoked_at IS NULL;

@@ -1,0 +1,12 @@
+-- Request ids that record_api_usage() has counted. Outside api_usage, so that an id stays known when its month is dropped.
+CREATE TABLE api_usage_request_ids (
+    user_id uuid NOT NULL,
+    request_id text NOT NULL,
+    recorded_at timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT api_usage_request_ids_pkey PRIMARY KEY (user_id, request_id),
+    CONSTRAINT api_usage_request_ids_length CHECK (length(request_id) BETWEEN 1 AND 200)
+)
+WITH (autovacuum_vacuum_insert_scale_factor = 0.05);
+
+CREATE INDEX api_usage_request_ids_recorded_at ON api_usage_request_ids USING brin (recorded_at)
+WITH (autosummarize = on);

@@ -1,0 +1,17 @@
+-- Usage per user and calendar month (UTC), folded. Outlives the partitions it was counted from.
+CREATE TABLE monthly_usage_totals (
+    user_id uuid NOT NULL,
+    month date NOT NULL,
+    total_requests bigint NOT NULL,
+    successful_requests bigint NOT NULL,
+    failed_requests bigint NOT NULL,
+    total_response_time_ms bigint NOT NULL,
+    max_response_time_ms int NOT NULL,
+    last_request_at timestamptz NOT NULL,
+    CONSTRAINT monthly_usage_totals_pkey PRIMARY KEY (user_id, month),
+    CONSTRAINT monthly_usage_totals_month_first_day CHECK (extract(day FROM month) = 1),
+    CONSTRAINT monthly_usage_totals_adds_up CHECK (total_requests = successful_requests + failed_requests)
+)
+WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.05);
+
+CREATE INDEX monthly_usage_totals_month ON monthly_usage_totals (month, total_requests DESC);

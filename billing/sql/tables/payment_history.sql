@@ -1,0 +1,32 @@
+-- One row a charge, failed ones included. Financial records: a user with payments cannot be deleted.
+CREATE TABLE payment_history (
+    id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+    user_id uuid NOT NULL CONSTRAINT payment_history_user_id_fkey REFERENCES users (id) ON DELETE RESTRICT,
+    stripe_invoice_id text,
+    stripe_payment_intent_id text,
+    stripe_charge_id text CONSTRAINT payment_history_stripe_charge_id_key UNIQUE,
+    amount_cents bigint NOT NULL,
+    currency text NOT NULL DEFAULT 'usd',
+    status text NOT NULL DEFAULT 'pending',
+    refunded_cents bigint NOT NULL DEFAULT 0,
+    failure_message text,
+    invoice_url text,
+    receipt_url text,
+    paid_at timestamptz,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    updated_at timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT payment_history_status_known CHECK (status IN (
+        'pending', 'succeeded', 'failed', 'refunded', 'partially_refunded', 'disputed'
+    )),
+    CONSTRAINT payment_history_amount_not_negative CHECK (amount_cents >= 0),
+    CONSTRAINT payment_history_refund_within_amount CHECK (refunded_cents BETWEEN 0 AND amount_cents),
+    CONSTRAINT payment_history_currency_iso CHECK (currency ~ '^[a-z]{3}$')
+);
+
+CREATE INDEX payment_history_user_id ON payment_history (user_id, created_at DESC);
+CREATE INDEX payment_history_stripe_invoice_id ON payment_history (stripe_invoice_id) WHERE stripe_invoice_id IS NOT NULL;
+CREATE INDEX payment_history_stripe_payment_intent_id ON payment_history (stripe_payment_intent_id)
+WHERE stripe_payment_intent_id IS NOT NULL;
+CREATE INDEX payment_history_paid_at ON payment_history (paid_at)
+INCLUDE (amount_cents, refunded_cents, currency, status) WHERE paid_at IS NOT NULL;
+CREATE INDEX payment_history_failures ON payment_history (created_at) WHERE status IN ('failed', 'disputed');

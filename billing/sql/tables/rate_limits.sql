@@ -1,0 +1,17 @@
+-- Requests counted per key and window. Unlogged: losing it in a crash forgives at most a window. No foreign key, as its
+-- check would write WAL for every new window; rows of a deleted key expire by themselves.
+CREATE UNLOGGED TABLE rate_limits (
+    id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+    api_key_id uuid NOT NULL,
+    window_start timestamptz NOT NULL,
+    window_seconds int NOT NULL,
+    request_count bigint NOT NULL DEFAULT 0,
+    expires_at timestamptz NOT NULL,
+    CONSTRAINT rate_limits_window_key UNIQUE (api_key_id, window_seconds, window_start),
+    CONSTRAINT rate_limits_window_positive CHECK (window_seconds > 0),
+    CONSTRAINT rate_limits_count_not_negative CHECK (request_count >= 0),
+    CONSTRAINT rate_limits_expires_after_start CHECK (expires_at > window_start)
+)
+WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000);
+
+CREATE INDEX rate_limits_expires_at ON rate_limits (expires_at);

@@ -1,0 +1,46 @@
+-- What a customer may use and pays, past and present. One live row per user; the free tier is a row too.
+-- price_cents is the monthly price after recurring discounts; a NULL monthly_request_limit is unlimited.
+CREATE TABLE subscriptions (
+    id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+    user_id uuid NOT NULL CONSTRAINT subscriptions_user_id_fkey REFERENCES users (id) ON DELETE CASCADE,
+    tier text NOT NULL DEFAULT 'free' CONSTRAINT subscriptions_tier_fkey REFERENCES plans (tier) ON DELETE RESTRICT,
+    status text NOT NULL DEFAULT 'active',
+    stripe_subscription_id text CONSTRAINT subscriptions_stripe_subscription_id_key UNIQUE,
+    stripe_price_id text,
+    quantity int NOT NULL DEFAULT 1,
+    price_cents bigint NOT NULL DEFAULT 0,
+    currency text NOT NULL DEFAULT 'usd',
+    "interval" text NOT NULL DEFAULT 'month',
+    current_period_start timestamptz,
+    current_period_end timestamptz,
+    cancel_at_period_end boolean NOT NULL DEFAULT false,
+    canceled_at timestamptz,
+    trial_end timestamptz,
+    is_duplicate boolean NOT NULL DEFAULT false,
+    monthly_request_limit bigint,
+    usage_count bigint NOT NULL DEFAULT 0,
+    usage_synced_at timestamptz,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    updated_at timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT subscriptions_status_known CHECK (status IN (
+        'incomplete', 'incomplete_expired', 'trialing', 'active', 'past_due', 'unpaid', 'paused', 'canceled'
+    )),
+    CONSTRAINT subscriptions_stripe_subscription_id_given CHECK (stripe_subscription_id <> ''),
+    CONSTRAINT subscriptions_quantity_not_negative CHECK (quantity >= 0),
+    CONSTRAINT subscriptions_price_not_negative CHECK (price_cents >= 0),
+    CONSTRAINT subscriptions_currency_iso CHECK (currency ~ '^[a-z]{3}$'),
+    CONSTRAINT subscriptions_interval_known CHECK ("interval" IN ('day', 'week', 'month', 'year')),
+    CONSTRAINT subscriptions_period_ordered CHECK (current_period_start <= current_period_end),
+    CONSTRAINT subscriptions_limit_not_negative CHECK (monthly_request_limit >= 0),
+    CONSTRAINT subscriptions_usage_not_negative CHECK (usage_count >= 0),
+    CONSTRAINT subscriptions_canceled_is_dated CHECK (status <> 'canceled' OR canceled_at IS NOT NULL)
+);
+
+-- Stripe allows a customer two subscriptions at once; the lower one is kept as a marked duplicate.
+CREATE UNIQUE INDEX subscriptions_one_live_per_user ON subscriptions (user_id)
+WHERE status IN ('trialing', 'active', 'past_due', 'unpaid', 'paused') AND NOT is_duplicate;
+
+CREATE INDEX subscriptions_user_id ON subscriptions (user_id, created_at);
+CREATE INDEX subscriptions_tier_status ON subscriptions (tier, status) INCLUDE (price_cents, currency);
+CREATE INDEX subscriptions_due ON subscriptions (current_period_end) WHERE status IN ('trialing', 'active');
+CREATE INDEX subscriptions_duplicates ON subscriptions (user_id) WHERE is_duplicate;

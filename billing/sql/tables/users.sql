@@ -1,0 +1,22 @@
+-- A customer. The address is unique whatever its case; a deleted customer keeps the row, as payments refer to it.
+CREATE TABLE users (
+    id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+    cognito_user_id text CONSTRAINT users_cognito_user_id_key UNIQUE,
+    stripe_customer_id text CONSTRAINT users_stripe_customer_id_key UNIQUE,
+    email text NOT NULL,
+    name text NOT NULL DEFAULT '',
+    status text NOT NULL DEFAULT 'active',
+    created_at timestamptz NOT NULL DEFAULT now(),
+    updated_at timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT users_status_known CHECK (status IN ('active', 'suspended', 'deleted')),
+    CONSTRAINT users_email_plausible CHECK (email ~ '^[^@\s]+@[^@\s]+$'),
+    -- An empty string is not "no id": two of them would collide on the unique key.
+    CONSTRAINT users_ids_given CHECK (cognito_user_id <> '' AND stripe_customer_id <> '')
+);
+
+CREATE UNIQUE INDEX users_email_key ON users (lower(email));
+
+-- Prefix search as Django writes it: UPPER(column) LIKE UPPER('abc%').
+CREATE INDEX users_email_prefix ON users (upper(email) text_pattern_ops);
+CREATE INDEX users_name_prefix ON users (upper(name) text_pattern_ops);
+CREATE INDEX users_created_at ON users (created_at);

@@ -1,0 +1,33 @@
+"""The base of every admin page: what all of them share."""
+
+from typing import Any
+
+import unfold.admin
+from django.db.models import Model
+from django.http import HttpRequest
+
+
+class ModelAdmin(unfold.admin.ModelAdmin):
+    """A page of the back office."""
+
+    list_per_page = 50
+    show_full_result_count = False
+    warn_unsaved_form = True
+
+
+class ReadOnlyModelAdmin(ModelAdmin):
+    """A page that shows what somebody else owns: the database, Stripe or history."""
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
+        actions: dict[str, Any] = super().get_actions(request)
+        actions.pop("delete_selected", None)
+        return actions

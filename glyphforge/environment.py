@@ -1,0 +1,122 @@
+"""The process environment, read once, with one clear line for every wrong value."""
+
+import os
+import secrets
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NoReturn
+from urllib.parse import urlsplit
+
+import environ
+
+TRUE_VALUES = {"1", "true", "yes", "on"}
+FALSE_VALUES = {"0", "false", "no", "off", ""}
+LOOPBACK_HOSTS = {"localhost", "127.0.0.1", "[::1]", "::1"}
+
+
+def refuse(name: str, problem: str) -> NoReturn:
+    """Stop the start of the process with one line that names the variable; never prints a secret's value."""
+    raise SystemExit(f"{name}: {problem}")
+
+
+class Environment:
+    """Reads variables from the environment, then from the `.env` file; the environment wins."""
+
+    def __init__(self, dotenv: Path) -> None:
+        self._env = environ.Env()
+        if dotenv.is_file():
+            self._check_syntax(dotenv)
+            environ.Env.read_env(str(dotenv))
+
+    @staticmethod
+    def _check_syntax(dotenv: Path) -> None:
+        try:
+            lines = dotenv.read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise SystemExit(f"{dotenv.name}: cannot be read: {error}") from error
+        for number, line in enumerate(lines, start=1):
+            text = line.strip().removeprefix("export ")
+            if text and not text.startswith("#") and not text.partition("=")[0].strip().isidentifier():
+                raise SystemExit(f"{dotenv.name}: line {number} is not NAME=value")
+
+    def text(self, name: str, default: str = "") -> str:
+        return self._env.str(name, default=default).strip()
+
+    def texts(self, name: str, default: tuple[str, ...] = ()) -> list[str]:
+        """Comma-separated values, blanks dropped."""
+        return [part.strip() for part in self.text(name).split(",") if part.strip()] or list(default)
+
+    def flag(self, name: str, default: bool) -> bool:
+        value = self._env.str(name, default=None)
+        if value is None:
+            return default
+        lowered = value.strip().lower()
+        if lowered in TRUE_VALUES:
+            return True
+        if lowered in FALSE_VALUES:
+            return False
+        refuse(name, f"{value!r} is not a yes or no; use true or false")
+
+    def url(self, name: str, schemes: tuple[str, ...] = ("http", "https")) -> str:
+        """An absolute URL without a trailing slash, or the empty string when unset."""
+        value = self.text(name).rstrip("/")
+        if value:
+            try:
+                parts = urlsplit(value)
+                valid = parts.scheme in schemes and bool(parts.hostname)
+            except ValueError:
+                valid = False
+            if not valid:
+                refuse(name, f"not a URL that starts with {' or '.join(s + '://' for s in schemes)}")
+        return value
+
+    def matching(self, name: str, accepts: Callable[[str], bool], rule: str) -> str:
+        """A text that `accepts` approves, or the empty string when unset."""
+        value = self.text(name)
+        if value and not accepts(value):
+            refuse(name, f"must be {rule}")
+        return value
+
+    def database(self, name: str) -> dict[str, Any] | None:
+        """A PostgreSQL connection for Django's DATABASES, or None when unset."""
+        value = self.text(name)
+        if not value:
+            return None
+        if not value.startswith(("postgres://", "postgresql://", "pgsql://")):
+            refuse(name, "not a PostgreSQL URL; use postgresql://user:password@host:5432/database")
+        try:
+            config = dict(self._env.db_url_config(value))
+        except Exception as error:  # noqa: BLE001 - django-environ lets any parser error through
+            refuse(name, f"cannot be parsed as a PostgreSQL URL ({type(error).__name__})")
+        # libpq's spelling for a Unix socket: postgresql://user@/database?host=/run/postgresql
+        options = config.get("OPTIONS", {})
+        for key, setting in (("host", "HOST"), ("port", "PORT"), ("user", "USER")):
+            if key in options:
+                config[setting] = options.pop(key)
+        if not config.get("NAME"):
+            refuse(name, "names no database; use postgresql://user:password@host:5432/database")
+        return config
+
+    def email(self, name: str, default: str) -> dict[str, Any]:
+        value = self.text(name, default)
+        try:
+            return dict(self._env.email_url_config(value))
+        except Exception as error:  # noqa: BLE001 - django-environ lets any parser error through
+            refuse(
+                name,
+                f"cannot be parsed as an e-mail URL ({type(error).__name__}); use smtp+tls://user:password@host:587",
+            )
+
+
+def persistent_secret(path: Path) -> str:
+    """The secret stored at `path`, created on first use with mode 0600; safe when two processes start at once."""
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft = path.with_name(f"{path.name}.{os.getpid()}")
+        draft.touch(mode=0o600)
+        draft.write_text(secrets.token_urlsafe(48), encoding="ascii")
+        with suppress(FileExistsError):  # the other process was first; its secret counts
+            os.link(draft, path)
+        draft.unlink()
+    return path.read_text(encoding="ascii")

@@ -1,0 +1,177 @@
+"""Settings of the back office: one file, read from the environment, refused at the start when wrong."""
+
+from pathlib import Path
+from typing import Any
+
+from glyphforge.environment import LOOPBACK_HOSTS, Environment, persistent_secret, refuse
+from glyphforge.navigation import UNFOLD  # noqa: F401 - a setting
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+VAR_DIR = BASE_DIR / "var"
+env = Environment(BASE_DIR / ".env")
+
+# --- Database -------------------------------------------------------------------------------------
+
+# Without DATABASE_URL this is somebody's laptop or the demo: an embedded server under var/ is started on demand.
+_database = env.database("DATABASE_URL")
+EMBEDDED_DATABASE = _database is None
+DATABASES: dict[str, dict[str, Any]] = {
+    "default": _database or {"ENGINE": "glyphforge.embedded.backend", "NAME": "glyphforge", "USER": "postgres"}
+}
+for _config in DATABASES.values():
+    _config.setdefault("OPTIONS", {}).setdefault("application_name", "glyphforge")
+    _config.setdefault("CONN_MAX_AGE", 60)
+    _config.setdefault("CONN_HEALTH_CHECKS", True)
+    # PgBouncer in transaction mode hands every transaction another server connection.
+    _config.setdefault("DISABLE_SERVER_SIDE_CURSORS", True)
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+# --- Where this runs ------------------------------------------------------------------------------
+
+DEBUG = env.flag("DJANGO_DEBUG", default=EMBEDDED_DATABASE)
+ALLOWED_HOSTS = env.texts("DJANGO_ALLOWED_HOSTS", default=("localhost", "127.0.0.1", "[::1]"))
+SECRET_KEY = env.matching("DJANGO_SECRET_KEY", lambda key: len(key) >= 50, "at least 50 random characters")
+# One machine can keep its own; `check --deploy` asks for a shared one (glyphforge.checks).
+SECRET_KEY_IS_LOCAL = not SECRET_KEY
+SECRET_KEY = SECRET_KEY or persistent_secret(VAR_DIR / "secret_key")
+
+# Served beyond this machine means served over TLS, ended here or at a proxy that sets X-Forwarded-Proto.
+HTTPS = env.flag("DJANGO_HTTPS", default=not DEBUG and not LOOPBACK_HOSTS.issuperset(ALLOWED_HOSTS))
+SECURE_SSL_REDIRECT = HTTPS
+# Stripe, probes and scrapers do not follow redirects; what they send carries its own proof or no secret.
+SECURE_REDIRECT_EXEMPT = [r"^webhooks/", r"^healthz$", r"^readyz$", r"^metrics$"]
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS else None
+SECURE_HSTS_SECONDS = 365 * 24 * 3600 if HTTPS else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = HTTPS
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = "Lax"
+X_FRAME_OPTIONS = "DENY"
+SECURE_REFERRER_POLICY = "same-origin"
+CSRF_TRUSTED_ORIGINS = [f"https://{host}" for host in ALLOWED_HOSTS if HTTPS and not host.startswith((".", "*"))]
+
+# --- Django ---------------------------------------------------------------------------------------
+
+INSTALLED_APPS = [
+    # Unfold replaces admin templates, so it comes before the admin.
+    "unfold",
+    "unfold.contrib.filters",
+    "unfold.contrib.forms",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "whitenoise.runserver_nostatic",
+    "django.contrib.staticfiles",
+    "django.contrib.humanize",
+    "django.contrib.postgres",
+    "djstripe",
+    "django_q",
+    "glyphforge",
+    "billing",
+    "monitoring",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+ROOT_URLCONF = "glyphforge.urls"
+WSGI_APPLICATION = "glyphforge.wsgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "glyphforge" / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+LOGIN_URL = "admin:login"
+LANGUAGE_CODE = "en"
+USE_I18N = False
+TIME_ZONE = "UTC"
+USE_TZ = True
+STATIC_URL = "/static/"
+STATIC_ROOT = VAR_DIR / "static"
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {
+        "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"
+        if DEBUG
+        else "whitenoise.storage.CompressedStaticFilesStorage"
+    },
+}
+WHITENOISE_USE_FINDERS = DEBUG
+CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
+
+# --- Stripe ---------------------------------------------------------------------------------------
+
+
+def _is_stripe_key(prefix: str) -> Any:
+    return lambda key: key.startswith((f"sk_{prefix}_", f"rk_{prefix}_")) and key.split("_", 2)[2].isalnum()
+
+
+STRIPE_LIVE_MODE = env.flag("STRIPE_LIVE_MODE", default=False)
+STRIPE_TEST_SECRET_KEY = env.matching(
+    "STRIPE_TEST_SECRET_KEY", _is_stripe_key("test"), "a Stripe key that starts with sk_test_"
+)
+STRIPE_LIVE_SECRET_KEY = env.matching(
+    "STRIPE_LIVE_SECRET_KEY", _is_stripe_key("live"), "a Stripe key that starts with sk_live_"
+)
+if STRIPE_LIVE_MODE and not STRIPE_LIVE_SECRET_KEY:
+    refuse("STRIPE_LIVE_SECRET_KEY", "must be set when STRIPE_LIVE_MODE is on")
+STRIPE_WEBHOOK_SECRETS = env.texts("STRIPE_WEBHOOK_SECRET")
+# Only defined when set: dj-stripe takes the mere presence of the name for a value.
+if _api_host := env.url("STRIPE_API_HOST"):
+    STRIPE_API_HOST = _api_host
+    if DEBUG:  # the demo's local Stripe; `check --deploy` still warns
+        SILENCED_SYSTEM_CHECKS = ["djstripe.W002"]
+DJSTRIPE_FOREIGN_KEY_TO_FIELD = "id"
+
+# --- Queue ----------------------------------------------------------------------------------------
+
+# The ORM broker delivers at least once; our inbox and job_runs make that exactly once, and do the retrying.
+Q_CLUSTER = {
+    "name": "glyphforge",
+    "orm": "default",
+    "workers": 2,
+    "timeout": 300,
+    "retry": 900,
+    "max_attempts": 1,
+    "ack_failures": True,
+    "bulk": 1,
+    "queue_limit": 10,
+    "catch_up": False,
+    "save_limit": -1,
+    "poll": 0.5,
+    "recycle": 500,
+    "label": "Queue",
+}
+
+# --- Alerts, mail and other services --------------------------------------------------------------
+
+SLACK_WEBHOOK_URL = env.url("SLACK_WEBHOOK_URL")
+ALERT_EMAIL = env.matching("ALERT_EMAIL", lambda value: "@" in value, "an e-mail address")
+vars().update(env.email("EMAIL_URL", default="consolemail://" if DEBUG else "smtp://localhost:25"))
+METRICS_TOKEN = env.text("METRICS_TOKEN")
+AWS_REGION = env.text("AWS_REGION", default="us-east-1")
+AWS_ACCOUNT_ID = env.matching("AWS_ACCOUNT_ID", lambda value: value.isdigit() and len(value) == 12, "12 digits")
+COGNITO_USER_POOL_ID = env.text("COGNITO_USER_POOL_ID")
+SENTRY_DSN = env.url("SENTRY_DSN")

@@ -1,0 +1,41 @@
+"""Fixtures of the whole suite: every test runs on the real migrations on a real PostgreSQL."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.conf import settings
+from django.db import connections
+from django.test import TransactionTestCase
+
+from tests import database
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(
+    request: pytest.FixtureRequest, django_test_environment: None, django_db_blocker: Any
+) -> Iterator[None]:
+    """One database per worker, copied from a template that is migrated once per state of the migrations."""
+    worker = getattr(request.config, "workerinput", {}).get("workerid", "main")
+    with django_db_blocker.unblock():
+        name = database.create_for(worker)
+    yield
+    with django_db_blocker.unblock():
+        database.drop(name)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _fresh_database_after_transactional_tests() -> None:
+    """A flush would need to empty the append-only audit log and would lose the seeded plans: copy the template again."""
+
+    def restore(self: TransactionTestCase) -> None:
+        database.create_for(str(connections["default"].settings_dict["NAME"]).removeprefix("test_glyphforge_"))
+
+    TransactionTestCase._fixture_teardown = restore
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Stop the embedded cluster, once, when the last worker is done."""
+    if not hasattr(config, "workerinput") and settings.TEST_SERVER:
+        connections["default"].close()
+        settings.TEST_SERVER.stop()

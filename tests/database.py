@@ -1,0 +1,126 @@
+"""Test databases: copies of a template that is kept between runs and rebuilt when a migration changes."""
+
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+
+import psycopg
+from django.core.management import call_command
+from django.db import connections
+from psycopg import sql
+
+ROOT = Path(__file__).resolve().parent.parent
+OURS = ("glyphforge", "billing", "monitoring")
+LOCK = 7_301_122  # advisory: two suites on one server build a template once
+
+
+def _digest(*parts: bytes) -> str:
+    return hashlib.sha256(b"\0".join(parts)).hexdigest()[:12]
+
+
+def _vendor_key() -> str:
+    """Changes when the migrations of an installed package may have changed."""
+    packages = ("django", "dj-stripe", "django-q2", "django-allauth", "django-axes")
+    settings = (ROOT / "glyphforge" / "settings.py").read_text()
+    apps = settings[settings.index("INSTALLED_APPS") : settings.index("MIDDLEWARE")]
+    return _digest(*(f"{name}=={version(name)}".encode() for name in packages), apps.encode())
+
+
+def _own_key() -> str:
+    """Changes when our migrations, models (permissions) or the data that `migrate` installs may have changed."""
+    sources = sorted(
+        path
+        for app in OURS
+        for path in (ROOT / app).rglob("*.*")
+        if path.suffix in {".py", ".sql"}
+        and ({"migrations", "models"} & set(path.parts) or path.name in {"apps.py", "roles.py", "jobs.py", "models.py"})
+    )
+    return _digest(*(str(path.relative_to(ROOT)).encode() + path.read_bytes() for path in sources))
+
+
+@contextmanager
+def _server() -> Iterator[psycopg.Connection]:
+    parameters = connections["default"].get_connection_params() | {"dbname": "postgres"}
+    for unused in ("cursor_factory", "context", "pool", "prepare_threshold"):
+        parameters.pop(unused, None)
+    with psycopg.connect(**parameters, autocommit=True) as connection:
+        yield connection
+
+
+def _use(name: str) -> None:
+    connections["default"].close()
+    connections["default"].settings_dict["NAME"] = name
+    connections.settings["default"]["NAME"] = name
+
+
+def _copy(server: psycopg.Connection, name: str, template: str) -> None:
+    drop_statement = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
+    server.execute(drop_statement)
+    server.execute(
+        sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY FILE_COPY").format(
+            sql.Identifier(name), sql.Identifier(template)
+        )
+    )
+
+
+def _exists(server: psycopg.Connection, name: str) -> bool:
+    return server.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone() is not None
+
+
+def _build(server: psycopg.Connection, name: str, template: str, *, ours: bool) -> None:
+    """Migrate a draft and rename it when complete, so that a killed run leaves no half template."""
+    if _exists(server, name):
+        return
+    draft = f"{name}_{os.getpid()}"
+    _copy(server, draft, template)
+    _use(draft)
+    if ours:
+        call_command("migrate", verbosity=0)
+    else:
+        for app in ("contenttypes", "auth", "admin", "sessions", "django_q", "djstripe"):
+            call_command("migrate", app, verbosity=0)
+    connections["default"].close()
+    server.execute(sql.SQL("ALTER DATABASE {} RENAME TO {}").format(sql.Identifier(draft), sql.Identifier(name)))
+
+
+def template() -> str:
+    """The name of the migrated template; builds it first when the migrations have changed.
+
+    The installed packages' migrations take most of a minute and change rarely: they have a template of their own.
+    """
+    vendor = f"glyphforge_vendor_{_vendor_key()}"
+    own = f"glyphforge_template_{_digest(vendor.encode(), _own_key().encode())}"
+    with _server() as server:
+        server.execute("SELECT pg_advisory_lock(%s)", [LOCK])
+        _build(server, vendor, "template0", ours=False)
+        _build(server, own, vendor, ours=True)
+        for (stale,) in server.execute(
+            "SELECT datname FROM pg_database WHERE datname ~ '^glyphforge_(vendor|template)_' AND datname NOT IN (%s, %s)",
+            [vendor, own],
+        ).fetchall():
+            drop(stale)
+    return own
+
+
+_template_name = ""
+
+
+def create_for(worker: str) -> str:
+    """Gives the worker a fresh copy of the template and points Django at it."""
+    global _template_name  # noqa: PLW0603 - computed once a process
+    _template_name = _template_name or template()
+    name = f"test_glyphforge_{worker}"
+    connections["default"].close()
+    with _server() as server:
+        _copy(server, name, _template_name)
+    _use(name)
+    return name
+
+
+def drop(name: str) -> None:
+    connections["default"].close()
+    with _server() as server:
+        server.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
