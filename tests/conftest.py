@@ -26,7 +26,7 @@ def django_db_setup(
 
 @pytest.fixture(scope="session", autouse=True)
 def _fresh_database_after_transactional_tests() -> None:
-    """A flush would need to empty the append-only audit log and would lose the seeded plans: copy the template again."""
+    """A flush would have to empty the append-only audit log and would lose the plans: copy the template again."""
 
     def restore(self: TransactionTestCase) -> None:
         database.create_for(str(connections["default"].settings_dict["NAME"]).removeprefix("test_glyphforge_"))

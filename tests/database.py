@@ -98,7 +98,8 @@ def template() -> str:
         _build(server, vendor, "template0", ours=False)
         _build(server, own, vendor, ours=True)
         for (stale,) in server.execute(
-            "SELECT datname FROM pg_database WHERE datname ~ '^glyphforge_(vendor|template)_' AND datname NOT IN (%s, %s)",
+            "SELECT datname FROM pg_database WHERE datname ~ '^glyphforge_(vendor|template)_'"
+            " AND datname NOT IN (%s, %s)",
             [vendor, own],
         ).fetchall():
             drop(stale)

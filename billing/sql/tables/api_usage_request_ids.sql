@@ -1,4 +1,4 @@
--- Request ids that record_api_usage() has counted. Outside api_usage, so that an id stays known when its month is dropped.
+-- Request ids that record_api_usage() has counted. Outside api_usage: an id stays known when its month is dropped.
 CREATE TABLE api_usage_request_ids (
     user_id uuid NOT NULL,
     request_id text NOT NULL,

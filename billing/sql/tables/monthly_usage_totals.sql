@@ -9,7 +9,7 @@ CREATE TABLE monthly_usage_totals (
     max_response_time_ms int NOT NULL,
     last_request_at timestamptz NOT NULL,
     CONSTRAINT monthly_usage_totals_pkey PRIMARY KEY (user_id, month),
-    CONSTRAINT monthly_usage_totals_month_first_day CHECK (extract(day FROM month) = 1),
+    CONSTRAINT monthly_usage_totals_month_first_day CHECK (extract(DAY FROM month) = 1),
     CONSTRAINT monthly_usage_totals_adds_up CHECK (total_requests = successful_requests + failed_requests)
 )
 WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.05);

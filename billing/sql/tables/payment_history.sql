@@ -24,7 +24,9 @@ CREATE TABLE payment_history (
 );
 
 CREATE INDEX payment_history_user_id ON payment_history (user_id, created_at DESC);
-CREATE INDEX payment_history_stripe_invoice_id ON payment_history (stripe_invoice_id) WHERE stripe_invoice_id IS NOT NULL;
+CREATE INDEX payment_history_stripe_invoice_id ON payment_history (
+    stripe_invoice_id
+) WHERE stripe_invoice_id IS NOT NULL;
 CREATE INDEX payment_history_stripe_payment_intent_id ON payment_history (stripe_payment_intent_id)
 WHERE stripe_payment_intent_id IS NOT NULL;
 CREATE INDEX payment_history_paid_at ON payment_history (paid_at)

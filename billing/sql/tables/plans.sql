@@ -12,7 +12,7 @@ CREATE TABLE plans (
 
 INSERT INTO plans (tier, name, monthly_request_limit, rate_limit_per_minute, price_cents)
 VALUES
-    ('free', 'Free', 100, 10, 0),
-    ('starter', 'Starter', 10000, 60, 2900),
-    ('professional', 'Professional', 100000, 300, 9900),
-    ('enterprise', 'Enterprise', NULL, 1000, NULL);
+('free', 'Free', 100, 10, 0),
+('starter', 'Starter', 10000, 60, 2900),
+('professional', 'Professional', 100000, 300, 9900),
+('enterprise', 'Enterprise', NULL, 1000, NULL);
