@@ -5,6 +5,7 @@ import secrets
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
@@ -113,10 +114,9 @@ def persistent_secret(path: Path) -> str:
     """The secret stored at `path`, created on first use with mode 0600; safe when two processes start at once."""
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.with_name(f"{path.name}.{os.getpid()}")
-        draft.touch(mode=0o600)
-        draft.write_text(secrets.token_urlsafe(48), encoding="ascii")
-        with suppress(FileExistsError):  # the other process was first; its secret counts
-            os.link(draft, path)
-        draft.unlink()
+        with NamedTemporaryFile("w", dir=path.parent, encoding="ascii") as draft:  # mode 0600
+            draft.write(secrets.token_urlsafe(48))
+            draft.flush()
+            with suppress(FileExistsError):  # another process was first; its secret counts
+                os.link(draft.name, path)
     return path.read_text(encoding="ascii")

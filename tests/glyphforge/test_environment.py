@@ -1,0 +1,90 @@
+"""A wrong variable stops the start with one line that names it and never shows a secret."""
+
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from glyphforge.environment import Environment, persistent_secret
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def start(**variables: str) -> subprocess.CompletedProcess[str]:
+    base = {name: value for name, value in os.environ.items() if name in {"PATH", "HOME", "VIRTUAL_ENV"}}
+    return subprocess.run(
+        [sys.executable, "-c", "import glyphforge.settings"],
+        cwd=ROOT,
+        env=base | {"DATABASE_URL": "postgresql://nobody@127.0.0.1:9/none"} | variables,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("DATABASE_URL", "mysql://secretuser:secretpass@localhost/x"),
+        ("DATABASE_URL", "postgresql://secretuser:secretpass@localhost"),
+        ("DATABASE_URL", "not a url"),
+        ("DJANGO_DEBUG", "maybe"),
+        ("DJANGO_SECRET_KEY", "secretpass"),
+        ("STRIPE_TEST_SECRET_KEY", "pk_test_secretpass"),
+        ("STRIPE_TEST_SECRET_KEY", "sk_test_"),
+        ("STRIPE_LIVE_SECRET_KEY", "sk_test_secretpass"),
+        ("STRIPE_LIVE_MODE", "perhaps"),
+        ("STRIPE_API_HOST", "localhost:12111"),
+        ("SLACK_WEBHOOK_URL", "hooks.slack.com/secretpass"),
+        ("ALERT_EMAIL", "nobody"),
+        ("AWS_ACCOUNT_ID", "12345"),
+        ("SENTRY_DSN", "sentry"),
+    ],
+)
+def test_wrong_value_stops_the_start_with_one_line(name: str, value: str) -> None:
+    result = start(**{name: value})
+    assert result.returncode == 1
+    lines = result.stderr.strip().splitlines()
+    assert len(lines) == 1, result.stderr
+    assert lines[0].startswith(f"{name}: ")
+    assert "secret" not in lines[0].removeprefix(name)
+
+
+def test_live_mode_needs_the_live_key() -> None:
+    result = start(STRIPE_LIVE_MODE="true")
+    assert result.stderr.strip() == "STRIPE_LIVE_SECRET_KEY: must be set when STRIPE_LIVE_MODE is on"
+
+
+def test_broken_dotenv_is_named_with_its_line(tmp_path: Path) -> None:
+    dotenv = tmp_path / ".env"
+    dotenv.write_text("# fine\nA=1\nthis is no assignment\n")
+    with pytest.raises(SystemExit, match=r"\.env: line 3 is not NAME=value"):
+        Environment(dotenv)
+
+
+def test_environment_wins_over_dotenv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GLYPHFORGE_TEST_A", "environment")
+    (tmp_path / ".env").write_text("GLYPHFORGE_TEST_A=file\nGLYPHFORGE_TEST_B=file\n")
+    env = Environment(tmp_path / ".env")
+    monkeypatch.setenv("GLYPHFORGE_TEST_B", os.environ["GLYPHFORGE_TEST_B"])  # undone after the test
+    assert (env.text("GLYPHFORGE_TEST_A"), env.text("GLYPHFORGE_TEST_B")) == ("environment", "file")
+
+
+def test_socket_directory_in_a_database_url_becomes_the_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql://me@/glyphforge?host=/run/postgresql&port=5433")
+    config = Environment(tmp_path / "none").database("DATABASE_URL")
+    assert config is not None
+    assert (config["NAME"], config["HOST"], str(config["PORT"])) == ("glyphforge", "/run/postgresql", "5433")
+
+
+def test_generated_secret_is_one_even_when_many_processes_start_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "var" / "secret_key"
+    with ThreadPoolExecutor(8) as pool:
+        found = set(pool.map(lambda _: persistent_secret(path), range(32)))
+    assert len(found) == 1
+    assert len(found.pop()) >= 50
+    assert path.stat().st_mode & 0o077 == 0
+    assert [child.name for child in path.parent.iterdir()] == ["secret_key"]
