@@ -1,0 +1,37 @@
+"""Something public that is not documented fails here."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCUMENTED_DEPENDENCIES = set(
+    re.findall(r"^\| ([a-z0-9-]+) \|", (ROOT / "docs" / "dependencies.md").read_text(), re.MULTILINE)
+) - {"package", "---"}
+
+
+def direct_dependencies() -> set[str]:
+    lines = [
+        line for name in ("requirements.in", "requirements-dev.in") for line in (ROOT / name).read_text().splitlines()
+    ]
+    return {re.split(r"[\[=<>~ ]", line)[0] for line in lines if line and not line.startswith(("#", "-"))}
+
+
+def test_every_dependency_says_why_it_is_here() -> None:
+    assert direct_dependencies() == DOCUMENTED_DEPENDENCIES
+
+
+@pytest.mark.parametrize("name", ["requirements.txt", "requirements-dev.txt"])
+def test_requirements_are_pinned_exactly(name: str) -> None:
+    lines = [line for line in (ROOT / name).read_text().splitlines() if line and not line.startswith(("#", " "))]
+    assert lines
+    assert [line for line in lines if not re.match(r"^[a-z0-9.-]+(\[[a-z0-9,-]+\])?==[^ ]+( ;.*)?$", line)] == []
+
+
+def test_every_variable_that_settings_read_is_in_the_example() -> None:
+    example = (ROOT / ".env.example").read_text()
+    settings = (ROOT / "glyphforge" / "settings.py").read_text()
+    names = set(re.findall(r'env\.[a-z_]+\(\s*"([A-Z_]+)"', settings))
+    assert {"DATABASE_URL", "STRIPE_WEBHOOK_SECRET"} <= names
+    assert {name for name in names if f"{name}=" not in example} == set()
