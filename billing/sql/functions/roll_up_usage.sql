@@ -1,0 +1,74 @@
+-- Folds the queue of counted requests into monthly_usage_totals and into the keys' usage_count and last_used_at;
+-- returns how many queued rows were folded. One statement deletes and adds, so nothing is counted twice or lost; a
+-- second caller waits and folds what is left. A key that somebody else is changing is left for the next call, so that
+-- the fold never takes part in a deadlock; monthly_usage_summary is exact all the same.
+CREATE FUNCTION roll_up_usage() RETURNS bigint
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = public, pg_temp
+SET "app.counting" = 'on'
+AS $$
+DECLARE
+    folded bigint;
+BEGIN
+    PERFORM pg_advisory_xact_lock(hashtextextended('roll_up_usage', 0));
+    IF NOT EXISTS (SELECT 1 FROM api_usage_deltas) THEN
+        RETURN 0;
+    END IF;
+
+    WITH keys AS MATERIALIZED (
+        SELECT k.id
+        FROM api_keys AS k
+        WHERE k.id IN (SELECT d.api_key_id FROM api_usage_deltas AS d)
+        ORDER BY k.id
+        FOR NO KEY UPDATE SKIP LOCKED
+    ),
+    queued AS (
+        DELETE FROM api_usage_deltas AS d
+        WHERE d.api_key_id IS NULL
+            OR d.api_key_id IN (SELECT keys.id FROM keys)
+            OR NOT EXISTS (SELECT 1 FROM api_keys AS k WHERE k.id = d.api_key_id)
+        RETURNING *
+    ),
+    totals AS (
+        INSERT INTO monthly_usage_totals AS t (
+            user_id, month, total_requests, successful_requests, failed_requests,
+            total_response_time_ms, max_response_time_ms, last_request_at
+        )
+        SELECT
+            q.user_id,
+            q.month,
+            sum(q.total_requests),
+            sum(q.successful_requests),
+            sum(q.failed_requests),
+            sum(q.total_response_time_ms),
+            max(q.max_response_time_ms),
+            max(q.last_request_at)
+        FROM queued AS q
+        GROUP BY q.user_id, q.month
+        ON CONFLICT (user_id, month) DO UPDATE
+        SET
+            total_requests = t.total_requests + excluded.total_requests,
+            successful_requests = t.successful_requests + excluded.successful_requests,
+            failed_requests = t.failed_requests + excluded.failed_requests,
+            total_response_time_ms = t.total_response_time_ms + excluded.total_response_time_ms,
+            max_response_time_ms = greatest(t.max_response_time_ms, excluded.max_response_time_ms),
+            last_request_at = greatest(t.last_request_at, excluded.last_request_at)
+    ),
+    used AS (
+        UPDATE api_keys AS k
+        SET
+            usage_count = k.usage_count + u.requests,
+            last_used_at = greatest(k.last_used_at, u.last_request_at)
+        FROM (
+            SELECT q.api_key_id, sum(q.total_requests)::bigint AS requests, max(q.last_request_at) AS last_request_at
+            FROM queued AS q
+            WHERE q.api_key_id IS NOT NULL
+            GROUP BY q.api_key_id
+        ) AS u
+        WHERE k.id = u.api_key_id
+    )
+    SELECT count(*) INTO folded FROM queued;
+    RETURN folded;
+END
+$$;

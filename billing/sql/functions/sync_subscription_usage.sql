@@ -1,0 +1,30 @@
+-- Sets usage_count of every live subscription to its user's requests of this calendar month (UTC), queued ones
+-- included; returns how many changed. usage_synced_at is when the count last moved.
+CREATE FUNCTION sync_subscription_usage() RETURNS bigint
+LANGUAGE plpgsql
+SET search_path = public, pg_temp
+SET "app.counting" = 'on'
+AS $$
+DECLARE
+    changed bigint;
+BEGIN
+    PERFORM pg_advisory_xact_lock(hashtextextended('sync_subscription_usage', 0));
+
+    WITH stale AS (
+        SELECT s.id, coalesce(m.total_requests, 0) AS requests
+        FROM subscriptions AS s
+        LEFT JOIN monthly_usage_summary AS m
+            ON m.user_id = s.user_id AND m.month = date_trunc('month', now() AT TIME ZONE 'UTC')::date
+        WHERE s.status IN ('trialing', 'active', 'past_due', 'unpaid', 'paused')
+            AND s.usage_count <> coalesce(m.total_requests, 0)
+        ORDER BY s.id
+        FOR NO KEY UPDATE OF s
+    )
+    UPDATE subscriptions AS s
+    SET usage_count = stale.requests, usage_synced_at = now()
+    FROM stale
+    WHERE s.id = stale.id;
+    GET DIAGNOSTICS changed = ROW_COUNT;
+    RETURN changed;
+END
+$$;

@@ -1,0 +1,20 @@
+-- Triggers fire in the order of their names: the guard comes before set_updated_at compares the row.
+CREATE TRIGGER guard_counters BEFORE UPDATE OF usage_count, last_used_at ON api_keys
+FOR EACH ROW EXECUTE FUNCTION guard_api_key_counters();
+
+CREATE TRIGGER keep_revoked BEFORE UPDATE OF revoked_at ON api_keys
+FOR EACH ROW WHEN (old.revoked_at IS NOT NULL AND new.revoked_at IS DISTINCT FROM old.revoked_at)
+EXECUTE FUNCTION keep_api_key_revoked();
+
+-- Being used is no change of the key: updated_at stays what support looks for.
+CREATE TRIGGER set_updated_at BEFORE UPDATE ON api_keys
+FOR EACH ROW
+WHEN (
+    old.* IS DISTINCT FROM new.*
+    AND old.usage_count = new.usage_count
+    AND old.last_used_at IS NOT DISTINCT FROM new.last_used_at
+)
+EXECUTE FUNCTION set_updated_at();
+
+CREATE TRIGGER audit AFTER INSERT OR UPDATE OR DELETE ON api_keys
+FOR EACH ROW EXECUTE FUNCTION audit_row_change('id');

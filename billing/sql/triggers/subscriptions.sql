@@ -1,0 +1,19 @@
+-- Triggers fire in the order of their names: the guard and the completion come before set_updated_at compares the row.
+CREATE TRIGGER complete_subscription BEFORE INSERT OR UPDATE OF tier, status, monthly_request_limit ON subscriptions
+FOR EACH ROW EXECUTE FUNCTION complete_subscription();
+
+CREATE TRIGGER guard_counters BEFORE UPDATE OF usage_count, usage_synced_at ON subscriptions
+FOR EACH ROW EXECUTE FUNCTION guard_subscription_counters();
+
+-- Counting is no change of the subscription: updated_at stays what support looks for.
+CREATE TRIGGER set_updated_at BEFORE UPDATE ON subscriptions
+FOR EACH ROW
+WHEN (
+    old.* IS DISTINCT FROM new.*
+    AND old.usage_count = new.usage_count
+    AND old.usage_synced_at IS NOT DISTINCT FROM new.usage_synced_at
+)
+EXECUTE FUNCTION set_updated_at();
+
+CREATE TRIGGER audit AFTER INSERT OR UPDATE OR DELETE ON subscriptions
+FOR EACH ROW EXECUTE FUNCTION audit_row_change('id');

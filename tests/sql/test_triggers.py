@@ -1,0 +1,240 @@
+"""What the database does by itself, whoever writes."""
+
+import pytest
+from django.db import DatabaseError, IntegrityError, connection, transaction
+from django.utils import timezone
+
+from billing.models import ApiKey
+
+from .conftest import Run
+
+REQUEST = (
+    "INSERT INTO api_usage (user_id, endpoint, method, status_code, response_time_ms)"
+    " VALUES (%s, '/v1/a', 'GET', 200, 12)"
+)
+
+
+def audit(run: Run, table: str) -> list[tuple]:
+    return run(
+        "SELECT action, old_values, new_values, actor, reason, request_id FROM audit_log"
+        " WHERE table_name = %s ORDER BY id",
+        table,
+    )
+
+
+class TestUsers:
+    @pytest.mark.smoke
+    def test_new_user_gets_the_free_tier(self, run: Run, user: str) -> None:
+        rows = run(
+            "SELECT tier, status, monthly_request_limit, current_period_end FROM subscriptions WHERE user_id = %s", user
+        )
+        assert rows == [("free", "active", 100, None)]
+
+    def test_every_user_of_one_statement_gets_the_free_tier(self, run: Run) -> None:
+        run("INSERT INTO users (email) SELECT 'u' || n || '@example.com' FROM generate_series(1, 50) AS n")
+        assert run("SELECT count(*) FROM subscriptions WHERE tier = 'free'") == [(50,)]
+
+    def test_address_is_unique_whatever_its_case(self, run: Run, user: str) -> None:
+        with pytest.raises(IntegrityError, match="users_email_key"):
+            run("INSERT INTO users (email) VALUES ('ADA@Example.com')")
+
+    def test_user_with_payments_cannot_be_deleted(self, run: Run, user: str) -> None:
+        run("INSERT INTO payment_history (user_id, amount_cents) VALUES (%s, 2900)", user)
+        with pytest.raises(IntegrityError, match="payment_history_user_id_fkey"):
+            run("DELETE FROM users WHERE id = %s", user)
+
+    @pytest.mark.parametrize("email", ["", "ada", "ada@", "a da@example.com", "@example.com"])
+    def test_implausible_address_is_refused(self, run: Run, email: str) -> None:
+        with pytest.raises(IntegrityError, match="users_email_plausible"):
+            run("INSERT INTO users (email) VALUES (%s)", email)
+
+
+class TestSubscriptions:
+    def test_second_live_subscription_is_refused(self, run: Run, user: str) -> None:
+        with pytest.raises(IntegrityError, match="subscriptions_one_live_per_user"):
+            run("INSERT INTO subscriptions (user_id, tier, status) VALUES (%s, 'starter', 'past_due')", user)
+
+    def test_marked_duplicate_and_ended_ones_are_accepted(self, run: Run, user: str) -> None:
+        run(
+            "INSERT INTO subscriptions (user_id, tier, status, is_duplicate) VALUES (%s, 'starter', 'active', true)",
+            user,
+        )
+        run("INSERT INTO subscriptions (user_id, tier, status) VALUES (%s, 'starter', 'canceled')", user)
+        assert run("SELECT count(*) FROM subscriptions WHERE user_id = %s", user) == [(3,)]
+
+    def test_limit_follows_the_tier_unless_named(self, run: Run, user: str) -> None:
+        assert run("UPDATE subscriptions SET tier = 'starter' RETURNING monthly_request_limit") == [(10_000,)]
+        assert run(
+            "UPDATE subscriptions SET tier = 'professional', monthly_request_limit = 7 RETURNING monthly_request_limit"
+        ) == [(7,)]
+        assert run("UPDATE subscriptions SET tier = 'enterprise' RETURNING monthly_request_limit") == [(None,)]
+
+    def test_cancellation_is_dated(self, run: Run, user: str) -> None:
+        assert run("UPDATE subscriptions SET status = 'canceled' RETURNING canceled_at IS NOT NULL") == [(True,)]
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            "status = 'paying'", "tier = 'gold'", "price_cents = -1", "currency = 'USD'", "\"interval\" = 'decade'",
+            "current_period_start = now(), current_period_end = now() - interval '1 day'", "quantity = -1",
+            "monthly_request_limit = -1", "stripe_subscription_id = ''",
+        ],
+    )  # fmt: skip
+    def test_impossible_value_is_refused(self, run: Run, user: str, change: str) -> None:
+        with pytest.raises(IntegrityError):
+            run(f"UPDATE subscriptions SET {change}")
+
+
+class TestApiKeys:
+    def test_revoked_key_cannot_be_revived(self, run: Run, key: str) -> None:
+        run("UPDATE api_keys SET revoked_at = now(), revoked_reason = 'leaked'")
+        with pytest.raises(IntegrityError, match="api_keys: a revoked key stays revoked"):
+            run("UPDATE api_keys SET revoked_at = NULL, revoked_reason = NULL")
+
+    def test_stale_save_does_not_take_counters_back(self, run: Run, user: str, key: str) -> None:
+        stale = ApiKey.objects.get()
+        run(REQUEST.replace("(user_id,", "(api_key_id, user_id,").replace("(%s,", "(%s, %s,"), key, user)
+        run("SELECT roll_up_usage()")
+        stale.name = "renamed"
+        stale.save()
+        assert run("SELECT name, usage_count, last_used_at IS NOT NULL FROM api_keys") == [("renamed", 1, True)]
+
+    def test_the_key_itself_is_refused_as_its_hash(self, run: Run, user: str) -> None:
+        with pytest.raises(IntegrityError, match="api_keys_hash_is_no_key"):
+            run(
+                "INSERT INTO api_keys (user_id, key_prefix, key_hash) VALUES (%s, 'glyph_sk_dev_', 'glyph_sk_dev_abc')",
+                user,
+            )
+
+
+class TestUpdatedAt:
+    @pytest.mark.parametrize(
+        "table",
+        ["users", "subscriptions", "api_keys", "plans", "plan_prices", "payment_history", "stripe_webhook_events"],
+    )
+    def test_every_table_that_has_it_maintains_it(self, run: Run, table: str) -> None:
+        rows = run("SELECT tgname FROM pg_trigger WHERE tgrelid = %s::regclass AND tgname = 'set_updated_at'", table)
+        assert rows
+
+    def test_change_moves_it_and_no_change_does_not(self, run: Run, user: str) -> None:
+        moved = run("UPDATE users SET name = 'Countess' RETURNING updated_at > created_at, updated_at")
+        assert moved[0][0] is True
+        assert run("UPDATE users SET name = name RETURNING updated_at") == [(moved[0][1],)]
+
+
+class TestAudit:
+    def test_insert_update_delete_record_only_what_changed(self, run: Run, user: str) -> None:
+        run("UPDATE users SET name = 'Countess' WHERE id = %s", user)
+        run("DELETE FROM users WHERE id = %s", user)
+        created, changed, deleted = audit(run, "users")
+        assert created[:2] == ("insert", None)
+        assert '"email": "ada@example.com"' in created[2]
+        assert changed[:3] == ("update", '{"name": "Ada"}', '{"name": "Countess"}')
+        assert deleted[0] == "delete"
+        assert deleted[2] is None
+
+    def test_actor_is_the_role_unless_the_session_says_who(self, run: Run, user: str) -> None:
+        run(
+            "SELECT set_config('app.actor', 'sam', true), set_config('app.reason', 'asked', true),"
+            " set_config('app.request_id', 'r1', true)"
+        )
+        run("UPDATE users SET name = 'Countess'")
+        created, changed = audit(run, "users")
+        assert created[3:] == (run("SELECT session_user::text")[0][0], None, None)
+        assert changed[3:] == ("sam", "asked", "r1")
+
+    def test_hashes_are_masked(self, run: Run, key: str) -> None:
+        run("UPDATE api_keys SET key_hash = '$2b$12$other'")
+        created, changed = audit(run, "api_keys")
+        assert '"key_hash": "[masked]"' in created[2]
+        assert changed[1:3] == ('{"key_hash": "[masked]"}', '{"key_hash": "[masked]"}')
+
+    def test_counting_is_no_change(self, run: Run, user: str, key: str) -> None:
+        run(REQUEST, user)
+        run("SELECT roll_up_usage(), sync_subscription_usage()")
+        assert [row[0] for row in audit(run, "subscriptions")] == ["insert"]
+
+    @pytest.mark.parametrize(
+        "statement",
+        [
+            "UPDATE audit_log SET actor = 'nobody'",
+            "DELETE FROM audit_log",
+            "TRUNCATE audit_log",
+            "DELETE FROM {partition}",
+            "TRUNCATE {partition}",
+            "TRUNCATE audit_log_default",
+        ],
+    )
+    def test_rows_are_append_only(self, run: Run, user: str, statement: str) -> None:
+        partition = f"audit_log_{timezone.now():%Y_%m}"
+        with pytest.raises(DatabaseError, match="audit_log: rows are append-only"), transaction.atomic():
+            run(statement.format(partition=partition))
+
+
+class TestUsageCounting:
+    @pytest.mark.smoke
+    def test_bare_insert_is_counted_at_once(self, run: Run, user: str) -> None:
+        run(REQUEST, user)
+        assert run(
+            "SELECT total_requests, successful_requests, failed_requests, total_response_time_ms, max_response_time_ms,"
+            " last_request_at = now(), month = date_trunc('month', now() AT TIME ZONE 'UTC')::date"
+            " FROM monthly_usage_summary"
+        ) == [(1, 1, 0, 12, 12, True, True)]
+
+    def test_status_400_is_a_failure(self, run: Run, user: str) -> None:
+        run(
+            "INSERT INTO api_usage (user_id, endpoint, method, status_code, response_time_ms)"
+            " SELECT %s, '/', 'GET', s, 1 FROM unnest('{399,400,599}'::int[]) AS s",
+            user,
+        )
+        assert run("SELECT successful_requests, failed_requests FROM monthly_usage_summary") == [(1, 2)]
+
+    def test_months_of_one_statement_are_told_apart_in_utc(self, run: Run, user: str) -> None:
+        run("SET LOCAL timezone = 'Pacific/Auckland'")
+        run(
+            "INSERT INTO api_usage (user_id, endpoint, method, status_code, response_time_ms, created_at)"
+            " SELECT %s, '/', 'GET', 200, 1, t FROM"
+            " unnest('{2024-01-31 23:59:59.999999+00, 2024-02-01 00:00+00, 2030-05-05 00:00+00}'::timestamptz[]) AS t",
+            user,
+        )
+        months = [str(month) for (month,) in run("SELECT month FROM monthly_usage_summary ORDER BY 1")]
+        assert months == ["2024-01-01", "2024-02-01", "2030-05-01"]
+
+    def test_copy_and_direct_insert_into_a_partition_count_once(self, run: Run, user: str) -> None:
+        with (
+            connection.cursor() as cursor,
+            cursor.copy("COPY api_usage (user_id, endpoint, method, status_code, response_time_ms) FROM STDIN") as copy,
+        ):
+            for _ in range(10):
+                copy.write_row((user, "/", "GET", 200, 1))
+        run(REQUEST.replace("api_usage ", f"api_usage_{timezone.now():%Y_%m} "), user)
+        assert run("SELECT total_requests FROM monthly_usage_summary") == [(11,)]
+        run("SELECT roll_up_usage()")
+        assert run("SELECT total_requests FROM monthly_usage_summary") == [(11,)]
+
+    def test_rolled_back_rows_are_not_counted(self, run: Run, user: str) -> None:
+        run(REQUEST, user)
+        savepoint = transaction.savepoint()
+        run(REQUEST, user)
+        transaction.savepoint_rollback(savepoint)
+        assert run("SELECT total_requests FROM monthly_usage_summary") == [(1,)]
+
+    def test_counted_row_cannot_change(self, run: Run, user: str) -> None:
+        run(REQUEST, user)
+        with pytest.raises(IntegrityError, match="api_usage: a counted request does not change"):
+            run("UPDATE api_usage SET status_code = 500")
+
+    def test_roll_up_folds_into_key_and_says_how_many(self, run: Run, user: str, key: str) -> None:
+        for _ in range(3):
+            run(REQUEST.replace("(user_id,", "(api_key_id, user_id,").replace("(%s,", "(%s, %s,"), key, user)
+        run(REQUEST, user)
+        assert run("SELECT roll_up_usage()") == [(4,)]
+        assert run("SELECT roll_up_usage()") == [(0,)]
+        assert run("SELECT usage_count, last_used_at = now() FROM api_keys") == [(3, True)]
+
+    def test_sync_counts_this_month_only_and_is_idempotent(self, run: Run, user: str) -> None:
+        run(REQUEST, user)
+        run(REQUEST.replace("12)", "12, now() - interval '40 days')").replace("_ms)", "_ms, created_at)"), user)
+        assert run("SELECT sync_subscription_usage()") == [(1,)]
+        assert run("SELECT sync_subscription_usage()") == [(0,)]
+        assert run("SELECT usage_count, usage_synced_at = now() FROM subscriptions") == [(1, True)]
