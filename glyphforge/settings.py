@@ -1,8 +1,10 @@
 """Settings of the back office: one file, read from the environment, refused at the start when wrong."""
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from glyphforge.csp import STRICT
 from glyphforge.environment import LOOPBACK_HOSTS, Environment, persistent_secret, refuse
 from glyphforge.navigation import UNFOLD  # noqa: F401 - a setting
 
@@ -48,6 +50,7 @@ SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
 X_FRAME_OPTIONS = "DENY"
 SECURE_REFERRER_POLICY = "same-origin"
+CONTENT_SECURITY_POLICY = {"DIRECTIVES": STRICT}
 CSRF_TRUSTED_ORIGINS = [f"https://{host}" for host in ALLOWED_HOSTS if HTTPS and not host.startswith((".", "*"))]
 
 # --- Django ---------------------------------------------------------------------------------------
@@ -68,12 +71,22 @@ INSTALLED_APPS = [
     "django.contrib.postgres",
     "djstripe",
     "django_q",
+    "ninja",
+    "allauth",
+    "allauth.account",
+    "allauth.mfa",
+    "allauth.socialaccount",
+    "allauth.socialaccount.providers.openid_connect",
+    "axes",
+    "csp",
     "glyphforge",
+    "glyphforge.staff",
     "billing",
     "monitoring",
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
+    "glyphforge.csp.ContentSecurityPolicy",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -81,6 +94,9 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "allauth.account.middleware.AccountMiddleware",
+    # Last, so that it can replace the answer to a sign-in that is locked out.
+    "axes.middleware.AxesMiddleware",
 ]
 ROOT_URLCONF = "glyphforge.urls"
 WSGI_APPLICATION = "glyphforge.wsgi.application"
@@ -103,6 +119,11 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
 ]
+AUTHENTICATION_BACKENDS = [
+    # First: it stops whoever is locked out before a password is even compared.
+    "axes.backends.AxesStandaloneBackend",
+    "django.contrib.auth.backends.ModelBackend",
+]
 LOGIN_URL = "admin:login"
 LANGUAGE_CODE = "en"
 USE_I18N = False
@@ -120,6 +141,20 @@ STORAGES = {
 }
 WHITENOISE_USE_FINDERS = DEBUG
 CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
+
+# --- Staff sign-in --------------------------------------------------------------------------------
+
+# Failures are rows in PostgreSQL, so every process counts the same ones. An account and an address are each locked for
+# a while after this many; a success clears them.
+AXES_FAILURE_LIMIT = 5
+AXES_COOLOFF_TIME = timedelta(minutes=15)
+AXES_LOCKOUT_PARAMETERS = ["username", "ip_address"]
+AXES_RESET_ON_SUCCESS = True
+# An attacker who goes on trying must not keep the owner out for ever.
+AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
+AXES_ENABLE_ACCESS_FAILURE_LOG = True
+AXES_ENABLE_ADMIN = False  # glyphforge.staff.admin has pages that look like the rest
+AXES_VERBOSE = False
 
 # --- Stripe ---------------------------------------------------------------------------------------
 

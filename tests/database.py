@@ -14,6 +14,10 @@ from psycopg import sql
 
 ROOT = Path(__file__).resolve().parent.parent
 OURS = ("glyphforge", "billing", "monitoring")
+VENDOR_APPS = (
+    *("contenttypes", "auth", "admin", "sessions"),
+    *("django_q", "djstripe", "account", "mfa", "socialaccount", "axes"),
+)
 LOCK = 7_301_122  # advisory: two suites on one server build a template once
 
 
@@ -80,7 +84,7 @@ def _build(server: psycopg.Connection, name: str, template: str, *, ours: bool) 
     if ours:
         call_command("migrate", verbosity=0)
     else:
-        for app in ("contenttypes", "auth", "admin", "sessions", "django_q", "djstripe"):
+        for app in VENDOR_APPS:
             call_command("migrate", app, verbosity=0)
     connections["default"].close()
     server.execute(sql.SQL("ALTER DATABASE {} RENAME TO {}").format(sql.Identifier(draft), sql.Identifier(name)))

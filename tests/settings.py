@@ -7,6 +7,7 @@ from glyphforge import embedded
 
 os.environ.update(
     DJANGO_DEBUG="false",
+    DJANGO_HTTPS="false",
     DJANGO_ALLOWED_HOSTS="testserver,localhost,127.0.0.1",
     DJANGO_SECRET_KEY="the-suite-signs-nothing-that-leaves-this-machine-0123456789",
     STRIPE_LIVE_MODE="false",

@@ -1,0 +1,9 @@
+from django.apps import AppConfig
+
+
+class StaffConfig(AppConfig):
+    """How staff prove who they are: password, second factor, single sign-on, time limits."""
+
+    name = "glyphforge.staff"
+    label = "staff"
+    verbose_name = "Sign-in"
