@@ -1,0 +1,7 @@
+"""What monitoring keeps of its own, one noun a file. The SQL under `monitoring/sql` defines it; these models follow."""
+
+from monitoring.models.job_run import JobRun
+from monitoring.models.job_schedule import JobSchedule
+from monitoring.models.worker_heartbeat import WorkerHeartbeat
+
+__all__ = ["JobRun", "JobSchedule", "WorkerHeartbeat"]

@@ -1,0 +1,49 @@
+from datetime import timedelta
+
+from django.contrib.postgres.functions import RandomUUID
+from django.db import models
+from django.db.models.functions import Now
+
+
+class JobRun(models.Model):
+    """One run of a job, or the note that a slot was skipped; written by `monitoring.runner` only."""
+
+    class Status(models.TextChoices):
+        RUNNING = "running", "Running"
+        SUCCEEDED = "succeeded", "Succeeded"
+        FAILED = "failed", "Failed"
+        SKIPPED = "skipped", "Skipped"
+
+    # Every db_default below stands for the column's own default, which the table's SQL states.
+    id = models.UUIDField(primary_key=True, db_default=RandomUUID(), editable=False)
+    job = models.TextField()
+    scheduled_for = models.DateTimeField(
+        db_default=Now(), help_text="The slot of the schedule, or the moment somebody asked."
+    )
+    status = models.TextField(choices=Status.choices, db_default=Status.RUNNING)
+    started_at = models.DateTimeField(db_default=Now())
+    finished_at = models.DateTimeField(null=True)
+    rows_affected = models.BigIntegerField(null=True)
+    detail = models.JSONField(db_default={})
+    error = models.TextField(null=True)
+    trigger = models.TextField(
+        db_default="manual", help_text="What started it: schedule, cron, systemd, lambda or a person."
+    )
+    lease_until = models.DateTimeField(
+        db_default=Now(),
+        help_text="A running job extends this; once passed, the process is taken for dead.",
+    )
+    attempts = models.IntegerField(db_default=1, help_text="More than one when an earlier process died in this slot.")
+    worker = models.TextField(null=True, help_text="Host and process that ran it.")
+
+    class Meta:
+        db_table = "job_runs"
+        constraints = [models.UniqueConstraint(fields=["job", "scheduled_for"], name="job_runs_slot")]
+
+    def __str__(self) -> str:
+        return f"{self.job} {self.scheduled_for:%Y-%m-%d %H:%M:%S} UTC"
+
+    @property
+    def duration(self) -> timedelta | None:
+        """How long it took; None while it runs."""
+        return self.finished_at - self.started_at if self.finished_at else None

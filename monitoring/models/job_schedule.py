@@ -1,0 +1,22 @@
+from django.db import models
+from django.db.models.functions import Now
+
+
+class JobSchedule(models.Model):
+    """When a job should run; kept by `monitoring.schedules` from the registry and the operators' edits."""
+
+    job = models.TextField(primary_key=True)
+    description = models.TextField(help_text="What the job protects against.")
+    cron = models.TextField(help_text="Cron expression, UTC.")
+    enabled = models.BooleanField(db_default=True)
+    timeout_seconds = models.IntegerField()
+    interval_seconds = models.IntegerField(help_text="The longest pause between two slots.")
+    grace_seconds = models.IntegerField(help_text="How late a slot may start before it counts as missed.")
+    next_due_at = models.DateTimeField(null=True)
+    updated_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        db_table = "job_schedules"
+
+    def __str__(self) -> str:
+        return self.job

@@ -1,0 +1,26 @@
+from django.db import models
+from django.db.models.functions import Now
+
+
+class WorkerHeartbeat(models.Model):
+    """The last sign of life of one process of the queue; written by `monitoring.heartbeat`."""
+
+    class Role(models.TextChoices):
+        PUSHER = "pusher", "Pusher"
+        WORKER = "worker", "Worker"
+
+    pk = models.CompositePrimaryKey("host", "pid")
+    host = models.TextField()
+    pid = models.IntegerField()
+    cluster_pid = models.IntegerField()
+    role = models.TextField(choices=Role.choices)
+    started_at = models.DateTimeField(db_default=Now())
+    seen_at = models.DateTimeField(db_default=Now())
+    task = models.TextField(null=True, help_text="What the worker is busy with.")
+    task_deadline_at = models.DateTimeField(null=True)
+
+    class Meta:
+        db_table = "worker_heartbeats"
+
+    def __str__(self) -> str:
+        return f"{self.role} {self.host}:{self.pid}"

@@ -1,0 +1,3 @@
+DROP TABLE worker_heartbeats;
+DROP TABLE job_schedules;
+DROP TABLE job_runs;

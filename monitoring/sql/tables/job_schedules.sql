@@ -1,0 +1,14 @@
+-- When each job should run, in numbers that SQL can compare: a mirror of the registry and of what operators changed in
+-- the schedules. A job whose next slot passed by more than its grace was missed.
+CREATE TABLE job_schedules (
+    job text PRIMARY KEY,
+    description text NOT NULL,
+    cron text NOT NULL,
+    enabled boolean NOT NULL DEFAULT true,
+    timeout_seconds int NOT NULL,
+    interval_seconds int NOT NULL,
+    grace_seconds int NOT NULL,
+    next_due_at timestamptz,
+    updated_at timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT job_schedules_times_positive CHECK (timeout_seconds > 0 AND interval_seconds > 0 AND grace_seconds > 0)
+);

@@ -1,0 +1,16 @@
+-- Signs of life of the queue's processes, one row each: the pusher's says that the queue is read, a worker's says what
+-- it does.
+CREATE TABLE worker_heartbeats (
+    host text NOT NULL,
+    pid int NOT NULL,
+    cluster_pid int NOT NULL,
+    role text NOT NULL,
+    started_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    seen_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    task text,
+    task_deadline_at timestamptz,
+    CONSTRAINT worker_heartbeats_pkey PRIMARY KEY (host, pid),
+    CONSTRAINT worker_heartbeats_role_known CHECK (role IN ('pusher', 'worker'))
+);
+
+CREATE INDEX worker_heartbeats_seen_at ON worker_heartbeats (seen_at);
