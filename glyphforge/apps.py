@@ -1,4 +1,5 @@
 from django.apps import AppConfig
+from django.db.backends.signals import connection_created
 
 
 class GlyphforgeConfig(AppConfig):
@@ -8,4 +9,6 @@ class GlyphforgeConfig(AppConfig):
     verbose_name = "Glyph Forge"
 
     def ready(self) -> None:
-        from glyphforge import checks  # noqa: F401, PLC0415 - registers the checks
+        from glyphforge import audit, checks  # noqa: F401, PLC0415 - registers the checks
+
+        connection_created.connect(audit.install, dispatch_uid="glyphforge.audit")

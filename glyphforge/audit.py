@@ -1,0 +1,134 @@
+"""Who does what and why: what the audit triggers write beside each change.
+
+The database's audit triggers read the settings `app.actor`, `app.reason` and `app.request_id`. Inside `acting_as()`
+every writing statement carries them along, local to its transaction: nothing is left on a connection that PgBouncer or
+Django hands to somebody else next, and it needs no round trip of its own.
+"""
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
+from typing import Any
+
+from django.core.serializers.json import DjangoJSONEncoder
+from django.db import DEFAULT_DB_ALIAS, connections, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+from psycopg import sql
+
+MASK = "[masked]"
+# As audit_row_change() masks them.
+_SECRET = re.compile("hash|secret|password|token")
+# Reads go without; a SELECT that calls a function by name may write.
+_WRITES = re.compile(r"\s*(INSERT|UPDATE|DELETE|MERGE|WITH|CALL|DO|SELECT\s+(\*\s+FROM\s+)?\w+\s*\()", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Context:
+    """The origin of a change. None leaves it to the database: without an actor the connection's role stands."""
+
+    actor: str | None = None
+    reason: str | None = None
+    request_id: str | None = None
+
+
+_NOBODY = Context()
+_current: ContextVar[Context] = ContextVar("audit_context", default=_NOBODY)
+
+
+def current() -> Context:
+    """The origin that changes made now are attributed to."""
+    return _current.get()
+
+
+@contextmanager
+def acting_as(
+    *, actor: str | None = None, reason: str | None = None, request_id: str | None = None
+) -> Iterator[Context]:
+    """Attributes every change made inside to the actor, reason and request id.
+
+    What is left out is inherited from the surrounding `acting_as()`. Works in and out of transactions, on every
+    connection of this thread or task.
+    """
+    given = {"actor": actor, "reason": reason, "request_id": request_id}
+    context = replace(_current.get(), **{name: value for name, value in given.items() if value is not None})
+    token = _current.set(context)
+    try:
+        yield context
+    finally:
+        _current.reset(token)
+
+
+def record(
+    action: str,
+    *,
+    table_name: str,
+    row_id: object = None,
+    reason: str | None = None,
+    old_values: Mapping[str, Any] | None = None,
+    new_values: Mapping[str, Any] | None = None,
+    using: str = DEFAULT_DB_ALIAS,
+) -> int:
+    """Writes one row for a named operation into the audit log and returns its id.
+
+    Actor and request id are those of `acting_as()`; so is the reason unless given. Values under names that look like
+    secrets are masked. Belongs into the transaction of what it records.
+    """
+    with acting_as(reason=reason), connections[using].cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO audit_log (actor, action, table_name, row_id, old_values, new_values, reason, request_id)"
+            " VALUES (coalesce(nullif(current_setting('app.actor', true), ''), session_user), %s, %s, %s, %s, %s,"
+            " nullif(current_setting('app.reason', true), ''), nullif(current_setting('app.request_id', true), ''))"
+            " RETURNING id",
+            [action, table_name, None if row_id is None else str(row_id), _masked(old_values), _masked(new_values)],
+        )
+        return int(cursor.fetchone()[0])
+
+
+def _masked(values: Mapping[str, Any] | None) -> str | None:
+    if values is None:
+        return None
+    shown = {name: MASK if _SECRET.search(name) else value for name, value in values.items()}
+    return json.dumps(shown, cls=DjangoJSONEncoder)
+
+
+def install(connection: BaseDatabaseWrapper, **kwargs: Any) -> None:
+    """Makes a new connection's statements carry the audit context; a receiver of `connection_created`."""
+    if connection.vendor == "postgresql" and _carry not in connection.execute_wrappers:
+        connection.execute_wrappers.append(_carry)
+
+
+def _carry(execute: Callable[..., Any], query: Any, params: Any, many: bool, context: dict[str, Any]) -> Any:
+    """Puts the settings in front of a writing statement: in the same message, and so in the same transaction."""
+    connection: Any = context["connection"]
+    in_transaction = connection.in_atomic_block or not connection.autocommit
+    # A transaction that has seen an actor must forget it once that actor's block has ended.
+    stale = in_transaction and getattr(connection, "carries_audit_context", False)
+    acting = _current.get()
+    if acting == _NOBODY and not stale:
+        return execute(query, params, many, context)
+    text = query if isinstance(query, str) else query.as_string(connection.connection)
+    if not _WRITES.match(text):
+        return execute(query, params, many, context)
+
+    connection.carries_audit_context = in_transaction
+    if many:
+        with transaction.atomic(using=connection.alias, savepoint=False):
+            context["cursor"].cursor.execute(_settings(acting))
+            return execute(query, params, many, context)
+    settings = _settings(acting)
+    if params is not None:
+        settings = settings.replace("%", "%%")
+    result = execute(f"{settings}; {text}", params, many, context)
+    context["cursor"].nextset()  # the caller's rows and row count are those of the second statement
+    return result
+
+
+def _settings(acting: Context) -> str:
+    values = {"app.actor": acting.actor, "app.reason": acting.reason, "app.request_id": acting.request_id}
+    calls = [
+        f"set_config('{name}', {sql.quote((value or '').replace(chr(0), ''))}, true)" for name, value in values.items()
+    ]
+    return f"SELECT {', '.join(calls)}"
