@@ -1,0 +1,29 @@
+from django.db import models
+
+from billing.models import Tier
+
+
+class DailyMrr(models.Model):
+    """A day's recurring revenue by tier; the database holds that start plus movements is the end."""
+
+    pk = models.CompositePrimaryKey("day", "currency", "tier")
+    day = models.DateField()
+    currency = models.TextField()
+    tier = models.TextField(choices=Tier.choices)
+    start_cents = models.BigIntegerField()
+    new_cents = models.BigIntegerField()
+    expansion_cents = models.BigIntegerField()
+    contraction_cents = models.BigIntegerField()
+    churn_cents = models.BigIntegerField()
+    reactivation_cents = models.BigIntegerField()
+    transfer_cents = models.BigIntegerField(help_text="What came from other tiers or went there; no revenue.")
+    end_cents = models.BigIntegerField()
+    customers = models.BigIntegerField()
+
+    class Meta:
+        db_table = "daily_mrr"
+        verbose_name = "day of MRR"
+        verbose_name_plural = "days of MRR"
+
+    def __str__(self) -> str:
+        return f"{self.day} {self.tier} {self.end_cents / 100:.2f} {self.currency.upper()}"

@@ -1,0 +1,43 @@
+from django.db import models
+from django.db.models.functions import Now
+
+from billing.models import Subscription, Tier, User
+
+
+class MrrMovement(models.Model):
+    """One change of what a customer pays a month, booked by the database with the subscription that caused it."""
+
+    class Kind(models.TextChoices):
+        """Stripe's words; `docs/metrics.md` defines them."""
+
+        NEW = "new", "New"
+        EXPANSION = "expansion", "Expansion"
+        CONTRACTION = "contraction", "Contraction"
+        CHURN = "churn", "Churn"
+        REACTIVATION = "reactivation", "Reactivation"
+
+    class Origin(models.TextChoices):
+        CHANGE = "change", "Recorded as it happened"
+        HISTORY = "history", "Derived from the dates of the subscription"
+        RECONCILED = "reconciled", "Found afterwards"
+
+    id = models.BigAutoField(primary_key=True)
+    occurred_at = models.DateTimeField(db_default=Now())
+    user = models.ForeignKey(User, on_delete=models.DO_NOTHING, db_constraint=False, related_name="+")
+    subscription = models.ForeignKey(Subscription, on_delete=models.DO_NOTHING, db_constraint=False, related_name="+")
+    audit_id = models.BigIntegerField("audit entry", null=True)
+    kind = models.TextField(choices=Kind.choices)
+    currency = models.TextField()
+    amount_cents = models.BigIntegerField(help_text="A month; negative when less is paid than before.")
+    before_cents = models.BigIntegerField()
+    after_cents = models.BigIntegerField()
+    tier_before = models.TextField(choices=Tier.choices, null=True)
+    tier_after = models.TextField(choices=Tier.choices, null=True)
+    origin = models.TextField(choices=Origin.choices, db_default=Origin.CHANGE)
+
+    class Meta:
+        db_table = "mrr_movements"
+        verbose_name = "MRR movement"
+
+    def __str__(self) -> str:
+        return f"{self.get_kind_display()} {self.amount_cents / 100:+.2f} {self.currency.upper()}"

@@ -1,0 +1,15 @@
+DROP TRIGGER book_mrr_when_added ON subscriptions;
+DROP TRIGGER book_mrr_when_changed ON subscriptions;
+DROP TRIGGER book_mrr_when_removed ON subscriptions;
+DROP FUNCTION rebuild_mrr_history(boolean);
+DROP FUNCTION take_daily_snapshot();
+DROP FUNCTION refresh_daily_figures(date);
+DROP FUNCTION refresh_daily_mrr(date);
+DROP FUNCTION reconcile_mrr();
+DROP FUNCTION book_mrr_movement();
+DROP FUNCTION settle_mrr(uuid, uuid, text);
+DROP VIEW paying_subscriptions;
+DROP TABLE daily_figures;
+DROP TABLE daily_mrr;
+DROP TABLE mrr_movements;
+DROP FUNCTION refuse_mrr_movement_change();

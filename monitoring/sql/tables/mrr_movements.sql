@@ -1,0 +1,36 @@
+-- The ledger of recurring revenue: every change of what a customer pays a month, and the subscription that caused it.
+-- No foreign keys: the books outlive a deleted customer.
+CREATE TABLE mrr_movements (
+    id bigint GENERATED ALWAYS AS IDENTITY CONSTRAINT mrr_movements_pkey PRIMARY KEY,
+    occurred_at timestamptz NOT NULL DEFAULT now(),
+    user_id uuid NOT NULL,
+    subscription_id uuid NOT NULL,
+    audit_id bigint,
+    kind text NOT NULL,
+    currency text NOT NULL,
+    amount_cents bigint NOT NULL,
+    before_cents bigint NOT NULL,
+    after_cents bigint NOT NULL,
+    tier_before text,
+    tier_after text,
+    origin text NOT NULL DEFAULT 'change',
+    transaction_id xid8 NOT NULL DEFAULT pg_current_xact_id(),
+    CONSTRAINT mrr_movements_adds_up CHECK (amount_cents = after_cents - before_cents),
+    CONSTRAINT mrr_movements_origin_known CHECK (origin IN ('change', 'history', 'reconciled')),
+    CONSTRAINT mrr_movements_kind_fits CHECK (
+        CASE kind
+            WHEN 'new' THEN before_cents = 0 AND after_cents > 0
+            WHEN 'reactivation' THEN before_cents = 0 AND after_cents > 0
+            WHEN 'expansion' THEN before_cents > 0 AND amount_cents >= 0
+            WHEN 'contraction' THEN after_cents > 0 AND amount_cents < 0
+            WHEN 'churn' THEN before_cents > 0 AND after_cents = 0
+            ELSE false
+        END
+    ),
+    CONSTRAINT mrr_movements_tier_while_paying CHECK (
+        (tier_before IS NOT NULL) = (before_cents > 0) AND (tier_after IS NOT NULL) = (after_cents > 0)
+    )
+);
+
+CREATE INDEX mrr_movements_user_id ON mrr_movements (user_id, id DESC);
+CREATE INDEX mrr_movements_occurred_at ON mrr_movements (occurred_at);
