@@ -157,6 +157,10 @@ AXES_ENABLE_ACCESS_FAILURE_LOG = True
 AXES_ENABLE_ADMIN = False  # glyphforge.staff.admin has pages that look like the rest
 AXES_VERBOSE = False
 
+# --- API keys -------------------------------------------------------------------------------------
+
+API_KEY_BCRYPT_ROUNDS = 12  # a quarter of a second, once a key, process and ten minutes
+
 # --- Stripe ---------------------------------------------------------------------------------------
 
 

@@ -39,3 +39,4 @@ from glyphforge.settings import *  # noqa: E402, F403 - the environment above mu
 
 # Hashing costs what it should in production; here it would be most of the run.
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+API_KEY_BCRYPT_ROUNDS = 4

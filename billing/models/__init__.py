@@ -2,6 +2,7 @@
 
 from billing.models.api_key import ApiKey
 from billing.models.audit_entry import AuditEntry
+from billing.models.authentication_failure import AuthenticationFailure
 from billing.models.payment import Payment
 from billing.models.plan import Plan, PlanPrice
 from billing.models.rate_limit import RateLimit
@@ -15,6 +16,7 @@ __all__ = [
     "ApiKey",
     "ApiUsage",
     "AuditEntry",
+    "AuthenticationFailure",
     "MonthlyUsageSummary",
     "Payment",
     "Plan",

@@ -1,0 +1,1 @@
+"""What may happen to customers, subscriptions, keys, payments and events: one noun a file."""

@@ -1,0 +1,21 @@
+"""Tells the customer and the staff that a key was found in the open and has been revoked."""
+
+from django.conf import settings
+from django.core.mail import EmailMessage
+
+from billing.models import ApiKey
+
+
+def send(key: ApiKey) -> None:
+    """Mails the key's owner, with the alert address in blind copy. Raises what the mail server raises."""
+    assert key.revoked_at is not None, "a notice follows the revocation"  # noqa: S101 - the caller's mistake
+    EmailMessage(
+        subject=f"Your API key {key.key_prefix}… was revoked",
+        body=(
+            f"Your {key.get_environment_display().lower()} API key {key.key_prefix}… was found where others could read"
+            f" it. We revoked it on {key.revoked_at:%Y-%m-%d at %H:%M} UTC; requests with it are refused since.\n\n"
+            "Create a new key, replace the old one in your programs, and look for requests that were not yours.\n"
+        ),
+        to=[key.user.email],
+        bcc=[settings.ALERT_EMAIL] if settings.ALERT_EMAIL else [],
+    ).send()

@@ -1,0 +1,18 @@
+-- Deletes what is older than the given number of days and returns the number of windows deleted.
+CREATE FUNCTION cleanup_authentication_failures(days int DEFAULT 30)
+RETURNS int
+LANGUAGE plpgsql
+SET search_path = public, pg_temp
+AS $$
+DECLARE
+    deleted int;
+BEGIN
+    IF days IS NULL OR days < 1 THEN
+        RAISE EXCEPTION 'cleanup_authentication_failures: days must be at least 1, not %', coalesce(days::text, 'NULL')
+            USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    DELETE FROM authentication_failures WHERE window_start < now() - make_interval(days => days);
+    GET DIAGNOSTICS deleted = ROW_COUNT;
+    RETURN deleted;
+END
+$$;

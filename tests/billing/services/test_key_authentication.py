@@ -1,0 +1,242 @@
+"""What `authenticate` accepts, what it costs, and how soon a change is seen."""
+
+import statistics
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import bcrypt
+import pytest
+from django.db import connection
+from django.utils import timezone
+from pytest_django import DjangoAssertNumQueries
+
+from billing.models import ApiKey, AuthenticationFailure, User
+from billing.services import api_keys, brute_force, key_format, verified_keys
+from tests.factories import customer, issued_key
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def _nothing_remembered() -> Iterator[None]:
+    verified_keys.verified_keys.clear()
+    yield
+    verified_keys.verified_keys.clear()
+
+
+@pytest.fixture
+def hashed(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """The hashes that bcrypt was asked to check."""
+    api_keys._nobodys_hash()
+    checked: list[bytes] = []
+    original = bcrypt.checkpw
+
+    def checkpw(password: bytes, key_hash: bytes) -> bool:
+        checked.append(key_hash)
+        return bool(original(password, key_hash))
+
+    monkeypatch.setattr(bcrypt, "checkpw", checkpw)
+    return checked
+
+
+@pytest.fixture
+def later(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Moves the clock of the memory of checked keys."""
+    offset = [0.0]
+    clock = time.monotonic
+    monkeypatch.setattr(verified_keys.time, "monotonic", lambda: clock() + offset[0])
+
+    def move(seconds: float) -> None:
+        offset[0] += seconds
+
+    return move
+
+
+def _wrong_secret(raw_key: str) -> str:
+    """A well-formed key with the same prefix."""
+    body = raw_key[:-7] + ("A" if raw_key[-7] != "A" else "B")
+    return body + key_format._checksum(body)
+
+
+def test_issued_key_authenticates_as_its_customer() -> None:
+    issued = issued_key()
+    key = api_keys.authenticate(issued.raw_key)
+    assert key == issued.key
+    assert key.user.email == issued.key.user.email
+
+
+@pytest.mark.parametrize("damage", ["truncated", "mistyped", "spaced", "empty", "bytes", "none", "unicode"])
+def test_a_damaged_key_is_refused_without_a_query_or_a_hash(
+    damage: str, hashed: list[bytes], django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    raw_key = issued_key().raw_key
+    damaged: Any = {
+        "truncated": raw_key[:-1],
+        "mistyped": raw_key[:-10] + ("x" if raw_key[-10] != "x" else "y") + raw_key[-9:],
+        "spaced": raw_key + " ",
+        "empty": "",
+        "bytes": raw_key.encode(),
+        "none": None,
+        "unicode": "glyph_sk_live_" + "٣" * 32,
+    }[damage]
+    with django_assert_num_queries(0):
+        assert api_keys.authenticate(damaged) is None
+    assert hashed == []
+
+
+def test_stolen_prefix_is_worth_nothing(hashed: list[bytes]) -> None:
+    issued = issued_key()
+    assert api_keys.examine(_wrong_secret(issued.raw_key)).outcome == "unknown"
+    assert api_keys.authenticate(issued.raw_key)
+
+
+def test_wrong_prefix_and_wrong_secret_cost_the_same(
+    hashed: list[bytes], django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    wrong_secret, wrong_prefix = _wrong_secret(issued_key().raw_key), key_format.generate("production")
+    for raw_key in (wrong_secret, wrong_prefix):
+        hashed.clear()
+        with django_assert_num_queries(2):  # the prefix, and counting the failure
+            assert api_keys.examine(raw_key).outcome == "unknown"
+        assert len(hashed) == 1
+        assert hashed[0][:7] == b"$2b$04$"
+
+
+def test_time_does_not_tell_a_wrong_prefix_from_a_wrong_secret(settings: Any) -> None:
+    settings.API_KEY_BCRYPT_ROUNDS = 9
+    api_keys._nobodys_hash.cache_clear()
+    raw_key = issued_key().raw_key
+    timings: dict[str, list[float]] = {"prefix": [], "secret": []}
+    for number in range(12):
+        body = raw_key[:-8] + f"{number:02d}"
+        secret = body + key_format._checksum(body)
+        for kind, tried in (("secret", secret), ("prefix", key_format.generate("production"))):
+            started = time.perf_counter()
+            assert api_keys.authenticate(tried) is None
+            timings[kind].append(time.perf_counter() - started)
+    api_keys._nobodys_hash.cache_clear()
+    fastest = {kind: min(values) for kind, values in timings.items()}
+    spread = abs(fastest["prefix"] - fastest["secret"])
+    assert spread < 0.25 * statistics.mean(fastest.values()), timings
+
+
+def test_bcrypt_runs_once_for_many_requests(
+    hashed: list[bytes], django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    raw_key = issued_key().raw_key
+    assert api_keys.authenticate(raw_key)
+    with django_assert_num_queries(0):
+        for _ in range(100):
+            assert api_keys.authenticate(raw_key)
+    assert len(hashed) == 1
+
+
+def test_revocation_is_seen_at_once_in_this_process() -> None:
+    issued = issued_key()
+    assert api_keys.authenticate(issued.raw_key)
+    api_keys.revoke(issued.key, actor="ada", reason="lost")
+    verdict = api_keys.examine(issued.raw_key)
+    assert (verdict.outcome, verdict.key.revoked_reason) == ("revoked", "lost")
+
+
+@pytest.mark.parametrize(
+    ("statement", "outcome"),
+    [
+        ("UPDATE api_keys SET revoked_at = now() WHERE id = %s", "revoked"),
+        ("UPDATE api_keys SET expires_at = now() WHERE id = %s", "expired"),
+        (
+            "UPDATE users SET status = 'suspended' WHERE id = (SELECT user_id FROM api_keys WHERE id = %s)",
+            "suspended",
+        ),
+        ("DELETE FROM api_keys WHERE id = %s", "unknown"),
+    ],
+)
+def test_a_change_made_elsewhere_is_seen_within_five_seconds_without_another_hash(
+    statement: str, outcome: str, later: Any, hashed: list[bytes]
+) -> None:
+    issued = issued_key()
+    assert api_keys.authenticate(issued.raw_key)
+    with connection.cursor() as cursor:
+        cursor.execute(statement, [issued.key.pk])
+    later(5)
+    assert api_keys.examine(issued.raw_key).outcome == outcome
+    assert len(hashed) == 1
+
+
+def test_a_row_read_before_a_revocation_is_not_remembered_after_it() -> None:
+    issued = issued_key()
+    memory = verified_keys.verified_keys
+    entry = memory.remember(memory.digest(issued.raw_key), issued.key.pk)
+    read, generation = ApiKey.objects.select_related("user").get(), memory.generation
+    api_keys.revoke(issued.key, actor="ada", reason="lost")  # between another thread's read and its store
+    memory.refresh(entry, read, generation)
+    assert api_keys.examine(issued.raw_key).outcome == "revoked"
+
+
+def test_expiry_ends_a_remembered_key_to_the_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    issued = issued_key(expires_at=timezone.now() + timedelta(hours=1))
+    assert api_keys.authenticate(issued.raw_key)
+    monkeypatch.setattr(api_keys.timezone, "now", lambda: issued.key.expires_at)
+    assert api_keys.examine(issued.raw_key).outcome == "expired"
+
+
+def test_a_caller_cannot_change_what_is_remembered() -> None:
+    raw_key = issued_key().raw_key
+    api_keys.authenticate(raw_key).revoked_at = timezone.now()
+    assert api_keys.authenticate(raw_key)
+
+
+def test_keys_of_a_suspended_customer_are_refused_and_work_again_after() -> None:
+    user = customer()
+    raw_key = issued_key(user).raw_key
+    User.objects.filter(pk=user.pk).update(status="suspended")
+    assert api_keys.examine(raw_key).outcome == "suspended"
+    User.objects.filter(pk=user.pk).update(status="active")
+    verified_keys.verified_keys.clear()
+    assert api_keys.authenticate(raw_key)
+
+
+def test_a_row_with_a_broken_hash_refuses_and_does_not_crash() -> None:
+    issued = issued_key()
+    ApiKey.objects.filter(pk=issued.key.pk).update(key_hash="nonsense")
+    assert api_keys.authenticate(issued.raw_key) is None
+
+
+def test_the_memory_is_bounded_and_holds_no_raw_key() -> None:
+    memory = verified_keys.VerifiedKeys(capacity=2)
+    raw_keys = [key_format.generate("production") for _ in range(3)]
+    for raw_key in raw_keys:
+        memory.remember(memory.digest(raw_key), None)
+    assert [memory.find(memory.digest(raw_key)) is None for raw_key in raw_keys] == [True, False, False]
+    assert not any(raw_key in str(memory._entries) for raw_key in raw_keys)
+
+
+def test_brute_force_is_counted_by_source_and_stopped(hashed: list[bytes]) -> None:
+    raw_key = issued_key().raw_key
+    for _ in range(brute_force.LIMIT):
+        assert api_keys.examine(key_format.generate("production"), source="203.0.113.9").outcome == "unknown"
+    hashed.clear()
+    assert api_keys.examine(key_format.generate("production"), source="203.0.113.9").outcome == "stopped"
+    assert hashed == []
+    assert api_keys.authenticate(raw_key, source="203.0.113.10")
+    totals = AuthenticationFailure.objects.filter(source="203.0.113.9").values_list("kind", "failures")
+    assert sum(failures for _, failures in totals) == brute_force.LIMIT
+    assert {kind for kind, _ in totals} == {"api_key"}
+
+
+def test_a_stopped_source_is_let_in_again_after_a_while() -> None:
+    raw_key = issued_key().raw_key
+    brute_force.count_failure("api_key", "203.0.113.9")
+    AuthenticationFailure.objects.update(failures=brute_force.LIMIT)
+    assert api_keys.authenticate(raw_key, source="203.0.113.9") is None
+    AuthenticationFailure.objects.update(window_start=timezone.now() - 2 * brute_force.WINDOW)
+    assert api_keys.authenticate(raw_key, source="203.0.113.9")
+
+
+def test_the_same_wrong_key_again_costs_no_hash(hashed: list[bytes]) -> None:
+    wrong = key_format.generate("production")
+    for _ in range(10):
+        assert api_keys.authenticate(wrong) is None
+    assert len(hashed) == 1

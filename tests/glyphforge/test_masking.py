@@ -1,0 +1,32 @@
+import pytest
+
+from glyphforge.masking import mask
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        "sk_live_51HabcdefGHIJKL",
+        "rk_test_51HabcdefGHIJKL",
+        "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+        "$2b$12$R9h/cIPz0gi.URNNX3kh2OPST9/PgBkqquzi.Ss7KIUgO2t0jWMUW",
+        "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.c2lnbmF0dXJl",
+    ],
+)
+def test_secrets_vanish_from_text(secret: str) -> None:
+    assert mask(f"found ({secret}) there") == "found ([masked]) there"
+
+
+def test_a_customers_key_keeps_its_prefix() -> None:
+    assert mask("key glyph_sk_live_1a2B3c4DsecretSECRET0123 leaked") == "key glyph_sk_live_1a2B3c4D…[masked] leaked"
+
+
+def test_passwords_and_tokens_in_urls_and_headers_vanish() -> None:
+    assert mask("postgresql://app:hunter2@db:5432/x") == "postgresql://[masked]@db:5432/x"
+    assert mask("Authorization: Bearer abcdefgh12345678==") == "Authorization: Bearer [masked]"
+    assert mask("https://hooks.slack.com/services/T000/B000/XXXX") == "https://hooks.slack.com/services/[masked]"
+
+
+def test_other_text_stays() -> None:
+    text = "customer cus_NffrFeUfNV2Hib, event evt_1, prefix glyph_sk_live_1a2B3c4D, $12 at https://example.com:8000/x"
+    assert mask(text) == text
