@@ -1,0 +1,1 @@
+"""Recorded Stripe histories, a local server that answers from them, and what seeds the demo."""

@@ -1,0 +1,219 @@
+"""A local server that answers Stripe's API from the recorded histories.
+
+``python -m billing.demo.stripe_server --port 12111`` serves all recordings until it is stopped.
+With ``--webhook-url`` and ``--webhook-secret`` each write (cancel, refund, …) also posts its signed
+events there, as Stripe would. In tests use :class:`StripeServer` as a context manager.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+from billing.demo import recordings
+from billing.demo.deliver import Sender
+from billing.demo.recordings import Json
+from billing.demo.stripe_world import RefusalError, StripeWorld
+
+#: What a test may answer instead of the world: status, JSON body, extra headers; None: no opinion.
+Interception = tuple[int, Json, dict[str, str]] | None
+
+
+class StripeServer:
+    """Serves a :class:`StripeWorld` on a loopback port in a background thread.
+
+    ``requests`` collects ``"METHOD /path"`` of every call. ``intercept(method, path)`` may answer
+    in place of the world, which is how tests make Stripe slow, busy or broken.
+    """
+
+    def __init__(self, world: StripeWorld, port: int = 0, host: str = "127.0.0.1") -> None:
+        self.world = world
+        self.requests: list[str] = []
+        self.intercept: Callable[[str, str], Interception] | None = None
+        handler = type("BoundHandler", (StripeHandler,), {"stripe": self})
+        self._server = _Server((host, port), handler)
+        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+
+    @property
+    def url(self) -> str:
+        """The base URL for ``STRIPE_API_HOST``."""
+        host, port = self._server.server_address[:2]
+        return f"http://{host!s}:{port}"
+
+    def __enter__(self) -> StripeServer:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Start to serve in the background."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop serving and release the port."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join(timeout=5)
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    allow_reuse_address = True
+    request_queue_size = 128
+
+
+class StripeHandler(BaseHTTPRequestHandler):
+    """Maps HTTP onto :class:`StripeWorld`; bound to one server by :class:`StripeServer`."""
+
+    stripe: StripeServer
+    protocol_version = "HTTP/1.1"
+    # Stripe answers in one segment; without this each small answer waits for a delayed ACK.
+    disable_nagle_algorithm = True
+
+    def do_GET(self) -> None:
+        self._answer("GET")
+
+    def do_POST(self) -> None:
+        self._answer("POST")
+
+    def do_DELETE(self) -> None:
+        self._answer("DELETE")
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Stay quiet: the caller's own log says what was asked."""
+
+    def _answer(self, method: str) -> None:
+        url = urlsplit(self.path)
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode()
+        self.stripe.requests.append(f"{method} {url.path}")
+        intercepted = self.stripe.intercept(method, url.path) if self.stripe.intercept else None
+        if intercepted:
+            self._send(*intercepted)
+            return
+        try:
+            self._authorize()
+            params = parse_form(url.query) | parse_form(body)
+            self._send(200, self._route(method, url.path, params), {})
+        except RefusalError as refusal:
+            self._send(refusal.status, refusal.body, {})
+
+    def _authorize(self) -> None:
+        if not self.headers.get("Authorization", "").startswith(("Bearer sk_", "Bearer rk_")):
+            raise RefusalError(401, "You did not provide an API key.", param="")
+
+    def _route(self, method: str, path: str, params: Json) -> Json:
+        world = self.stripe.world
+        parts = path.strip("/").split("/")[1:]
+        if method == "GET":
+            return self._read(parts, params)
+        change = self._change(method, parts, params)
+        if change is None:
+            raise RefusalError(404, f"Unrecognized request URL ({method}: {path}).")
+        return world.write(self.headers.get("Idempotency-Key"), method, path, change)
+
+    def _read(self, parts: list[str], params: Json) -> Json:
+        world = self.stripe.world
+        match parts:
+            case ["account"]:
+                return world.account()
+            case ["products", product_id, "features"]:
+                world.retrieve("products", product_id)
+                return _list(f"/v1/products/{product_id}/features", [])
+            case ["invoices", invoice_id, "lines"]:
+                lines = world.retrieve("invoices", invoice_id)["lines"]["data"]
+                return _list(f"/v1/invoices/{invoice_id}/lines", lines)
+            case [collection, object_id]:
+                return world.retrieve(collection, object_id, params.get("expand", []))
+            case [collection]:
+                return world.page(collection, params)
+        raise RefusalError(404, f"Unrecognized request URL (GET: /v1/{'/'.join(parts)}).")
+
+    def _change(self, method: str, parts: list[str], params: Json) -> Callable[[], Json] | None:
+        world = self.stripe.world
+        match method, parts:
+            case "POST", ["customers", customer_id]:
+                return lambda: world.update_customer(customer_id, params)
+            case "DELETE", ["customers", customer_id]:
+                return lambda: world.delete_customer(customer_id)
+            case "POST", ["subscriptions", subscription_id]:
+                return lambda: world.update_subscription(subscription_id, params)
+            case "DELETE", ["subscriptions", subscription_id]:
+                return lambda: world.cancel_subscription(subscription_id)
+            case "POST", ["refunds"]:
+                return lambda: world.refund(params)
+        return None
+
+    def _send(self, status: int, body: Json, headers: dict[str, str]) -> None:
+        payload = json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(payload)))
+        self.send_header("Request-Id", "req_local")
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(payload)
+
+
+def parse_form(text: str) -> Json:
+    """Decode Stripe's form encoding: ``expand[0]=a&created[gte]=1`` to lists and dicts."""
+    result: Json = {}
+    for name, value in parse_qsl(text, keep_blank_values=True):
+        head, *keys = re.findall(r"[^\[\]]+", name) or [name]
+        if name.endswith("[]"):
+            result.setdefault(head, []).append(value)
+        elif not keys:
+            result[head] = value
+        elif keys[0].isdigit():
+            result.setdefault(head, []).append(value)
+        else:
+            result.setdefault(head, {})[keys[0]] = value
+    return result
+
+
+def _list(url: str, data: list[Json]) -> Json:
+    return {"object": "list", "url": url, "has_more": False, "data": data}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Serve all recordings until SIGINT or SIGTERM; returns the exit code."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--port", type=int, default=12111)
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--webhook-url", help="post the events of writes to this endpoint")
+    parser.add_argument("--webhook-secret", default="", help="the endpoint's signing secret")
+    options = parser.parse_args(argv)
+    world = StripeWorld(recordings.load_all())
+    try:
+        server = StripeServer(world, port=options.port, host=options.host)
+    except OSError as error:
+        sys.stderr.write(f"cannot listen on {options.host}:{options.port}: {error}\n")
+        return 1
+    sender = None
+    if options.webhook_url:
+        sender = Sender(options.webhook_url, options.webhook_secret)
+        world.on_event = sender.post_later
+    stopped = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stopped.set())
+    with server:
+        sys.stdout.write(f"Stripe answers from {len(recordings.names())} recordings at {server.url}\n")
+        sys.stdout.flush()
+        stopped.wait()
+    if sender:
+        sender.close()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
