@@ -6,3 +6,9 @@ class BillingConfig(AppConfig):
 
     name = "billing"
     verbose_name = "Billing"
+
+    def ready(self) -> None:
+        from billing.stripe import gateway, mirror  # noqa: PLC0415 - needs the app registry
+
+        gateway.configure()
+        mirror.keep_api_keys_out_of_the_database()

@@ -8,6 +8,7 @@ from django_q.tasks import schedule
 
 from billing.models import ApiKey
 from billing.services import leak_notice
+from billing.stripe import processing
 
 MAIL_ATTEMPTS = 8
 
@@ -26,3 +27,8 @@ def tell_of_leaked_key(api_key_id: str, attempt: int = 1) -> None:
             schedule_type="O",
             next_run=timezone.now() + timedelta(minutes=2**attempt),
         )
+
+
+def process_event(event_id: str) -> str | None:
+    """Process one stored Stripe event; returns its status, or None when another worker has it."""
+    return processing.process(event_id)

@@ -177,6 +177,8 @@ STRIPE_LIVE_SECRET_KEY = env.matching(
 )
 if STRIPE_LIVE_MODE and not STRIPE_LIVE_SECRET_KEY:
     refuse("STRIPE_LIVE_SECRET_KEY", "must be set when STRIPE_LIVE_MODE is on")
+# The version that stripe-python 15.6 was generated for; what we read from objects is written for it.
+STRIPE_API_VERSION = "2026-08-26.dahlia"
 STRIPE_WEBHOOK_SECRETS = env.texts("STRIPE_WEBHOOK_SECRET")
 # Only defined when set: dj-stripe takes the mere presence of the name for a value.
 if _api_host := env.url("STRIPE_API_HOST"):

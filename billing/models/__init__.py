@@ -8,6 +8,8 @@ from billing.models.plan import Plan, PlanPrice
 from billing.models.rate_limit import RateLimit
 from billing.models.subscription import Subscription
 from billing.models.tier import Tier
+from billing.models.tombstone import Tombstone
+from billing.models.unmatched_customer import UnmatchedCustomer
 from billing.models.usage import ApiUsage, MonthlyUsageSummary
 from billing.models.user import User
 from billing.models.webhook_event import WebhookEvent
@@ -24,6 +26,8 @@ __all__ = [
     "RateLimit",
     "Subscription",
     "Tier",
+    "Tombstone",
+    "UnmatchedCustomer",
     "User",
     "WebhookEvent",
 ]

@@ -14,7 +14,7 @@ class User(models.Model):
     id = uuid_key()
     cognito_user_id = models.TextField("Cognito user", unique=True, null=True, blank=True)
     stripe_customer_id = models.TextField("Stripe customer", unique=True, null=True, blank=True)
-    email = models.TextField("e-mail", help_text="Unique whatever its case.")
+    email = models.TextField("e-mail", null=True, blank=True, help_text="Unique whatever its case.")
     name = models.TextField(db_default="", blank=True)
     status = models.TextField(choices=Status.choices, db_default=Status.ACTIVE)
     created_at = created_at()
@@ -25,4 +25,4 @@ class User(models.Model):
         verbose_name = "customer"
 
     def __str__(self) -> str:
-        return self.email
+        return self.email or self.name or self.stripe_customer_id or str(self.pk)

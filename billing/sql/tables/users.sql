@@ -1,9 +1,10 @@
--- A customer. The address is unique whatever its case; a deleted customer keeps the row, as payments refer to it.
+-- A customer. The address is unique whatever its case; it is NULL where Stripe has none or the customer was deleted,
+-- whose row stays because payments refer to it.
 CREATE TABLE users (
     id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
     cognito_user_id text CONSTRAINT users_cognito_user_id_key UNIQUE,
     stripe_customer_id text CONSTRAINT users_stripe_customer_id_key UNIQUE,
-    email text NOT NULL,
+    email text,
     name text NOT NULL DEFAULT '',
     status text NOT NULL DEFAULT 'active',
     created_at timestamptz NOT NULL DEFAULT now(),

@@ -1,0 +1,19 @@
+"""One writer a customer: whoever fetches from Stripe for a customer holds this lock until it has written."""
+
+from django.db import connection
+
+#: Longer than one event takes, far shorter than the lease of 15 minutes.
+WAIT = "20s"
+
+
+def take(key: str) -> None:
+    """Wait for the lock on ``key`` (a customer's id) and hold it until the transaction ends.
+
+    It must come before the fetch: who fetched later then also writes later, so that the state of
+    an older fetch cannot overwrite a newer one. Not free in time: LockNotAvailable.
+    """
+    if not connection.in_atomic_block:
+        raise RuntimeError("customer_lock: needs a transaction to live in")
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT set_config('lock_timeout', %s, true)", [WAIT])
+        cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended('stripe:' || %s, 0))", [key])

@@ -1,0 +1,42 @@
+"""The classes of errors of event processing: worth retrying, or waiting for a person."""
+
+
+class TransientError(Exception):
+    """Trying again later may help: a timeout, a busy or failing Stripe, a lock that was not free.
+
+    ``retry_after`` is the number of seconds that Stripe asked to wait, if it did.
+    """
+
+    def __init__(self, message: str, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class PermanentError(Exception):
+    """Trying again does not help until somebody does what the message says: the event is parked."""
+
+
+class MissingError(PermanentError):
+    """Stripe does not know the object."""
+
+
+class UnlinkedCustomerError(PermanentError):
+    """A Stripe customer that belongs to no user, and that only a person may link to one."""
+
+    def __init__(self, message: str, *, stripe_customer_id: str, email: str | None, name: str) -> None:
+        super().__init__(message)
+        self.stripe_customer_id = stripe_customer_id
+        self.email = email
+        self.name = name
+
+
+class UnmappedPriceError(PermanentError):
+    """No tier claims the price."""
+
+    def __init__(self, message: str, *, stripe_price_id: str) -> None:
+        super().__init__(message)
+        self.stripe_price_id = stripe_price_id
+
+
+class InvalidSignatureError(Exception):
+    """A delivery that does not come from Stripe, or is too old or too far ahead to be accepted."""

@@ -1,0 +1,264 @@
+"""The one door to Stripe: the only module that imports ``stripe``.
+
+Every call is short (see ``TIMEOUT_SECONDS``), speaks the pinned API version, and fails with one of
+the classes of :mod:`billing.stripe.errors`. Ids and amounts are Stripe's: amounts are in the
+currency's smallest unit.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache, lru_cache
+from typing import Any
+
+import stripe
+from django.conf import settings
+
+from billing.stripe.errors import InvalidSignatureError, MissingError, PermanentError, TransientError
+
+SIGNATURE_TOLERANCE_SECONDS = 300
+#: Connecting and reading, each; a worker holds a customer's lock for as long as it waits.
+TIMEOUT_SECONDS = 10
+#: stripe-python repeats a request by itself only once: the inbox does the patient retrying.
+NETWORK_RETRIES = 1
+PAGE_SIZE = 100
+
+#: Kind of object, as in its member ``object``, to the resource that serves it.
+RESOURCES: dict[str, Any] = {
+    "account": stripe.Account,
+    "charge": stripe.Charge,
+    "coupon": stripe.Coupon,
+    "customer": stripe.Customer,
+    "dispute": stripe.Dispute,
+    "event": stripe.Event,
+    "invoice": stripe.Invoice,
+    "invoiceitem": stripe.InvoiceItem,
+    "payment_intent": stripe.PaymentIntent,
+    "payment_method": stripe.PaymentMethod,
+    "price": stripe.Price,
+    "product": stripe.Product,
+    "refund": stripe.Refund,
+    "subscription": stripe.Subscription,
+}
+
+#: What is asked for beyond an object's own members. Discounts arrive as ids unless expanded.
+EXPAND: dict[str, list[str]] = {
+    "charge": ["balance_transaction"],
+    "customer": ["discount.source.coupon"],
+    "invoice": ["discounts", "lines.data.discounts", "payments"],
+    "invoiceitem": ["discounts"],
+    "subscription": ["discounts.source.coupon", "items.data.discounts"],
+}
+#: Stripe refuses to expand deeper than this many levels.
+EXPAND_DEPTH = 4
+
+
+def configure() -> None:
+    """Apply the project's settings to the library; called once when Django is ready."""
+    stripe.enable_telemetry = False  # it would write an id file under the home directory
+    stripe.max_network_retries = NETWORK_RETRIES
+    stripe.api_version = settings.STRIPE_API_VERSION
+    stripe.api_base = getattr(settings, "STRIPE_API_HOST", "") or "https://api.stripe.com"
+    stripe.default_http_client = stripe.RequestsClient(timeout=TIMEOUT_SECONDS)
+
+
+def api_key() -> str:
+    """The secret key of the configured mode; a missing one is an error that names the variable."""
+    key = settings.STRIPE_LIVE_SECRET_KEY if settings.STRIPE_LIVE_MODE else settings.STRIPE_TEST_SECRET_KEY
+    if not key:
+        name = "STRIPE_LIVE_SECRET_KEY" if settings.STRIPE_LIVE_MODE else "STRIPE_TEST_SECRET_KEY"
+        raise TransientError(f"{name} is not set: Stripe cannot be asked.")
+    return str(key)
+
+
+def verify(body: bytes, header: str) -> None:
+    """Accept ``body`` when one of the endpoint's secrets signed it within the last 300 seconds.
+
+    Several secrets are valid at once while they are rotated. Raises InvalidSignatureError.
+    """
+    if not settings.STRIPE_WEBHOOK_SECRETS:
+        raise InvalidSignatureError("STRIPE_WEBHOOK_SECRET is not set; no event can be verified")
+    problem = "no signature"
+    for secret in settings.STRIPE_WEBHOOK_SECRETS:
+        try:
+            stripe.WebhookSignature.verify_header(body, header, secret, SIGNATURE_TOLERANCE_SECONDS)
+        except stripe.SignatureVerificationError as error:
+            problem = error.user_message or "signature mismatch"
+        except UnicodeDecodeError:
+            problem = "the body is not UTF-8"
+        else:
+            _refuse_future(header)
+            return
+    raise InvalidSignatureError(problem)
+
+
+def _refuse_future(header: str) -> None:
+    """The library checks the past only; a timestamp far ahead would stay valid for as long."""
+    moment = next(int(part[2:]) for part in header.split(",") if part.startswith("t="))
+    if moment > time.time() + SIGNATURE_TOLERANCE_SECONDS:
+        raise InvalidSignatureError("the timestamp lies in the future")
+
+
+def retrieve(kind: str, object_id: str) -> Any:
+    """The current state of one object, nested lists and coupons complete; MissingError when Stripe has none."""
+    with _translated(f"{kind} {object_id}"):
+        found = RESOURCES[kind].retrieve(object_id, api_key=api_key(), expand=EXPAND.get(kind, []))
+        return _completed(kind, found)
+
+
+def page(kind: str, **filters: Any) -> tuple[list[Any], bool]:
+    """One page (at most 100, newest first) of a list, and whether there is more behind it."""
+    paths = [f"data.{path}" for path in EXPAND.get(kind, [])]
+    expand = [path for path in paths if path.count(".") < EXPAND_DEPTH]
+    with _translated(f"list of {kind}"):
+        answer = RESOURCES[kind].list(api_key=api_key(), limit=PAGE_SIZE, expand=expand, **filters)
+        return [_completed(kind, item) for item in answer["data"]], bool(answer["has_more"])
+
+
+def _completed(kind: str, item: Any) -> Any:
+    """Page through a cut list of subscription items and put coupons in place of their ids."""
+    if kind == "subscription":
+        lines = item["items"]
+        if lines["has_more"]:
+            lines["data"] = list(lines.auto_paging_iter())
+            lines["has_more"] = False
+        for holder in (item, *lines["data"]):
+            for discount in holder.get("discounts") or []:
+                _put_coupon(discount)
+    if kind == "customer" and item.get("discount"):
+        _put_coupon(item["discount"])
+    return item
+
+
+def _put_coupon(discount: Any) -> None:
+    """Newer versions name the coupon at ``source.coupon``, older ones (and dj-stripe) at ``coupon``."""
+    if isinstance(discount, str) or isinstance(discount.get("coupon"), stripe.StripeObject):
+        return
+    coupon = discount.get("coupon") or (discount.get("source") or {}).get("coupon")
+    discount["coupon"] = _coupon(coupon) if isinstance(coupon, str) else coupon
+
+
+@lru_cache(maxsize=1024)
+def _coupon(coupon_id: str) -> Any:
+    """A coupon's terms never change, so one look is enough. None when it was deleted since."""
+    try:
+        return stripe.Coupon.retrieve(coupon_id, api_key=api_key())
+    except stripe.InvalidRequestError as error:
+        if error.code == "resource_missing":
+            return None
+        raise
+
+
+def every(kind: str, **filters: Any) -> Iterator[Any]:
+    """All members of a list, newest first, a page at a time."""
+    after: dict[str, str] = {}
+    more = True
+    while more:
+        items, more = page(kind, **filters, **after)
+        yield from items
+        if items:
+            after = {"starting_after": items[-1]["id"]}
+
+
+def account_id() -> str:
+    """The id of the account that the key belongs to; asked once a process."""
+    return _account(api_key(), str(stripe.api_base))["id"]
+
+
+def account() -> Any:
+    """The account that the key belongs to; asked once a process."""
+    return _account(api_key(), str(stripe.api_base))
+
+
+@cache
+def _account(key: str, _base: str) -> Any:
+    with _translated("the account"):
+        return stripe.Account.retrieve(api_key=key)
+
+
+def cancel_subscription(subscription_id: str, *, at_period_end: bool, idempotency_key: str) -> None:
+    """End a subscription now, or let it end with its period."""
+    with _translated(f"subscription {subscription_id}"):
+        if at_period_end:
+            stripe.Subscription.modify(
+                subscription_id,
+                cancel_at_period_end=True,
+                api_key=api_key(),
+                idempotency_key=idempotency_key,
+            )
+        else:
+            stripe.Subscription.cancel(subscription_id, api_key=api_key(), idempotency_key=idempotency_key)
+
+
+def resume_subscription(subscription_id: str, *, idempotency_key: str) -> None:
+    """Take back a cancellation at the end of the period."""
+    with _translated(f"subscription {subscription_id}"):
+        stripe.Subscription.modify(
+            subscription_id,
+            cancel_at_period_end=False,
+            api_key=api_key(),
+            idempotency_key=idempotency_key,
+        )
+
+
+def refund(charge_id: str, *, amount: int | None, idempotency_key: str) -> str:
+    """Refund a charge, in part when ``amount`` is given; returns the refund's id.
+
+    Two calls with one ``idempotency_key`` make one refund.
+    """
+    with _translated(f"charge {charge_id}"):
+        terms: dict[str, Any] = {"charge": charge_id, "reason": "requested_by_customer"}
+        if amount is not None:
+            terms["amount"] = amount
+        made = stripe.Refund.create(**terms, api_key=api_key(), idempotency_key=idempotency_key)
+        return str(made["id"])
+
+
+def tag_customer(customer_id: str, user_id: str) -> None:
+    """Write our user's id into the customer's metadata, so that the link survives on both sides."""
+    with _translated(f"customer {customer_id}"):
+        stripe.Customer.modify(customer_id, metadata={"user_id": user_id}, api_key=api_key())
+
+
+@contextmanager
+def _translated(subject: str) -> Iterator[None]:
+    """Turn the library's exceptions into the two classes that processing knows."""
+    try:
+        yield
+    except stripe.RateLimitError as error:
+        raise TransientError(f"Stripe is rate limiting ({subject}).", _retry_after(error)) from error
+    except (stripe.APIConnectionError, stripe.APIError) as error:
+        text = error.user_message or type(error).__name__
+        raise TransientError(f"Stripe did not answer for {subject}: {text}", _retry_after(error)) from error
+    except stripe.AuthenticationError as error:
+        # A key that is being rotated heals without anybody touching the event.
+        raise TransientError(f"Stripe refused the API key ({subject}).") from error
+    except stripe.StripeError as error:
+        message = error.user_message or str(error)
+        if error.http_status == 404 or error.code == "resource_missing":
+            raise MissingError(f"Stripe does not know {subject}: {message}") from error
+        if error.http_status in (409, 429) or (error.http_status or 0) >= 500:
+            raise TransientError(f"Stripe could not answer for {subject}: {message}") from error
+        raise PermanentError(f"Stripe refused {subject}: {message}") from error
+
+
+def _retry_after(error: stripe.StripeError) -> float | None:
+    headers = {str(name).lower(): value for name, value in (error.headers or {}).items()}
+    try:
+        return float(headers["retry-after"])
+    except (KeyError, ValueError):
+        return None
+
+
+def translate(action: Callable[[], Any], subject: str) -> Any:
+    """Run ``action``, which calls Stripe by itself (dj-stripe's recursive sync), with our error classes."""
+    with _translated(subject):
+        return action()
+
+
+def forget() -> None:
+    """Drop what was remembered about the account and its coupons: another account may answer now."""
+    _account.cache_clear()
+    _coupon.cache_clear()

@@ -1,0 +1,72 @@
+"""The mirror: Stripe's objects as dj-stripe keeps them, synced from what the gateway fetched.
+
+Nothing outside this package reads it; :mod:`billing.stripe.projection` turns it into our tables.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from djstripe import models
+from djstripe.models.base import StripeModel
+
+from billing.stripe import gateway
+
+Json = dict[str, Any]
+
+MODELS: dict[str, type[StripeModel]] = {
+    "charge": models.Charge,
+    "coupon": models.Coupon,
+    "customer": models.Customer,
+    "dispute": models.Dispute,
+    "invoice": models.Invoice,
+    "invoiceitem": models.InvoiceItem,
+    "payment_intent": models.PaymentIntent,
+    "payment_method": models.PaymentMethod,
+    "price": models.Price,
+    "product": models.Product,
+    "subscription": models.Subscription,
+}
+
+
+def store(fetched: Any) -> Json:
+    """Sync one fetched object, and what it refers to, and return the mirrored JSON."""
+    model = MODELS[fetched["object"]]
+    sync = partial(model.sync_from_stripe_data, fetched, api_key=gateway.api_key())
+    row = gateway.translate(sync, f"{fetched['object']} {fetched['id']}")
+    return dict(row.stripe_data)
+
+
+def mark_deleted(kind: str, object_id: str) -> None:
+    """Note in the mirror that the object is gone. The row stays: deleting it would cascade to its history."""
+    for row in MODELS[kind].objects.filter(id=object_id):
+        row.stripe_data = {**row.stripe_data, "deleted": True}
+        row.save(update_fields=["stripe_data"])
+
+
+def charge_disputes(charge_id: str) -> list[Json]:
+    """The disputes of a charge that are known here."""
+    return [row.stripe_data for row in models.Dispute.objects.filter(charge_id=charge_id)]
+
+
+def customer_invoices(customer_id: str) -> list[Json]:
+    """The invoices of a customer that are known here, newest first."""
+    rows = models.Invoice.objects.filter(customer_id=customer_id).order_by("-created")
+    return [row.stripe_data for row in rows]
+
+
+def _owner_account(cls: type[models.Account], api_key: str) -> models.Account:
+    """Stands in for dj-stripe's lookup, which stores the secret key in plain text in djstripe_apikey."""
+    fetched = gateway.account()
+    # A stub first: syncing an account looks for its owner, which is this very row.
+    account, created = models.Account.objects.get_or_create(id=fetched["id"])
+    if created:
+        models.Account.sync_from_stripe_data(fetched, api_key=api_key)
+        account.refresh_from_db()
+    return account
+
+
+def keep_api_keys_out_of_the_database() -> None:
+    """Make dj-stripe find the owner account without storing the API key; called when Django is ready."""
+    models.Account.get_or_retrieve_for_api_key = classmethod(_owner_account)

@@ -1,0 +1,146 @@
+"""Processing of one stored event: claim, bring our rows in line with Stripe, and say how it went.
+
+The attempt is counted in a commit of its own, so that a killed worker is counted too. Everything
+that is written because of the event, its completion included, is one transaction.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+from django.db import IntegrityError, InterfaceError, OperationalError, transaction
+from django.db.models import Value
+from django.db.models.functions import Greatest, Now
+from psycopg import errors as pg
+
+from billing.models import UnmatchedCustomer, WebhookEvent
+from billing.stripe import gateway, inbox, subject
+from billing.stripe.errors import PermanentError, TransientError, UnlinkedCustomerError
+from billing.stripe.follow import follow
+from glyphforge.audit import acting_as
+
+logger = logging.getLogger(__name__)
+
+#: A parked event is tried again once a day: the mapping or link that it waits for may have come by psql.
+PARKED_FOR = timedelta(hours=24)
+#: Two transactions that met in the wrong order: the second try is alone.
+DEADLOCK_TRIES = 3
+
+
+class LeaseLostError(Exception):
+    """Somebody else took the event over: what was written here must not be committed."""
+
+
+def process(event_id: str) -> str | None:
+    """Process one event and return its status afterwards; None when it was not ours to process.
+
+    Never raises for what the event or Stripe did: that is written to the event. A broken database
+    connection is raised; the lease then runs out and the sweep takes the event up again.
+    """
+    if not inbox.claim(event_id):
+        return None
+    try:
+        return _without_deadlock(lambda: _apply(event_id))
+    except LeaseLostError:
+        logger.warning("%s: the lease ran out and another worker has the event", event_id)
+        return None
+    except InterfaceError:
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever it is, it belongs to this event: the next ones must go on
+        return _give_up(event_id, error)
+
+
+def _give_up(event_id: str, error: Exception) -> str | None:
+    """Write the failure to the event; how long it waits for its next try depends on the kind of error."""
+    match error:
+        case PermanentError():
+            message, at_least = str(error), PARKED_FOR
+        case TransientError():
+            message, at_least = str(error), timedelta(seconds=error.retry_after or 0)
+        case OperationalError() | IntegrityError():
+            message, at_least = f"The database could not take it: {_first_line(error)}", timedelta()
+        case _:
+            logger.error("%s: processing failed", event_id, exc_info=error)
+            message, at_least = f"{type(error).__name__}: {_first_line(error)}", timedelta()
+    logger.warning("%s: failed: %s", event_id, message)
+    with transaction.atomic():
+        if isinstance(error, UnlinkedCustomerError):
+            _remember(error)
+        return _end(event_id, message, at_least)
+
+
+def _apply(event_id: str) -> str:
+    with transaction.atomic():
+        event = WebhookEvent.objects.get(stripe_event_id=event_id)
+        if not event.payload:
+            _fetch_payload(event)
+        with acting_as(actor="stripe", reason=event.event_type, request_id=event_id):
+            reason = inbox.ignored_because(event.payload) or _foreign_account(event.payload)
+            if reason:
+                return _ignore(event_id, reason)
+            about = subject.of_event(event.event_type, event.payload)
+            if about:
+                follow(about)
+            if not inbox.complete(event_id, None):
+                raise LeaseLostError
+    return WebhookEvent.Status.PROCESSED
+
+
+def _fetch_payload(event: WebhookEvent) -> None:
+    """An event that was claimed by its id alone: Stripe keeps events for 30 days."""
+    payload = inbox.storable(json.loads(str(gateway.retrieve("event", event.stripe_event_id))))
+    event.payload, event.event_type = payload, payload["type"]
+    event.api_version, event.livemode = payload.get("api_version"), payload["livemode"]
+    event.save(update_fields=["payload", "event_type", "api_version", "livemode"])
+
+
+def _foreign_account(payload: dict[str, Any]) -> str | None:
+    account = payload.get("account")
+    if account and account != gateway.account_id():
+        return f"An event of account {account}; this back office follows {gateway.account_id()}."
+    return None
+
+
+def _ignore(event_id: str, reason: str) -> str:
+    WebhookEvent.objects.filter(stripe_event_id=event_id, status=WebhookEvent.Status.PROCESSING).update(
+        status=WebhookEvent.Status.IGNORED, last_error=reason, processed_at=Now()
+    )
+    return WebhookEvent.Status.IGNORED
+
+
+def _end(event_id: str, message: str, at_least: timedelta) -> str | None:
+    """Write the failure; the next try comes by the inbox's backoff, but not before ``at_least`` has passed."""
+    if not inbox.complete(event_id, message):
+        return None
+    failed = WebhookEvent.objects.filter(stripe_event_id=event_id)
+    if at_least:
+        failed.filter(status=WebhookEvent.Status.FAILED).update(
+            next_retry_at=Greatest("next_retry_at", Now() + Value(at_least))
+        )
+    return failed.values_list("status", flat=True).get()
+
+
+def _remember(error: UnlinkedCustomerError) -> None:
+    UnmatchedCustomer.objects.update_or_create(
+        stripe_customer_id=error.stripe_customer_id,
+        defaults={"email": error.email, "name": error.name, "reason": str(error)},
+    )
+
+
+def _without_deadlock(action: Callable[[], str]) -> str:
+    """Run ``action`` again when PostgreSQL chose it as the victim: the mirror's rows are shared by customers."""
+    for _ in range(DEADLOCK_TRIES - 1):
+        try:
+            return action()
+        except OperationalError as error:
+            if not isinstance(error.__cause__, pg.DeadlockDetected | pg.SerializationFailure):
+                raise
+    return action()
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [""])[0]

@@ -1,0 +1,113 @@
+"""Stripe's charges as payments: one row a charge, failed ones included; no charge, no row."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from billing.models import Payment
+from billing.stripe import mirror
+from billing.stripe.projection import users
+from billing.stripe.projection.rows import moment, write
+from billing.stripe.subject import identifier
+
+Json = dict[str, Any]
+
+#: A dispute that took no money, or gave it back.
+HARMLESS_DISPUTES = frozenset({"won", "warning_closed", "prevented"})
+
+
+def project(charge: Json) -> Payment | None:
+    """Bring the payment of a charge in line with it. None for a charge of no customer: not our business."""
+    customer_id = identifier(charge.get("customer"))
+    if customer_id is None:
+        return None
+    user = users.of_customer(customer_id)
+    row = Payment.objects.filter(stripe_charge_id=charge["id"]).first()
+    row = row or Payment(stripe_charge_id=charge["id"])
+    write(row, values(charge) | {"user_id": user.pk} | _invoice_columns(charge, customer_id))
+    return row
+
+
+def values(charge: Json) -> Json:
+    """The columns that the charge alone decides; amounts in the currency's smallest unit."""
+    paid = charge["status"] == "succeeded" and charge.get("captured", True)
+    return {
+        "stripe_payment_intent_id": identifier(charge.get("payment_intent")),
+        "amount_cents": charge["amount"],
+        "currency": charge["currency"],
+        "status": status(charge),
+        "refunded_cents": charge.get("amount_refunded") or 0,
+        "failure_message": charge.get("failure_message"),
+        "receipt_url": charge.get("receipt_url"),
+        "paid_at": moment(charge["created"]) if paid else None,
+        "created_at": moment(charge["created"]),
+    }
+
+
+def status(charge: Json) -> str:
+    """Failed before disputed before refunded before succeeded."""
+    refunded = charge.get("amount_refunded") or 0
+    if charge["status"] == "failed":
+        return Payment.Status.FAILED
+    if charge.get("disputed") and _dispute_costs(charge["id"]):
+        return Payment.Status.DISPUTED
+    if refunded:
+        return Payment.Status.REFUNDED if refunded >= charge["amount"] else Payment.Status.PARTIALLY_REFUNDED
+    if charge["status"] == "pending" or not charge.get("captured", True):
+        return Payment.Status.PENDING
+    return Payment.Status.SUCCEEDED
+
+
+def _dispute_costs(charge_id: str) -> bool:
+    """A charge stays marked as disputed for ever: only its disputes say whether that was lost, won or is open."""
+    known = [dispute.get("status") for dispute in mirror.charge_disputes(charge_id)]
+    return not known or any(status not in HARMLESS_DISPUTES for status in known)
+
+
+def link_invoice(invoice: Json) -> None:
+    """Tell the payments that paid ``invoice`` about it."""
+    columns = _columns_of(invoice)
+    for payment_intent_id, charge_id in _paid_by(invoice):
+        found = Payment.objects.none()
+        if payment_intent_id:
+            found = Payment.objects.filter(stripe_payment_intent_id=payment_intent_id)
+        if charge_id:
+            found |= Payment.objects.filter(stripe_charge_id=charge_id)
+        for row in found:
+            write(row, columns)
+
+
+def _invoice_columns(charge: Json, customer_id: str) -> Json:
+    """The invoice of a charge: named by the charge before API version 2025-03-31, by the invoice's payments since.
+
+    Nothing is said where nobody links the two, so a link that is known already stays.
+    """
+    named = identifier(charge.get("invoice"))
+    payment_intent_id = identifier(charge.get("payment_intent"))
+    if not named and not payment_intent_id:
+        return {}
+    for invoice in mirror.customer_invoices(customer_id):
+        paid_by = _paid_by(invoice)
+        if invoice["id"] == named or any(
+            charge["id"] == charge_id or (intent and intent == payment_intent_id) for intent, charge_id in paid_by
+        ):
+            return _columns_of(invoice)
+    return {"stripe_invoice_id": named} if named else {}
+
+
+def _columns_of(invoice: Json) -> Json:
+    return {"stripe_invoice_id": invoice["id"], "invoice_url": invoice.get("hosted_invoice_url")}
+
+
+def _paid_by(invoice: Json) -> list[tuple[str | None, str | None]]:
+    """Pairs of payment intent and charge that paid, or tried to pay, the invoice."""
+    members = (invoice.get("payments") or {}).get("data", [])
+    pairs = [
+        (
+            identifier((member.get("payment") or {}).get("payment_intent")),
+            identifier((member.get("payment") or {}).get("charge")),
+        )
+        for member in members
+    ]
+    legacy = (identifier(invoice.get("payment_intent")), identifier(invoice.get("charge")))
+    return [pair for pair in [*pairs, legacy] if any(pair)]

@@ -1,0 +1,119 @@
+"""Stripe's customers as users.
+
+A customer is linked by the metadata ``user_id`` or ``cognito_user_id``, or by an earlier link. An
+e-mail address alone never links it to somebody who is already here: anybody may type one in at a
+checkout. Without such a user a new one is made; else support links the customer by hand.
+"""
+
+from __future__ import annotations
+
+import re
+import uuid
+from typing import Any
+
+from django.db.models import Q
+
+from billing.models import Subscription, UnmatchedCustomer, User
+from billing.stripe import gateway, mirror, tombstones
+from billing.stripe.errors import PermanentError, UnlinkedCustomerError
+from billing.stripe.projection.rows import write
+
+Json = dict[str, Any]
+PLAUSIBLE_EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
+
+
+def of_customer(customer_id: str) -> User:
+    """The user of a Stripe customer; the customer is fetched when it is new here.
+
+    The caller holds the customer's lock. Raises UnlinkedCustomerError when only a person can decide.
+    """
+    known = User.objects.filter(stripe_customer_id=customer_id).first()
+    if known:
+        return known
+    if tombstones.is_buried(customer_id):
+        return bury(customer_id)
+    return project(mirror.store(gateway.retrieve("customer", customer_id)))
+
+
+def project(customer: Json) -> User:
+    """Bring the user of ``customer`` in line with it; a deleted customer buries its user."""
+    if customer.get("deleted") or tombstones.is_buried(customer["id"]):
+        return bury(customer["id"])
+    user = User.objects.filter(stripe_customer_id=customer["id"]).first() or _link(customer)
+    write(user, values(customer, user))
+    UnmatchedCustomer.objects.filter(stripe_customer_id=customer["id"]).delete()
+    return user
+
+
+def values(customer: Json, user: User) -> Json:
+    """The columns of ``user`` that Stripe decides. Refuses an address that another user has."""
+    email = customer.get("email") or None
+    if email and not PLAUSIBLE_EMAIL.fullmatch(email):
+        email = None
+    if email and User.objects.filter(email__iexact=email).exclude(pk=user.pk).exists():
+        raise PermanentError(
+            f"The e-mail address {email} of customer {customer['id']} already belongs to another user. "
+            "Change the address of one of them, then replay this event."
+        )
+    name = customer.get("name") or ""
+    if user.cognito_user_id:
+        # Who signs in here has a name and an address of their own: Stripe may replace, not erase them.
+        email, name = email or user.email, name or user.name
+    return {"stripe_customer_id": customer["id"], "email": email, "name": name}
+
+
+def bury(customer_id: str) -> User:
+    """Keep the user of a deleted customer as a row without a name: its payments refer to it.
+
+    A user who signs in through Cognito keeps name and address; nobody keeps a live subscription.
+    """
+    tombstones.bury("customer", customer_id)
+    user = User.objects.filter(stripe_customer_id=customer_id).first()
+    if user is None:
+        return User.objects.create(stripe_customer_id=customer_id, status=User.Status.DELETED, email=None)
+    erased: Json = {} if user.cognito_user_id else {"email": None, "name": ""}
+    write(user, {"status": User.Status.DELETED, **erased})
+    free = Subscription.objects.filter(user=user, status__in=Subscription.LIVE, stripe_subscription_id__isnull=True)
+    for row in free:
+        write(row, {"status": Subscription.Status.CANCELED})
+    return user
+
+
+def _link(customer: Json) -> User:
+    """The user that the customer names in its metadata, or a new one."""
+    metadata = customer.get("metadata") or {}
+    user = _named(metadata)
+    if user:
+        if user.stripe_customer_id:
+            raise _unlinked(
+                customer,
+                f"names user {user.pk} in its metadata, who already has customer {user.stripe_customer_id}",
+            )
+        return user
+    email = customer.get("email")
+    if email and User.objects.filter(email__iexact=email).exists():
+        raise _unlinked(customer, f"has the e-mail address of a user here ({email}) but names nobody")
+    return User(cognito_user_id=metadata.get("cognito_user_id") or None)
+
+
+def _named(metadata: Json) -> User | None:
+    try:
+        user_id = uuid.UUID(str(metadata.get("user_id")))
+    except ValueError:
+        user_id = None
+    cognito_id = metadata.get("cognito_user_id")
+    wanted = Q(pk=user_id) if user_id else Q(pk__in=[])
+    if cognito_id:
+        wanted |= Q(cognito_user_id=cognito_id)
+    found = list(User.objects.filter(wanted)[:2])
+    # Both keys present and naming two people: our own id is the one that we wrote.
+    return next((user for user in found if user.pk == user_id), found[0] if found else None)
+
+
+def _unlinked(customer: Json, why: str) -> UnlinkedCustomerError:
+    return UnlinkedCustomerError(
+        f"Stripe customer {customer['id']} {why}. Link it to a user under Unmatched customers, then replay this event.",
+        stripe_customer_id=customer["id"],
+        email=customer.get("email"),
+        name=customer.get("name") or "",
+    )

@@ -1,0 +1,80 @@
+"""What an event is about: the kind of object to fetch, its id, and the customer whose rows it touches."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from billing.stripe.errors import PermanentError
+
+Json = dict[str, Any]
+
+#: Longest prefix first: event type to the kind of object whose current state answers it.
+PREFIXES = (
+    ("charge.dispute.", "dispute"),
+    ("charge.refund.", "refund"),
+    ("charge.", "charge"),
+    ("coupon.", "coupon"),
+    ("credit_note.", "invoice"),
+    ("customer.discount.", "discount"),
+    ("customer.subscription.", "subscription"),
+    ("invoice_payment.", "invoice"),
+    ("invoice.", "invoice"),
+    ("invoiceitem.", "invoiceitem"),
+    ("payment_intent.", "payment_intent"),
+    ("payment_method.", "payment_method"),
+    ("price.", "price"),
+    ("product.", "product"),
+    ("refund.", "refund"),
+)
+CUSTOMER_TYPES = frozenset({"customer.created", "customer.updated", "customer.deleted"})
+#: A preview of an invoice that does not exist yet: it has no id to fetch.
+WITHOUT_SUBJECT = frozenset({"invoice.upcoming"})
+
+
+@dataclass(frozen=True)
+class Subject:
+    """``kind`` and ``object_id`` name what to fetch; ``customer_id`` is None when the payload does not say."""
+
+    kind: str
+    object_id: str
+    customer_id: str | None
+    event_type: str
+    payload: Json
+
+
+def kind_of(event_type: str) -> str | None:
+    """The kind of object that an event of this type is about; None for types that change nothing here."""
+    if event_type in CUSTOMER_TYPES:
+        return "customer"
+    if event_type in WITHOUT_SUBJECT:
+        return None
+    return next((kind for prefix, kind in PREFIXES if event_type.startswith(prefix)), None)
+
+
+def of_event(event_type: str, payload: Json) -> Subject | None:
+    """Read the subject out of an event; None when we do not follow the type.
+
+    Raises PermanentError for a followed type whose payload names no object.
+    """
+    kind = kind_of(event_type)
+    if kind is None:
+        return None
+    data = payload.get("data")
+    item = data.get("object") if isinstance(data, dict) else None
+    if not isinstance(item, dict):
+        raise PermanentError(f"The event carries no object (data.object) for {event_type}.")
+    # Credit notes and invoice payments matter for the invoice that they belong to.
+    wanted = item.get("invoice") if item.get("object") in ("credit_note", "invoice_payment") else item
+    object_id = identifier(wanted)
+    if not object_id:
+        raise PermanentError(f"The event names no {kind} (data.object.id) for {event_type}.")
+    customer_id = object_id if kind == "customer" else identifier(item.get("customer"))
+    return Subject(kind, object_id, customer_id, event_type, item)
+
+
+def identifier(value: Any) -> str | None:
+    """The id in a reference, which Stripe gives as a string or, expanded, as an object."""
+    if isinstance(value, dict):
+        value = value.get("id")
+    return value if isinstance(value, str) and value else None

@@ -1,0 +1,42 @@
+"""The webhook endpoint: verify, store, answer."""
+
+import logging
+
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http.request import UnreadablePostError
+from django.views.decorators.csrf import csrf_exempt
+from django.views.decorators.http import require_POST
+
+from billing.stripe import gateway, inbox
+from billing.stripe.errors import InvalidSignatureError
+
+logger = logging.getLogger(__name__)
+
+#: Stripe's largest events are a few hundred kilobytes.
+MAX_BODY_BYTES = 1_048_576
+
+
+@csrf_exempt
+@require_POST
+def stripe_webhook(request: HttpRequest) -> HttpResponse:
+    """Store a verified event and answer 200, also for a duplicate; no call to Stripe is made here.
+
+    400 for a bad or missing signature, an old timestamp or what is no event; 413 for a body over 1 MiB.
+    """
+    if int(request.META.get("CONTENT_LENGTH") or 0) > MAX_BODY_BYTES:
+        return _refused(413, f"the body is larger than {MAX_BODY_BYTES} bytes")
+    try:
+        body = request.body
+        gateway.verify(body, request.headers.get("Stripe-Signature", ""))
+        event = inbox.parse(body)
+    except (InvalidSignatureError, inbox.NotAnEventError) as error:
+        return _refused(400, str(error))
+    except UnreadablePostError:
+        return _refused(400, "the body ended early")
+    stored = inbox.store(event)
+    return JsonResponse({"received": event["id"], "duplicate": not stored})
+
+
+def _refused(status: int, why: str) -> HttpResponse:
+    logger.warning("webhook refused with %s: %s", status, why)
+    return JsonResponse({"error": why}, status=status)

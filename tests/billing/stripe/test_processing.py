@@ -1,0 +1,209 @@
+"""What becomes of an event whose processing fails, and that nothing else fails with it."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.utils import timezone
+
+from billing.demo import recordings
+from billing.demo.stripe_server import StripeServer
+from billing.demo.stripe_world import StripeWorld
+from billing.models import AuditEntry, UnmatchedCustomer, User, WebhookEvent
+from billing.stripe import inbox, processing
+from tests.billing.stripe.expected import assert_reached
+
+pytestmark = pytest.mark.django_db
+Json = dict[str, Any]
+
+
+@pytest.fixture
+def signup(world: StripeWorld) -> recordings.Recording:
+    recording = recordings.load("signup_paid")
+    world.add(recording)
+    return recording
+
+
+def stored(event: Json) -> WebhookEvent:
+    return WebhookEvent.objects.get(stripe_event_id=event["id"])
+
+
+def wait(event: Json) -> timedelta:
+    due = stored(event).next_retry_at
+    assert due
+    return due - timezone.now()
+
+
+def answer(status: int, headers: dict[str, str] | None = None, **error: Any) -> Callable[[str, str], Any]:
+    body = {"error": {"type": "api_error", "message": "no", **error}}
+    return lambda method, path: None if path == "/v1/account" else (status, body, headers or {})
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [(429, "rate limiting"), (500, "did not answer"), (503, "did not answer"), (401, "refused the API key")],
+)
+def test_busy_or_broken_stripe_is_asked_again_in_a_minute(
+    signup: recordings.Recording, stripe_server: StripeServer, feed: Callable, status: int, said: str
+) -> None:
+    stripe_server.intercept = answer(status)
+    event = signup.events[-1]
+    assert feed([event]) == ["failed"]
+    assert said in str(stored(event).last_error)
+    assert timedelta(seconds=30) < wait(event) < timedelta(minutes=2)
+
+
+def test_the_pause_that_stripe_asks_for_is_respected(
+    signup: recordings.Recording, stripe_server: StripeServer, feed: Callable
+) -> None:
+    stripe_server.intercept = answer(429, {"Retry-After": "1200"})
+    feed(signup.events[-1:])
+    assert timedelta(minutes=19) < wait(signup.events[-1]) <= timedelta(minutes=20)
+
+
+def test_failed_event_heals_when_stripe_is_back(
+    signup: recordings.Recording, stripe_server: StripeServer, feed: Callable
+) -> None:
+    stripe_server.intercept = answer(503)
+    assert set(feed(signup.events)) == {"failed"}
+    assert not User.objects.exists()
+    stripe_server.intercept = None
+    WebhookEvent.objects.update(next_retry_at=timezone.now())
+    assert {processing.process(event["id"]) for event in signup.events} == {"processed"}
+    assert_reached(signup.expected)
+
+
+def test_event_is_dead_after_eight_attempts(
+    signup: recordings.Recording, stripe_server: StripeServer, feed: Callable
+) -> None:
+    stripe_server.intercept = answer(500)
+    event = signup.events[-1]
+    seen = feed([event])
+    for _ in range(8):
+        WebhookEvent.objects.update(next_retry_at=timezone.now())
+        seen.append(processing.process(event["id"]))
+    assert seen == ["failed"] * 7 + ["dead", None]
+    assert stored(event).attempts == 8
+
+
+def test_object_that_stripe_does_not_know_parks_the_event(
+    signup: recordings.Recording, world: StripeWorld, feed: Callable
+) -> None:
+    event = signup.events[-1]
+    world.forget(event["data"]["object"]["customer"])
+    world.forget(event["data"]["object"]["id"])
+    assert feed([event]) == ["failed"]
+    assert "Stripe does not know subscription" in str(stored(event).last_error)
+    assert wait(event) > timedelta(hours=23)
+
+
+def test_customer_that_stripe_no_longer_knows_parks_the_event_and_touches_nobody(
+    signup: recordings.Recording, world: StripeWorld, feed: Callable
+) -> None:
+    feed(signup.events)
+    event = next(event for event in signup.events if event["type"] == "customer.created")
+    world.forget(event["data"]["object"]["id"])
+    late = event | {"id": "evt_late"}
+    assert feed([late]) == ["failed"]
+    assert "Stripe does not know customer" in str(stored(late).last_error)
+    assert_reached(signup.expected)
+
+
+@pytest.mark.parametrize("data", [None, {}, {"object": None}, {"object": {}}, {"object": {"object": "charge"}}])
+def test_event_without_an_object_parks(feed: Callable, signup: recordings.Recording, data: Any) -> None:
+    event = signup.events[-1] | {"id": "evt_hollow", "data": data}
+    assert feed([event]) == ["failed"]
+    assert "The event" in str(stored(event).last_error)
+
+
+def test_poisonous_event_does_not_stop_the_others(
+    signup: recordings.Recording, feed: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    poison = signup.events[-2] | {"id": "evt_poison", "type": "customer.subscription.updated"}
+    poison["data"] = {"object": {"id": "sub_poison", "object": "subscription", "customer": {"id": ["x"]}}}
+    assert feed([poison, *signup.events]) == ["failed"] + ["processed"] * len(signup.events)
+    assert_reached(signup.expected)
+
+
+def test_unforeseen_error_is_written_to_the_event(
+    signup: recordings.Recording, feed: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> None:
+        raise ZeroDivisionError("by nothing")
+
+    monkeypatch.setattr(processing, "follow", fail)
+    assert feed(signup.events[-1:]) == ["failed"]
+    assert stored(signup.events[-1]).last_error == "ZeroDivisionError: by nothing"
+
+
+def test_customer_is_never_linked_by_address_alone(signup: recordings.Recording, feed: Callable) -> None:
+    somebody = User.objects.create(email=str(signup.expected[0]["email"]).upper())
+    event = signup.events[-1]
+    assert feed([event]) == ["failed"]
+    somebody.refresh_from_db()
+    assert somebody.stripe_customer_id is None
+    assert "Link it to a user" in str(stored(event).last_error)
+    waiting = UnmatchedCustomer.objects.get()
+    assert waiting.stripe_customer_id == signup.expected[0]["stripe_customer_id"]
+
+
+@pytest.mark.parametrize("key", ["user_id", "cognito_user_id"])
+def test_customer_is_linked_by_the_user_in_its_metadata(
+    signup: recordings.Recording, world: StripeWorld, feed: Callable, key: str
+) -> None:
+    customer_id = signup.expected[0]["stripe_customer_id"]
+    somebody = User.objects.create(email="old@example.com", cognito_user_id="sub-1")
+    value = {"user_id": str(somebody.pk), "cognito_user_id": "sub-1"}[key]
+    world.objects[customer_id]["metadata"] = {key: value}
+    assert set(feed(signup.events)) == {"processed"}
+    somebody.refresh_from_db()
+    assert somebody.stripe_customer_id == customer_id
+    assert_reached(signup.expected)
+
+
+def test_event_of_another_account_is_ignored(signup: recordings.Recording, feed: Callable) -> None:
+    event = signup.events[-1] | {"account": "acct_somebody_else"}
+    assert feed([event]) == ["ignored"]
+    assert "acct_somebody_else" in str(stored(event).last_error)
+    assert not User.objects.exists()
+
+
+def test_second_worker_gets_nothing(signup: recordings.Recording, feed: Callable) -> None:
+    feed(signup.events[-1:])
+    assert processing.process(signup.events[-1]["id"]) is None
+
+
+def test_event_known_by_its_id_alone_is_fetched(signup: recordings.Recording) -> None:
+    assert processing.process(signup.events[-1]["id"]) == "processed"
+    assert stored(signup.events[-1]).payload == signup.events[-1]
+
+
+def test_changes_are_attributed_to_stripe_and_its_event(signup: recordings.Recording, feed: Callable) -> None:
+    feed(signup.events)
+    entry = AuditEntry.objects.filter(table_name="subscriptions", new_values__tier="starter").get()
+    assert (entry.actor, entry.request_id) == ("stripe", signup.events[-1]["id"])
+
+
+def test_repeated_events_leave_no_trace(signup: recordings.Recording, feed: Callable) -> None:
+    feed(signup.events)
+    before = AuditEntry.objects.count()
+    feed([event | {"id": f"{event['id']}_again"} for event in signup.events])
+    assert AuditEntry.objects.count() == before
+
+
+def test_api_key_stays_out_of_the_database(signup: recordings.Recording, feed: Callable) -> None:
+    feed(signup.events)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM djstripe_apikey")
+        assert cursor.fetchone() == (0,)
+
+
+def test_what_was_written_is_undone_when_the_lease_was_lost(
+    signup: recordings.Recording, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inbox.store(signup.events[-1])
+    monkeypatch.setattr(inbox, "complete", lambda *_: False)
+    assert processing.process(signup.events[-1]["id"]) is None
+    assert not User.objects.exists()
