@@ -7,7 +7,10 @@ from billing.models import ApiKey
 
 
 def send(key: ApiKey) -> None:
-    """Mails the key's owner, with the alert address in blind copy. Raises what the mail server raises."""
+    """Mails the key's owner, if there is an address, with the alert address in blind copy.
+
+    Raises what the mail server raises.
+    """
     assert key.revoked_at is not None, "a notice follows the revocation"  # noqa: S101 - the caller's mistake
     EmailMessage(
         subject=f"Your API key {key.key_prefix}… was revoked",
@@ -16,6 +19,6 @@ def send(key: ApiKey) -> None:
             f" it. We revoked it on {key.revoked_at:%Y-%m-%d at %H:%M} UTC; requests with it are refused since.\n\n"
             "Create a new key, replace the old one in your programs, and look for requests that were not yours.\n"
         ),
-        to=[key.user.email],
+        to=[key.user.email] if key.user.email else [],
         bcc=[settings.ALERT_EMAIL] if settings.ALERT_EMAIL else [],
     ).send()
