@@ -18,7 +18,7 @@ lint: $(VENV)/.dev ## Linters, formatters and type checker in check mode
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/sqlfluff lint --disable-progress-bar $(wildcard */sql/tables */sql/views */sql/functions */sql/triggers)
+	$(BIN)/sqlfluff lint --disable-progress-bar $(wildcard */sql/tables */sql/indexes */sql/views */sql/functions */sql/triggers)
 	$(BIN)/python manage.py makemigrations --check --dry-run
 	$(BIN)/python manage.py check
 

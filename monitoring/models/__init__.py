@@ -1,10 +1,32 @@
 """What monitoring keeps of its own, one noun a file. The SQL under `monitoring/sql` defines it; these models follow."""
 
+from monitoring.models.business_view import RevenueMetrics, SubscriptionBreakdown, UserGrowth
+from monitoring.models.customer_view import OrphanedStripeCustomer, PaidUserWithoutKey, StaleSubscription, UserNearLimit
 from monitoring.models.daily_figures import DailyFigures
 from monitoring.models.daily_mrr import DailyMrr
+from monitoring.models.database_view import DatabaseConnections, DatabaseSize, LongRunningQuery
 from monitoring.models.job_run import JobRun
 from monitoring.models.job_schedule import JobSchedule
 from monitoring.models.mrr_movement import MrrMovement
+from monitoring.models.webhook_view import FailedWebhookEvent
 from monitoring.models.worker_heartbeat import WorkerHeartbeat
 
-__all__ = ["DailyFigures", "DailyMrr", "JobRun", "JobSchedule", "MrrMovement", "WorkerHeartbeat"]
+__all__ = [
+    "DailyFigures",
+    "DailyMrr",
+    "DatabaseConnections",
+    "DatabaseSize",
+    "FailedWebhookEvent",
+    "JobRun",
+    "JobSchedule",
+    "LongRunningQuery",
+    "MrrMovement",
+    "OrphanedStripeCustomer",
+    "PaidUserWithoutKey",
+    "RevenueMetrics",
+    "StaleSubscription",
+    "SubscriptionBreakdown",
+    "UserGrowth",
+    "UserNearLimit",
+    "WorkerHeartbeat",
+]

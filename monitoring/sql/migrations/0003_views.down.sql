@@ -1,0 +1,13 @@
+DROP VIEW v_long_running_queries;
+DROP VIEW v_database_connections;
+DROP VIEW v_database_size;
+DROP VIEW v_user_growth;
+DROP VIEW v_revenue_metrics;
+DROP VIEW v_subscription_breakdown;
+DROP VIEW v_users_near_limit;
+DROP VIEW v_paid_users_without_keys;
+DROP VIEW v_failed_webhook_events;
+DROP VIEW v_stale_subscriptions;
+DROP VIEW v_orphaned_stripe_customers;
+DROP INDEX subscriptions_live_limits;
+DROP INDEX payment_history_effective_at;

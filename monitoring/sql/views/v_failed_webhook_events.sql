@@ -1,0 +1,12 @@
+-- Events whose processing failed and waits for its next attempt, or that were given up as dead.
+CREATE VIEW v_failed_webhook_events AS
+SELECT
+    e.stripe_event_id,
+    e.event_type,
+    e.status,
+    e.attempts,
+    e.last_error,
+    e.next_retry_at,
+    e.received_at
+FROM stripe_webhook_events AS e
+WHERE e.status IN ('failed', 'dead');

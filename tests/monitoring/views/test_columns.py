@@ -1,0 +1,58 @@
+"""Each view has the columns it promises, and each has a model with exactly its columns."""
+
+import pytest
+from django.apps import apps
+
+from tests.monitoring.rows import query
+
+pytestmark = [pytest.mark.smoke, pytest.mark.django_db]
+
+PUBLIC = {
+    "v_orphaned_stripe_customers": "user_id email stripe_customer_id created_at",
+    "v_stale_subscriptions": "subscription_id user_id email tier status current_period_end days_overdue",
+    "v_failed_webhook_events": "stripe_event_id event_type status attempts last_error next_retry_at received_at",
+    "v_paid_users_without_keys": "user_id email tier subscribed_at",
+    "v_users_near_limit": "user_id email tier usage_count monthly_request_limit percent_used",
+    "v_subscription_breakdown": "tier status subscriptions mrr_cents",
+    "v_revenue_metrics": "mrr_cents arr_cents arpu_cents paying_customers revenue_this_month_cents"
+    " revenue_last_month_cents refunded_this_month_cents failed_payments_this_month currency",
+    "v_user_growth": "month new_users total_users growth_percent",
+    "v_database_size": "table_name total_bytes table_bytes index_bytes row_estimate dead_rows",
+    "v_database_connections": "total active idle idle_in_transaction max_connections percent_used",
+    "v_long_running_queries": "pid username state duration_seconds wait_event query",
+}
+MODELS = {
+    model._meta.db_table: model for model in apps.get_app_config("monitoring").get_models() if not model._meta.managed
+}
+
+
+def columns(relation: str) -> list[str]:
+    return [
+        row["column_name"]
+        for row in query(
+            "SELECT column_name FROM information_schema.columns"
+            " WHERE table_schema = 'public' AND table_name = %s ORDER BY ordinal_position",
+            relation,
+        )
+    ]
+
+
+@pytest.mark.parametrize("view", PUBLIC)
+def test_view_has_its_public_columns_first_and_in_order(view: str) -> None:
+    expected = PUBLIC[view].split()
+    assert columns(view)[: len(expected)] == expected
+
+
+def test_every_view_has_a_model() -> None:
+    views = {row["viewname"] for row in query("SELECT viewname FROM pg_views WHERE viewname LIKE 'v\\_%%'")}
+    assert views == set(MODELS) == set(PUBLIC)
+
+
+@pytest.mark.parametrize("view", MODELS)
+def test_model_has_exactly_the_columns_of_its_view(view: str) -> None:
+    assert {field.column for field in MODELS[view]._meta.concrete_fields if field.column} == set(columns(view))
+
+
+@pytest.mark.parametrize("view", PUBLIC)
+def test_view_can_be_read_through_its_model(view: str) -> None:
+    list(MODELS[view]._default_manager.all()[:5])

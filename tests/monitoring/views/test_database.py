@@ -1,0 +1,80 @@
+"""Sizes, connections and sessions, also as a role that may not see them."""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg
+import pytest
+from django.db import connection
+
+from tests.monitoring import rows
+from tests.monitoring.rows import one, query
+
+pytestmark = pytest.mark.django_db
+
+
+def session(**options: object) -> psycopg.Connection:
+    """Another connection to the test database."""
+    parameters = connection.get_connection_params()
+    for unused in ("cursor_factory", "context", "pool", "prepare_threshold"):
+        parameters.pop(unused, None)
+    return psycopg.connect(**(parameters | options))
+
+
+@contextmanager
+def sleeping(seconds: float) -> Iterator[psycopg.Connection]:
+    with session(autocommit=True) as other:
+        thread = threading.Thread(target=lambda: other.execute(f"SELECT pg_sleep({seconds})"))
+        thread.start()
+        try:
+            yield other
+        finally:
+            thread.join()
+
+
+def test_partitions_are_summed_under_their_parent() -> None:
+    names = {row["table_name"] for row in query("SELECT table_name FROM v_database_size")}
+    assert "api_usage" in names
+    assert not [name for name in names if name.startswith("api_usage_2") or name == "api_usage_default"]
+    row = one("SELECT * FROM v_database_size WHERE table_name = 'api_usage'")
+    assert row["partitions"] >= 5
+    assert row["total_bytes"] == row["table_bytes"] + row["index_bytes"] > 0
+
+
+def test_row_estimate_of_partitions_is_their_sum() -> None:
+    rows.requests(rows.user(), 50)
+    query("ANALYZE api_usage")
+    assert one("SELECT row_estimate FROM v_database_size WHERE table_name = 'api_usage'") == {"row_estimate": 50}
+
+
+def test_connections_add_up() -> None:
+    with session():
+        row = one("SELECT * FROM v_database_connections")
+    assert row["total"] >= 2
+    assert row["active"] >= 1
+    assert float(row["percent_used"]) == pytest.approx(100 * row["total"] / row["max_connections"], abs=0.01)
+
+
+def test_long_running_query_is_listed_with_its_statement() -> None:
+    with sleeping(1.6) as other:
+        time.sleep(1.2)
+        row = one("SELECT * FROM v_long_running_queries WHERE pid = %s", other.info.backend_pid)
+    assert row["state"] == "active"
+    assert row["duration_seconds"] >= 1
+    assert "pg_sleep" in row["query"]
+
+
+def test_role_without_privilege_sees_unknown_and_never_nothing() -> None:
+    query("CREATE ROLE views_blind")
+    query("GRANT SELECT ON v_database_connections, v_long_running_queries TO views_blind")
+    with session() as other:
+        query("SET LOCAL ROLE views_blind")
+        row = one("SELECT * FROM v_database_connections")
+        assert row["total"] >= 2
+        assert (row["active"], row["idle"], row["idle_in_transaction"]) == (None, None, None)
+        hidden = one(
+            "SELECT state, duration_seconds FROM v_long_running_queries WHERE pid = %s", other.info.backend_pid
+        )
+        assert hidden == {"state": "unknown", "duration_seconds": None}
