@@ -1,0 +1,30 @@
+-- Removes audit rows that are more than `days` days old, whole months by dropping their partition; returns how many.
+CREATE FUNCTION cleanup_audit_log(days int DEFAULT 365) RETURNS bigint
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = public, pg_temp
+SET "app.audit_retention" = 'on'
+AS $$
+DECLARE
+    cutoff timestamptz;
+    dropped bigint;
+    deleted bigint;
+BEGIN
+    IF days IS NULL OR days < 1 THEN
+        RAISE EXCEPTION 'cleanup_audit_log: days must be at least 1, not %', coalesce(days::text, 'NULL')
+            USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    cutoff := now() - days * interval '24 hours';
+    PERFORM pg_advisory_xact_lock(hashtextextended('audit_log partitions', 0));
+
+    SELECT count(*) INTO dropped
+    FROM audit_log AS a
+    WHERE a.tableoid IN (SELECT p.partition FROM monthly_partitions('audit_log') AS p WHERE p.closes <= cutoff);
+    DELETE FROM audit_log AS a
+    WHERE a.occurred_at < cutoff
+        AND a.tableoid NOT IN (SELECT p.partition FROM monthly_partitions('audit_log') AS p WHERE p.closes <= cutoff);
+    GET DIAGNOSTICS deleted = ROW_COUNT;
+    PERFORM drop_partitions_before('audit_log', cutoff);
+    RETURN dropped + deleted;
+END
+$$;

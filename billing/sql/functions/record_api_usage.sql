@@ -1,0 +1,48 @@
+-- Records one request of a key and returns true; false when its request id was recorded for the same user before, also
+-- when that row's month has been dropped since. An unknown key is an error; a revoked one is recorded, as the request
+-- was made.
+CREATE FUNCTION record_api_usage(
+    api_key_id uuid,
+    endpoint text,
+    method text,
+    status_code int,
+    response_time_ms int,
+    request_bytes int DEFAULT NULL,
+    response_bytes int DEFAULT NULL,
+    ip_address inet DEFAULT NULL,
+    error_message text DEFAULT NULL,
+    request_id text DEFAULT NULL,
+    created_at timestamptz DEFAULT now()
+) RETURNS boolean
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = public, pg_temp
+AS $$
+#variable_conflict use_variable
+DECLARE
+    owner CONSTANT uuid := (SELECT k.user_id FROM api_keys AS k WHERE k.id = api_key_id);
+BEGIN
+    IF owner IS NULL THEN
+        RAISE EXCEPTION 'record_api_usage: there is no API key %', coalesce(api_key_id::text, 'NULL')
+            USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    IF request_id <> '' THEN
+        INSERT INTO api_usage_request_ids AS known (user_id, request_id)
+        VALUES (owner, request_id)
+        ON CONFLICT ON CONSTRAINT api_usage_request_ids_pkey DO NOTHING;
+        IF NOT FOUND THEN
+            RETURN false;
+        END IF;
+    END IF;
+
+    INSERT INTO api_usage (
+        user_id, api_key_id, endpoint, method, status_code, response_time_ms, request_bytes, response_bytes,
+        ip_address, error_message, request_id, created_at
+    )
+    VALUES (
+        owner, api_key_id, endpoint, method, status_code, response_time_ms, request_bytes, response_bytes,
+        ip_address, error_message, nullif(request_id, ''), coalesce(created_at, now())
+    );
+    RETURN true;
+END
+$$;

@@ -1,0 +1,13 @@
+DROP FUNCTION check_rate_limit;
+DROP FUNCTION record_api_usage;
+DROP FUNCTION run_weekly_maintenance;
+DROP FUNCTION run_daily_maintenance;
+DROP FUNCTION run_maintenance_tasks;
+DROP FUNCTION find_stale_subscriptions;
+DROP FUNCTION analyze_partitioned_tables;
+DROP FUNCTION cleanup_api_usage_request_ids;
+DROP FUNCTION cleanup_rate_limits;
+DROP FUNCTION cleanup_webhook_events;
+DROP FUNCTION cleanup_audit_log;
+DROP FUNCTION cleanup_old_api_usage;
+DROP FUNCTION drop_partitions_before;

@@ -1,0 +1,94 @@
+"""check_rate_limit() within one session; the race is in test_concurrency."""
+
+import pytest
+
+from .conftest import Run
+
+
+@pytest.fixture(autouse=True)
+def _generous_minute(run: Run) -> None:
+    run("UPDATE plans SET rate_limit_per_minute = 5, monthly_request_limit = 8 WHERE tier = 'free'")
+
+
+def check(run: Run, key: str) -> tuple[bool, int, str]:
+    allowed, remaining, reason = run("SELECT allowed, remaining, reason FROM check_rate_limit(%s)", key)[0]
+    return allowed, remaining, reason
+
+
+def test_minute_then_month_run_out(run: Run, key: str) -> None:
+    assert [check(run, key) for _ in range(6)] == [
+        (True, 4, "ok"), (True, 3, "ok"), (True, 2, "ok"), (True, 1, "ok"), (True, 0, "ok"), (False, 0, "rate"),
+    ]  # fmt: skip
+    run("UPDATE rate_limits SET window_start = window_start - interval '1 minute' WHERE window_seconds = 60")
+    assert [check(run, key) for _ in range(4)] == [
+        (True, 2, "ok"), (True, 1, "ok"), (True, 0, "ok"), (False, 0, "quota"),
+    ]  # fmt: skip
+
+
+def test_reset_is_the_end_of_the_window(run: Run, key: str) -> None:
+    assert run(
+        "SELECT reset_at - clock_timestamp() <= '1 minute', reset_at > clock_timestamp() FROM check_rate_limit(%s)", key
+    ) == [(True, True)]
+    run("UPDATE subscriptions SET monthly_request_limit = 1")
+    assert run(
+        "SELECT reason,"
+        " reset_at AT TIME ZONE 'UTC' = date_trunc('month', now() AT TIME ZONE 'UTC') + interval '1 month'"
+        " FROM check_rate_limit(%s)",
+        key,
+    ) == [("quota", True)]
+
+
+def test_recorded_usage_counts_against_the_month(run: Run, user: str, key: str) -> None:
+    assert check(run, key)[0]
+    run(
+        "INSERT INTO api_usage (user_id, endpoint, method, status_code, response_time_ms)"
+        " SELECT %s, '/', 'GET', 200, 1 FROM generate_series(1, 7)",
+        user,
+    )
+    assert check(run, key) == (True, 0, "ok")
+    assert check(run, key) == (False, 0, "quota")
+
+
+def test_keys_of_a_user_share_the_month_but_not_the_minute(run: Run, user: str, key: str) -> None:
+    other = run("INSERT INTO api_keys (user_id, key_prefix, key_hash) VALUES (%s, 'p', 'h') RETURNING id", user)[0][0]
+    assert [check(run, key)[2] for _ in range(6)] == ["ok"] * 5 + ["rate"]
+    assert [check(run, other)[2] for _ in range(4)] == ["ok"] * 3 + ["quota"]
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        "UPDATE api_keys SET revoked_at = now()",
+        "UPDATE api_keys SET expires_at = now() - interval '1 second'",
+        "UPDATE users SET status = 'suspended'",
+        "UPDATE users SET status = 'deleted'",
+        "DELETE FROM api_keys",
+    ],
+)
+def test_unusable_key_is_refused_and_not_counted(run: Run, key: str, spoil: str) -> None:
+    run(spoil)
+    assert run("SELECT * FROM check_rate_limit(%s)", key) == [(False, 0, None, "key")]
+    assert run("SELECT count(*) FROM rate_limits") == [(0,)]
+
+
+def test_unlimited_plan_still_has_a_minute(run: Run, key: str) -> None:
+    run("UPDATE subscriptions SET tier = 'enterprise'")
+    assert check(run, key) == (True, 999, "ok")
+
+
+def test_without_subscription_the_free_plan_stands(run: Run, key: str) -> None:
+    run("UPDATE subscriptions SET status = 'canceled'")
+    assert check(run, key) == (True, 4, "ok")
+
+
+def test_ended_windows_are_cleaned_up(run: Run, key: str) -> None:
+    check(run, key)
+    run("UPDATE rate_limits SET window_start = now() - interval '2 hours', expires_at = now() - interval '1 hour'"
+        " WHERE window_seconds = 60")  # fmt: skip
+    assert run("SELECT cleanup_rate_limits()") == [(1,)]
+    assert run("SELECT cleanup_rate_limits()") == [(0,)]
+    assert run("SELECT count(*) FROM rate_limits") == [(1,)]
+
+
+def test_state_is_unlogged(run: Run) -> None:
+    assert run("SELECT relpersistence::text FROM pg_class WHERE oid = 'rate_limits'::regclass") == [("u",)]
