@@ -1,4 +1,5 @@
 from django.apps import AppConfig
+from django.conf import settings
 from django.db.backends.signals import connection_created
 
 
@@ -9,6 +10,8 @@ class GlyphforgeConfig(AppConfig):
     verbose_name = "Glyph Forge"
 
     def ready(self) -> None:
-        from glyphforge import audit, checks  # noqa: F401, PLC0415 - registers the checks
+        from glyphforge import audit, checks, error_reports  # noqa: F401, PLC0415 - registers the checks
 
+        if settings.SENTRY_DSN:
+            error_reports.start(settings.SENTRY_DSN, environment="live" if settings.STRIPE_LIVE_MODE else "test")
         connection_created.connect(audit.install, dispatch_uid="glyphforge.audit")

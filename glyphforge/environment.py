@@ -13,6 +13,7 @@ import environ
 
 TRUE_VALUES = {"1", "true", "yes", "on"}
 FALSE_VALUES = {"0", "false", "no", "off", ""}
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 LOOPBACK_HOSTS = {"localhost", "127.0.0.1", "[::1]", "::1"}
 
 
@@ -78,6 +79,17 @@ class Environment:
         if value and not accepts(value):
             refuse(name, f"must be {rule}")
         return value
+
+    def folder(self, name: str) -> Path | None:
+        """An existing folder that this process may write to, or None when unset."""
+        value = self.text(name)
+        if not value:
+            return None
+        if not Path(value).is_dir():
+            refuse(name, f"{value!r} is not a folder")
+        if not os.access(value, os.W_OK):
+            refuse(name, f"{value!r} cannot be written to")
+        return Path(value)
 
     def database(self, name: str) -> dict[str, Any] | None:
         """A PostgreSQL connection for Django's DATABASES, or None when unset."""

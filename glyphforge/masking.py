@@ -1,6 +1,8 @@
 """Takes secrets out of text that people or programs wrote, before it is stored, logged or reported."""
 
 import re
+from collections.abc import Mapping
+from typing import Any
 
 MASK = "[masked]"
 _SECRETS = re.compile(
@@ -12,12 +14,32 @@ _SECRETS = re.compile(
     | (?<=[Bb]earer[ ])[-._~+/0-9A-Za-z]{8,}=*
     | \beyJ[-_0-9A-Za-z]{8,}\.[-_0-9A-Za-z]{8,}\.[-_0-9A-Za-z]*        # JSON web tokens
     | (?<=hooks\.slack\.com/services/)[/0-9A-Za-z]+
+    | \b(?:AKIA|ASIA)[0-9A-Z]{16}\b                                     # AWS access keys
     | (?<=://)[^\s/:@]*:[^\s/@]+(?=@)                                  # user and password in a URL
     """,
     re.VERBOSE,
+)
+_ASSIGNED = re.compile(
+    r"""((?:password|passwd|secret|token|api_?key|cookie)["']?\s*[=:]\s*["']?)[^\s"',;&}]+""", re.IGNORECASE
+)
+_SECRET_NAME = re.compile(
+    r"password|passwd|secret|token|authorization|api_?key$|key_hash|cookie|signature|dsn", re.IGNORECASE
 )
 
 
 def mask(text: str) -> str:
     """The text without keys, hashes, tokens and passwords; a customer's key keeps the prefix that support may see."""
-    return _SECRETS.sub(lambda match: f"{match['key']}…{MASK}" if match["key"] else MASK, text)
+    text = _SECRETS.sub(lambda match: f"{match['key']}…{MASK}" if match["key"] else MASK, text)
+    return _ASSIGNED.sub(rf"\1{MASK}", text)
+
+
+def mask_values(value: Any) -> Any:
+    """A copy of nested dictionaries and lists with secrets masked, by the name of their key or by their form."""
+    if isinstance(value, Mapping):
+        return {
+            key: MASK if isinstance(key, str) and _SECRET_NAME.search(key) and item else mask_values(item)
+            for key, item in value.items()
+        }
+    if isinstance(value, list | tuple | set):
+        return [mask_values(item) for item in value]
+    return mask(value) if isinstance(value, str) else value

@@ -1,11 +1,13 @@
 """Settings of the back office: one file, read from the environment, refused at the start when wrong."""
 
+import sys
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from glyphforge import logs
 from glyphforge.csp import STRICT
-from glyphforge.environment import LOOPBACK_HOSTS, Environment, persistent_secret, refuse
+from glyphforge.environment import LOG_LEVELS, LOOPBACK_HOSTS, Environment, persistent_secret, refuse
 from glyphforge.navigation import UNFOLD  # noqa: F401 - a setting
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -195,7 +197,8 @@ Q_CLUSTER = {
     "orm": "default",
     "workers": 2,
     "timeout": 300,
-    "retry": 900,
+    # Longer than any task may take, jobs included: a task still running is not given out again.
+    "retry": 1200,
     "max_attempts": 1,
     "ack_failures": True,
     "bulk": 1,
@@ -206,6 +209,12 @@ Q_CLUSTER = {
     "recycle": 500,
     "label": "Queue",
 }
+
+# --- Logs -----------------------------------------------------------------------------------------
+
+LOG_DIR = env.folder("LOG_DIR")
+LOG_LEVEL = env.matching("LOG_LEVEL", lambda value: value in LOG_LEVELS, f"one of {', '.join(LOG_LEVELS)}") or "INFO"
+LOGGING = logs.configuration(level=LOG_LEVEL, plain=DEBUG, folder=LOG_DIR, stream=logs.stream_for(sys.argv))
 
 # --- Alerts, mail and other services --------------------------------------------------------------
 

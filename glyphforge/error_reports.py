@@ -1,0 +1,33 @@
+"""Error reports to Sentry, when a DSN is configured; secrets and customers' data stay here."""
+
+import logging
+from typing import Any
+
+import sentry_sdk
+from sentry_sdk.integrations.logging import LoggingIntegration
+
+from glyphforge import audit
+from glyphforge.masking import mask_values
+
+
+def start(dsn: str, *, environment: str) -> None:
+    """Report unhandled errors and logged ones to `dsn`."""
+    sentry_sdk.init(
+        dsn=dsn,
+        environment=environment,
+        integrations=[LoggingIntegration(event_level=logging.ERROR)],
+        before_send=scrubbed,
+        before_breadcrumb=lambda crumb, hint: mask_values(crumb),
+        send_default_pii=False,
+        # Local variables hold payloads, keys and addresses.
+        include_local_variables=False,
+        max_request_body_size="never",
+    )
+
+
+def scrubbed(event: Any, hint: dict[str, Any]) -> Any:
+    """The event as it may leave: tagged with the request's id, secrets masked."""
+    event = mask_values(event)
+    if request_id := audit.current().request_id:
+        event.setdefault("tags", {})["request_id"] = request_id
+    return event

@@ -1,0 +1,108 @@
+"""Logging: one JSON object a line on standard output, with the ids that tie lines together and without secrets."""
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from pythonjsonlogger.json import JsonFormatter
+
+from glyphforge import audit
+from glyphforge.masking import mask, mask_values
+
+SERVERS = {"qcluster", "worker", "runserver"}
+
+_ids: ContextVar[Mapping[str, str]] = ContextVar("log_ids", default=MappingProxyType({}))
+
+
+@contextmanager
+def log_context(**ids: str) -> Iterator[None]:
+    """Puts ids, such as `job`, `run` or `event`, on every line logged inside."""
+    token = _ids.set({**_ids.get(), **ids})
+    try:
+        yield
+    finally:
+        _ids.reset(token)
+
+
+class Context(logging.Filter):
+    """Adds the ids of the moment to each record; never drops one."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if request_id := audit.current().request_id:
+            record.request_id = request_id
+        for name, value in _ids.get().items():
+            setattr(record, name, value)
+        return True
+
+
+class JsonLines(JsonFormatter):
+    """One JSON object a line, secrets masked wherever they stand."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "%(levelname)s %(name)s %(message)s %(process)d",
+            rename_fields={"levelname": "level", "name": "logger"},
+            timestamp="time",
+        )
+
+    def process_log_record(self, log_data: dict[str, Any]) -> dict[str, Any]:
+        # What Django attaches for its own handlers says nothing as JSON.
+        for name in ("request", "server_time", "taskName"):
+            log_data.pop(name, None)
+        masked: dict[str, Any] = mask_values(super().process_log_record(log_data))
+        return masked
+
+
+class PlainLines(logging.Formatter):
+    """For people at a terminal; secrets are masked here too."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return mask(super().format(record))
+
+
+def stream_for(argv: Sequence[str]) -> str:
+    """The stream for log lines: standard output for servers, standard error for commands, whose output is their own."""
+    is_command = Path(argv[0]).name in {"manage.py", "django-admin"} if argv else False
+    return "ext://sys.stderr" if is_command and not SERVERS.intersection(argv[1:2]) else "ext://sys.stdout"
+
+
+def configuration(*, level: str, plain: bool, folder: Path | None, stream: str) -> dict[str, Any]:
+    """The LOGGING setting. With `folder`, lines also go to `glyphforge.log` there, which logrotate may move away."""
+    handlers: dict[str, Any] = {
+        "stream": {
+            "class": "logging.StreamHandler",
+            "stream": stream,
+            "formatter": "plain" if plain else "json",
+            "filters": ["context"],
+        }
+    }
+    if folder:
+        handlers["file"] = {
+            "class": "logging.handlers.WatchedFileHandler",
+            "filename": str(folder / "glyphforge.log"),
+            "formatter": "json",
+            "filters": ["context"],
+            "delay": True,
+        }
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "filters": {"context": {"()": Context}},
+        "formatters": {
+            "json": {"()": JsonLines},
+            "plain": {"()": PlainLines, "format": "{asctime} {levelname} {name}: {message}", "style": "{"},
+        },
+        "handlers": handlers,
+        "root": {"level": level, "handlers": list(handlers)},
+        "loggers": {
+            # Its own handlers would print everything twice, and as plain text.
+            "django": {"handlers": [], "level": level, "propagate": True},
+            "django.server": {"handlers": [], "level": level, "propagate": True},
+            # Each poll and each process start is told at INFO.
+            "django-q": {"level": "WARNING"},
+        },
+    }

@@ -1,0 +1,87 @@
+"""The maintenance jobs: what runs by itself, when, for how long at most, and what it protects against."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from monitoring import housekeeping, maintenance
+from monitoring.outcome import Outcome
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job of the registry. `cron` is read in UTC, which knows no daylight saving time."""
+
+    name: str
+    cron: str
+    timeout_seconds: int
+    function: Callable[[], Outcome]
+    protects_against: str
+
+
+_ALL = (
+    Job(
+        "partitions",
+        "0 1 * * *",
+        300,
+        maintenance.counting("SELECT create_api_usage_partitions(3)"),
+        "Usage rows of a month that has no partition yet.",
+    ),
+    Job(
+        "daily",
+        "0 2 * * *",
+        900,
+        maintenance.steps(
+            {
+                "create_api_usage_partitions": maintenance.number("SELECT create_api_usage_partitions(3)"),
+                "fix_orphaned_stripe_customers": maintenance.row_count("SELECT * FROM fix_orphaned_stripe_customers()"),
+                "sync_subscription_usage": maintenance.number("SELECT sync_subscription_usage()"),
+                "cleanup_webhook_events": maintenance.number("SELECT cleanup_webhook_events(30)"),
+                "cleanup_rate_limits": maintenance.number("SELECT cleanup_rate_limits()"),
+                "cleanup_job_runs": housekeeping.purge_job_runs,
+                "cleanup_queue": housekeeping.purge_queue,
+                # Retention last: it is the one step that may have to wait for readers.
+                "cleanup_old_api_usage": maintenance.number("SELECT cleanup_old_api_usage(90)"),
+                # Autovacuum never analyses a partitioned parent.
+                "analyze": maintenance.vacuum("api_usage", "stripe_webhook_events", "subscriptions"),
+            }
+        ),
+        "Tables that grow without end, counters that drift, stale planner statistics.",
+    ),
+    Job(
+        "sync",
+        "5 * * * *",
+        300,
+        maintenance.counting("SELECT sync_subscription_usage()"),
+        "A subscription's usage count that differs from the usage recorded.",
+    ),
+    Job(
+        "orphans",
+        "10 * * * *",
+        300,
+        maintenance.listing("SELECT * FROM fix_orphaned_stripe_customers()"),
+        "A Stripe customer without a live subscription row.",
+    ),
+    Job(
+        "weekly",
+        "0 3 * * 0",
+        900,
+        maintenance.steps(
+            {
+                "run_weekly_maintenance": maintenance.row_count("SELECT * FROM run_weekly_maintenance()"),
+                "vacuum": maintenance.vacuum(
+                    "api_keys", "users", "subscriptions", "payment_history", "stripe_webhook_events", "rate_limits"
+                ),
+            }
+        ),
+        "An audit log past its retention, and dead rows that autovacuum left.",
+    ),
+    Job(
+        "rollup",
+        "* * * * *",
+        300,
+        maintenance.counting("SELECT roll_up_usage()"),
+        "A queue of counted usage that grows until the summaries are slow to read.",
+    ),
+)
+
+JOBS = {job.name: job for job in _ALL}

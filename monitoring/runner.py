@@ -1,0 +1,134 @@
+"""Runs a job: once per slot whoever asks, never twice at a time, within its time limit, on the record."""
+
+import json
+import logging
+import time
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from django.core.serializers.json import DjangoJSONEncoder
+from django.db import InterfaceError, OperationalError, connection
+
+from glyphforge.audit import acting_as
+from glyphforge.logs import log_context
+from glyphforge.masking import mask, mask_values
+from monitoring import lease, schedules
+from monitoring.deadline import DeadlinePassed, deadline
+from monitoring.jobs import JOBS, Job
+from monitoring.models import JobRun
+from monitoring.outcome import JobFailed, Outcome
+
+# Long enough for a database to restart or to fail over.
+RECORD_SECONDS = 90
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of asking for a run.
+
+    `busy` and `taken` mean that nothing was run: another run has not ended, or the slot is somebody else's.
+    """
+
+    outcome: Literal["succeeded", "failed", "busy", "taken"]
+    message: str
+    run: JobRun | None = None
+
+
+@dataclass(frozen=True)
+class _Ending:
+    status: JobRun.Status
+    outcome: Outcome
+    error: str | None = None
+
+
+def run(name: str, *, trigger: str, slot: datetime | None = None) -> Result:
+    """Run the job `name`, for `slot` of its schedule or else for this moment.
+
+    Raises KeyError for a job that does not exist and whatever the database raises when the run cannot even be claimed.
+    """
+    job = JOBS[name]
+    lease.fail_dead_runs()
+    claimed = lease.claim(name, slot=slot, trigger=trigger)
+    if slot is not None:
+        if claimed == "busy":
+            lease.note_skipped(name, slot=slot, trigger=trigger)
+        schedules.note_slot(name, slot)
+    if claimed == "busy":
+        return Result("busy", f"{name}: another run has not ended")
+    if claimed == "taken":
+        return Result("taken", f"{name}: the slot was already run, or is being run, elsewhere")
+
+    with (
+        log_context(job=name, run=str(claimed.id)),
+        acting_as(actor=f"job:{name}", request_id=f"run-{claimed.id}"),
+        claimed.kept_alive(),
+    ):
+        try:
+            ending = _perform(job)
+        except KeyboardInterrupt:
+            _record(claimed, _Ending(JobRun.Status.FAILED, Outcome(), "The process was told to stop."))
+            raise
+        kept = _record(claimed, ending)
+    found = JobRun.objects.get(pk=claimed.id)
+    if not kept:
+        return Result("failed", f"{name}: the lease was lost, another process has taken the slot", found)
+    if ending.status == JobRun.Status.FAILED:
+        return Result("failed", f"{name}: {ending.error}", found)
+    return Result("succeeded", f"{name}: {ending.outcome.rows} rows", found)
+
+
+def run_slot(name: str, *, scheduled_for: str) -> str:
+    """What a django-q2 schedule calls; the run's row is the record, so a failed job is no failed task."""
+    return run(name, trigger="schedule", slot=datetime.fromisoformat(scheduled_for)).message
+
+
+def run_now(name: str, *, trigger: str) -> str:
+    """What the queue calls when a person asked for a run."""
+    return run(name, trigger=trigger).message
+
+
+def _perform(job: Job) -> _Ending:
+    logger.info("Job %s starts", job.name)
+    started = time.monotonic()
+    try:
+        with deadline(job.timeout_seconds):
+            outcome = job.function()
+    except DeadlinePassed:
+        logger.error("Job %s was stopped at its limit of %s s", job.name, job.timeout_seconds)  # noqa: TRY400 - the trace is a timer's
+        return _Ending(JobRun.Status.FAILED, Outcome(), f"Stopped at the limit of {job.timeout_seconds} s.")
+    except JobFailed as error:
+        logger.error("Job %s failed in part: %s", job.name, mask(str(error)))  # noqa: TRY400 - each part has named its error
+        return _Ending(JobRun.Status.FAILED, error.outcome, mask(str(error)))
+    except Exception as error:
+        logger.exception("Job %s failed", job.name)
+        return _Ending(JobRun.Status.FAILED, Outcome(), mask(f"{type(error).__name__}: {error}".strip()))
+    logger.info("Job %s succeeded in %.1f s, %s rows", job.name, time.monotonic() - started, outcome.rows)
+    return _Ending(JobRun.Status.SUCCEEDED, outcome)
+
+
+def _record(claimed: lease.Lease, ending: _Ending) -> bool:
+    """Write how the run ended, over a restart of the database if need be. False when the lease had been lost."""
+    detail = json.dumps(mask_values(dict(ending.outcome.detail)), cls=DjangoJSONEncoder)
+    give_up_at = time.monotonic() + RECORD_SECONDS
+    while True:
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute(
+                    "UPDATE job_runs SET status = %s, finished_at = clock_timestamp(), rows_affected = %s,"
+                    " detail = detail || %s::jsonb, error = %s WHERE id = %s AND attempts = %s AND status = 'running'",
+                    [ending.status, ending.outcome.rows, detail, ending.error, claimed.id, claimed.attempt],
+                )
+                kept = cursor.rowcount == 1
+            break
+        except (OperationalError, InterfaceError):
+            if connection.in_atomic_block or time.monotonic() > give_up_at:
+                raise
+            logger.warning("How job %s ended cannot be recorded yet", claimed.job, exc_info=True)
+            connection.close()
+            time.sleep(1)
+    if not kept:
+        logger.error("Job %s ended after its lease had been lost", claimed.job)
+    return kept

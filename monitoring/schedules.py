@@ -1,0 +1,89 @@
+"""The schedules: django-q2's rows, which operators may edit, and their mirror `job_schedules`, which SQL can read."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import connection
+from django_q.models import Schedule
+
+from monitoring import slots
+from monitoring.jobs import JOBS, Job
+from monitoring.models import JobSchedule
+
+FUNCTION = "monitoring.runner.run_slot"
+SHORTEST_GRACE = timedelta(minutes=3)
+LONGEST_GRACE = timedelta(minutes=30)
+# The worker must outlive the job's own limit, so that the run's row can say what happened.
+WORKER_GRACE_SECONDS = 60
+
+
+def install() -> None:
+    """Have a schedule for every job and none for jobs that are gone. What operators set stays as it is."""
+    for job in JOBS.values():
+        ours = {
+            "func": FUNCTION,
+            "args": repr((job.name,)),
+            "kwargs": repr({"q_options": {"timeout": job.timeout_seconds + WORKER_GRACE_SECONDS}}),
+            "intended_date_kwarg": "scheduled_for",
+        }
+        found = Schedule.objects.filter(name=job.name).order_by("pk").first()
+        if found is None:
+            Schedule.objects.create(name=job.name, schedule_type=Schedule.CRON, cron=job.cron, **ours)
+        else:
+            Schedule.objects.filter(pk=found.pk).update(**ours)
+        mirror(job.name)
+    Schedule.objects.filter(func=FUNCTION).exclude(name__in=JOBS).delete()
+    JobSchedule.objects.exclude(job__in=JOBS).delete()
+
+
+def install_after_migrate(using: str, **kwargs: Any) -> None:
+    """Receiver of `post_migrate`; waits for the migrations of both apps."""
+    with connection.cursor() as cursor:
+        tables = set(connection.introspection.table_names(cursor))
+    if using == connection.alias and {"django_q_schedule", "job_schedules"} <= tables:
+        install()
+
+
+def cron_of(job: Job) -> tuple[str, bool]:
+    """The cron expression that holds for the job, and whether its schedule is switched on."""
+    schedule = Schedule.objects.filter(name=job.name).order_by("pk").first()
+    if schedule is None:
+        return job.cron, False
+    edited = schedule.schedule_type == Schedule.CRON and slots.is_valid(schedule.cron)
+    return (str(schedule.cron) if edited else job.cron), schedule.repeats != 0
+
+
+def mirror(name: str) -> None:
+    """Bring the job's row of `job_schedules` in line with its schedule."""
+    job = JOBS[name]
+    cron, enabled = cron_of(job)
+    now = slots.database_time()
+    known = JobSchedule.objects.filter(job=name).first()
+    unchanged = known and known.cron == cron and known.enabled == enabled and known.next_due_at
+    longest = max(slots.intervals(cron, now))
+    JobSchedule.objects.update_or_create(
+        job=name,
+        defaults={
+            "description": job.protects_against,
+            "cron": cron,
+            "enabled": enabled,
+            "timeout_seconds": job.timeout_seconds,
+            "interval_seconds": round(longest.total_seconds()),
+            "grace_seconds": round(min(max(longest / 4, SHORTEST_GRACE), LONGEST_GRACE).total_seconds()),
+            # A slot that was due and missed stays due: only running it, or changing the schedule, moves it.
+            "next_due_at": known.next_due_at if known and unchanged else slots.after(cron, now),
+            "updated_at": now,
+        },
+    )
+
+
+def mirror_edit(instance: Schedule, **kwargs: Any) -> None:
+    """Receiver of a saved or deleted schedule."""
+    if instance.name in JOBS and instance.func == FUNCTION:
+        mirror(instance.name)
+
+
+def note_slot(name: str, slot: datetime) -> None:
+    """The slot has been seen to: the next one is due."""
+    cron, _ = cron_of(JOBS[name])
+    JobSchedule.objects.filter(job=name, next_due_at__lte=slot).update(next_due_at=slots.after(cron, slot))

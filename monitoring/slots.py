@@ -1,0 +1,47 @@
+"""Slots: the moments at which a cron expression, read in UTC, says that a job is due."""
+
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+
+from croniter import croniter
+from django.db import connection
+
+# A scheduler's clock may be ahead of the database's by this much, and still means the slot it was started for.
+LARGEST_SKEW = timedelta(minutes=2)
+
+
+def database_time() -> datetime:
+    """Now by the one clock that all machines share."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT clock_timestamp()")
+        now: datetime = cursor.fetchone()[0]
+    return now.astimezone(UTC)
+
+
+def is_valid(cron: str | None) -> bool:
+    return bool(cron) and croniter.is_valid(cron)
+
+
+def after(cron: str, moment: datetime) -> datetime:
+    """The first slot later than `moment`."""
+    found: datetime = croniter(cron, moment.astimezone(UTC)).get_next(datetime)
+    return found
+
+
+def latest(cron: str, now: datetime) -> datetime:
+    """The slot that a scheduler which fires `now` means: the last one due, or one that begins within the clock skew."""
+    skew = min(LARGEST_SKEW, shortest_interval(cron, now) / 3)
+    # One microsecond on, because a slot that begins this instant is due.
+    found: datetime = croniter(cron, now.astimezone(UTC) + skew + timedelta(microseconds=1)).get_prev(datetime)
+    return found
+
+
+def intervals(cron: str, now: datetime) -> list[timedelta]:
+    """The pauses between the coming ten slots."""
+    ahead = croniter(cron, now.astimezone(UTC))
+    slots = [ahead.get_next(datetime) for _ in range(11)]
+    return [later - earlier for earlier, later in pairwise(slots)]
+
+
+def shortest_interval(cron: str, now: datetime) -> timedelta:
+    return min(intervals(cron, now))

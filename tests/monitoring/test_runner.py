@@ -1,0 +1,249 @@
+"""A job runs once per slot, never twice at a time, within its limit, and its row says what happened."""
+
+import json
+import threading
+import time
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import OperationalError, connection, transaction
+from django_q.models import Schedule
+
+from monitoring import lease, maintenance, runner, schedules, slots
+from monitoring.deadline import deadline
+from monitoring.models import JobRun
+from monitoring.outcome import JobFailed, Outcome
+from tests.monitoring.jobs import registered
+
+pytestmark = pytest.mark.django_db
+
+SLOT = datetime(2026, 5, 1, 2, 0, tzinfo=UTC)
+
+
+def test_success_records_rows_detail_and_duration() -> None:
+    with registered():
+        result = runner.run("probe", trigger="manual")
+    run = JobRun.objects.get(job="probe")
+    assert (result.outcome, run.status, run.rows_affected, run.trigger) == ("succeeded", "succeeded", 3, "manual")
+    assert run.detail == {"note": "done"}
+    assert run.duration is not None
+    assert run.worker == lease.this_process()
+
+
+def test_failure_is_recorded_with_its_error_and_without_secrets() -> None:
+    def broken() -> Outcome:
+        raise ValueError("cannot reach postgresql://forge:hunter22@db/forge with sk_live_abcdefabcdef")
+
+    with registered(function=broken):
+        result = runner.run("probe", trigger="manual")
+    run = JobRun.objects.get(job="probe")
+    assert result.outcome == run.status == "failed"
+    assert run.error == "ValueError: cannot reach postgresql://[masked]@db/forge with [masked]"
+
+
+def test_a_failing_step_neither_stops_nor_undoes_the_others() -> None:
+    job = maintenance.steps(
+        {
+            "first": maintenance.number("SELECT 2"),
+            "broken": maintenance.number("SELECT 1 / 0"),
+            "last": maintenance.row_count("SELECT generate_series(1, 4)"),
+        }
+    )
+    with registered(function=job):
+        result = runner.run("probe", trigger="manual")
+    run = JobRun.objects.get(job="probe")
+    assert run.status == "failed"
+    assert run.rows_affected == 6
+    assert {name: step["status"] for name, step in run.detail.items()} == {
+        "first": "ok",
+        "broken": "failed",
+        "last": "ok",
+    }
+    assert result.message == "probe: broken: division by zero"
+
+
+def test_a_slot_runs_once_whoever_asks() -> None:
+    calls = []
+
+    def counted() -> Outcome:
+        calls.append(1)
+        return Outcome()
+
+    with registered(function=counted):
+        outcomes = [
+            runner.run("probe", trigger=trigger, slot=SLOT).outcome for trigger in ("schedule", "cron", "lambda")
+        ]
+    assert outcomes == ["succeeded", "taken", "taken"]
+    assert len(calls) == 1
+
+
+def test_a_failed_slot_is_not_run_again() -> None:
+    def broken() -> Outcome:
+        raise JobFailed("half of it", Outcome(rows=1))
+
+    with registered(function=broken):
+        outcomes = [runner.run("probe", trigger="cron", slot=SLOT).outcome for _ in range(2)]
+    assert outcomes == ["failed", "taken"]
+    assert JobRun.objects.get(job="probe").rows_affected == 1
+
+
+def test_a_running_job_refuses_a_second_run_and_notes_the_slot() -> None:
+    JobRun.objects.create(job="probe", scheduled_for=SLOT - timedelta(days=1))
+    with registered():
+        assert runner.run("probe", trigger="manual").outcome == "busy"
+        assert runner.run("probe", trigger="cron", slot=SLOT).outcome == "busy"
+    assert JobRun.objects.get(job="probe", scheduled_for=SLOT).status == "skipped"
+
+
+def test_a_dead_run_is_marked_failed_and_its_slot_may_be_taken_again() -> None:
+    long_ago = datetime(2026, 1, 1, tzinfo=UTC)
+    JobRun.objects.create(job="probe", scheduled_for=SLOT, lease_until=long_ago, worker="other:17")
+    JobRun.objects.create(job="elsewhere", lease_until=long_ago)
+    with registered():
+        assert runner.run("probe", trigger="schedule", slot=SLOT).outcome == "succeeded"
+    run = JobRun.objects.get(job="probe")
+    assert run.attempts == 2
+    assert run.detail["earlier_attempts"][0]["worker"] == "other:17"
+    assert "died or hung" in run.detail["earlier_attempts"][0]["error"]
+    assert JobRun.objects.get(job="elsewhere").status == "failed"
+
+
+def test_a_slot_whose_processes_keep_dying_is_given_up() -> None:
+    JobRun.objects.create(job="probe", scheduled_for=SLOT, attempts=3, status="failed", detail={"died": True})
+    with registered():
+        assert runner.run("probe", trigger="schedule", slot=SLOT).outcome == "taken"
+
+
+def test_a_run_that_lost_its_lease_changes_nothing() -> None:
+    def overtaken() -> Outcome:
+        JobRun.objects.filter(job="probe").update(attempts=2)
+        return Outcome(rows=99)
+
+    with registered(function=overtaken):
+        result = runner.run("probe", trigger="manual")
+    assert result.outcome == "failed"
+    assert "lease was lost" in result.message
+    assert JobRun.objects.get(job="probe").rows_affected is None
+
+
+@pytest.mark.parametrize("inside", ["python", "server"])
+def test_a_hanging_job_is_stopped_at_its_limit(inside: str) -> None:
+    def hang() -> Outcome:
+        if inside == "python":
+            time.sleep(30)
+        else:
+            with transaction.atomic(), connection.cursor() as cursor:
+                cursor.execute("SELECT pg_sleep(30)")
+        return Outcome()
+
+    started = time.monotonic()
+    with registered(function=hang, timeout_seconds=1):
+        result = runner.run("probe", trigger="manual")
+    assert time.monotonic() - started < 10
+    assert (result.outcome, JobRun.objects.get(job="probe").error) == ("failed", "Stopped at the limit of 1 s.")
+
+
+def test_a_statement_is_stopped_by_the_server_outside_the_main_thread() -> None:
+    """As in a web process, where no alarm can interrupt."""
+    seen: list[str] = []
+
+    def work() -> None:
+        try:
+            with deadline(0.5):
+                maintenance.query("SELECT pg_sleep(30)")
+        except OperationalError as error:
+            seen.append(str(error))
+        finally:
+            connection.close()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join(timeout=10)
+    assert "statement timeout" in seen[0]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_machines_at_the_same_moment_run_a_slot_once() -> None:
+    runs: list[int] = []
+    barrier = threading.Barrier(6)
+    outcomes: list[str] = []
+
+    def work() -> None:
+        barrier.wait()
+        outcomes.append(runner.run("probe", trigger="cron", slot=SLOT).outcome)
+        connection.close()
+
+    def slow() -> Outcome:
+        runs.append(1)
+        time.sleep(0.3)
+        return Outcome()
+
+    with registered(function=slow):
+        threads = [threading.Thread(target=work) for _ in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert len(runs) == 1
+    assert sorted(outcomes) == ["succeeded"] + ["taken"] * 5
+    assert JobRun.objects.filter(job="probe").count() == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_living_run_keeps_its_lease(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lease, "LEASE_SECONDS", 1)
+    monkeypatch.setattr(lease, "RENEW_SECONDS", 0.2)
+
+    def slow() -> Outcome:
+        time.sleep(1.6)
+        return Outcome(rows=lease.fail_dead_runs())
+
+    with registered(function=slow):
+        assert runner.run("probe", trigger="manual").outcome == "succeeded"
+    assert JobRun.objects.get(job="probe").rows_affected == 0
+
+
+class TestCommand:
+    def test_exit_codes_tell_success_failure_and_lock(self, capsys: pytest.CaptureFixture[str]) -> None:
+        def broken() -> Outcome:
+            raise RuntimeError("no")
+
+        with registered():
+            call_command("run_job", "probe", "--json")
+            assert json.loads(capsys.readouterr().out)["status"] == "succeeded"
+        with registered(function=broken), pytest.raises(CommandError) as failed:
+            call_command("run_job", "probe")
+        assert failed.value.returncode == 1
+        JobRun.objects.create(job="probe")
+        with registered(), pytest.raises(CommandError) as busy:
+            call_command("run_job", "probe")
+        assert busy.value.returncode == 3
+
+    def test_unknown_job_names_the_known_ones(self) -> None:
+        with pytest.raises(CommandError, match="nonsense: no such job; there are partitions, daily"):
+            call_command("run_job", "nonsense")
+
+    def test_two_schedulers_with_skewed_clocks_share_the_slot(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        with registered(cron="0 2 * * *"):
+            schedules.install()
+            for clock in ("01:58:30", "02:00:00", "02:04:00"):
+                now = datetime.fromisoformat(f"2026-05-01T{clock}+00:00")
+                monkeypatch.setattr(slots, "database_time", lambda now=now: now)
+                call_command("run_job", "probe", "--scheduled", "--trigger", "cron")
+        assert [run.scheduled_for for run in JobRun.objects.filter(job="probe")] == [SLOT]
+
+    def test_a_job_that_is_switched_off_is_not_run_by_other_schedulers(self) -> None:
+        with registered():
+            schedules.install()
+            Schedule.objects.filter(name="probe").update(repeats=0)
+            call_command("run_job", "probe", "--scheduled")
+            assert not JobRun.objects.filter(job="probe").exists()
+            call_command("run_job", "probe")
+            assert JobRun.objects.filter(job="probe").exists()
+
+    def test_list_shows_every_job(self, capsys: pytest.CaptureFixture[str]) -> None:
+        call_command("run_job", "--list", "--json")
+        listed = {row["job"]: row for row in json.loads(capsys.readouterr().out)}
+        assert listed["daily"]["cron"] == "0 2 * * *"
+        assert listed["weekly"]["next_due_at"].endswith("03:00:00Z")

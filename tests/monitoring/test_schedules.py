@@ -1,0 +1,103 @@
+"""The schedules: created by migrate, kept as operators leave them, mirrored where SQL can read them."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from django.conf import settings
+from django.core.management import call_command
+from django_q.models import OrmQ, Schedule
+from django_q.scheduler import scheduler
+
+from monitoring import schedules, slots
+from monitoring.jobs import JOBS
+from monitoring.models import JobSchedule
+
+pytestmark = pytest.mark.django_db
+
+PUBLIC = {
+    "partitions": "0 1 * * *",
+    "daily": "0 2 * * *",
+    "report": "0 8 * * *",
+    "sync": "5 * * * *",
+    "orphans": "10 * * * *",
+    "health": "*/15 * * * *",
+    "weekly": "0 3 * * 0",
+    "webhooks": "* * * * *",
+    "rollup": "* * * * *",
+}
+
+
+@pytest.mark.parametrize("name", list(JOBS))
+def test_job_runs_when_the_interface_says(name: str) -> None:
+    schedule = Schedule.objects.get(name=name)
+    assert schedule.schedule_type == Schedule.CRON
+    assert schedule.cron == PUBLIC.get(name, JOBS[name].cron)
+    assert schedule.next_run > slots.database_time() - timedelta(minutes=10)
+
+
+def test_migrating_again_changes_nothing_and_keeps_edits() -> None:
+    Schedule.objects.filter(name="daily").update(cron="30 4 * * *", repeats=0)
+    before = list(Schedule.objects.order_by("pk").values())
+    call_command("migrate", verbosity=0)
+    assert list(Schedule.objects.order_by("pk").values()) == before
+    assert JobSchedule.objects.get(job="daily").enabled is False
+
+
+def test_a_deleted_schedule_comes_back_with_migrate() -> None:
+    Schedule.objects.filter(name="daily").delete()
+    assert JobSchedule.objects.get(job="daily").enabled is False
+    schedules.install()
+    assert Schedule.objects.filter(name="daily").count() == 1
+    assert JobSchedule.objects.get(job="daily").enabled is True
+
+
+def test_an_edit_moves_the_due_time_that_sql_reads() -> None:
+    schedule = Schedule.objects.get(name="sync")
+    schedule.cron = "0 */6 * * *"
+    schedule.save()
+    mirrored = JobSchedule.objects.get(job="sync")
+    assert (mirrored.cron, mirrored.interval_seconds) == ("0 */6 * * *", 6 * 3600)
+    assert mirrored.next_due_at.hour % 6 == 0
+
+
+def test_a_missed_slot_stays_due_until_it_is_run() -> None:
+    missed = datetime(2026, 5, 1, 2, 0, tzinfo=UTC)
+    JobSchedule.objects.filter(job="daily").update(next_due_at=missed)
+    schedules.install()
+    assert JobSchedule.objects.get(job="daily").next_due_at == missed
+    schedules.note_slot("daily", missed)
+    assert JobSchedule.objects.get(job="daily").next_due_at == missed + timedelta(days=1)
+
+
+def test_the_next_run_after_daylight_saving_begins_is_at_the_same_utc_time() -> None:
+    before = datetime(2026, 3, 28, 2, 0, tzinfo=UTC)
+    assert slots.after("0 2 * * *", before) == before + timedelta(days=1)
+    assert slots.after("0 2 * * *", before + timedelta(days=1)) == before + timedelta(days=2)
+
+
+@pytest.mark.parametrize(
+    ("cron", "now", "slot"),
+    [
+        ("* * * * *", "10:00:45", "10:01:00"),
+        ("* * * * *", "10:00:30", "10:00:00"),
+        ("*/15 * * * *", "10:13:30", "10:15:00"),
+        ("*/15 * * * *", "10:12:30", "10:00:00"),
+        ("5 * * * *", "10:05:00", "10:05:00"),
+    ],
+)
+def test_a_clock_that_is_a_little_ahead_still_means_the_slot(cron: str, now: str, slot: str) -> None:
+    found = slots.latest(cron, datetime.fromisoformat(f"2026-05-01T{now}+00:00"))
+    assert f"{found:%H:%M:%S}" == slot
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_queue_hands_the_runner_the_slot_and_a_limit_longer_than_the_jobs() -> None:
+    due = datetime(2026, 5, 1, 2, 0, tzinfo=UTC)
+    Schedule.objects.exclude(name="daily").delete()
+    Schedule.objects.filter(name="daily").update(next_run=due)
+    scheduler()
+    task = OrmQ.objects.get().task
+    assert task["kwargs"] == {"scheduled_for": due.isoformat()}
+    assert task["args"] == ("daily",)
+    assert JOBS["daily"].timeout_seconds < task["timeout"] < settings.Q_CLUSTER["retry"]
+    assert Schedule.objects.get(name="daily").next_run > slots.database_time()
