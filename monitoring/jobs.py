@@ -32,17 +32,21 @@ _ALL = (
         900,
         maintenance.steps(
             {
-                "create_api_usage_partitions": maintenance.number("SELECT create_api_usage_partitions(3)"),
-                "fix_orphaned_stripe_customers": maintenance.row_count("SELECT * FROM fix_orphaned_stripe_customers()"),
+                # The tasks of run_daily_maintenance(), each in a transaction of its own: what locks partitions holds up
+                # no other task, and a retention that fails does not undo the creation.
+                "roll_up_usage": maintenance.number("SELECT roll_up_usage()"),
                 "sync_subscription_usage": maintenance.number("SELECT sync_subscription_usage()"),
-                "cleanup_webhook_events": maintenance.number("SELECT cleanup_webhook_events(30)"),
+                "fix_orphaned_stripe_customers": maintenance.row_count("SELECT * FROM fix_orphaned_stripe_customers()"),
+                "cleanup_webhook_events": maintenance.number("SELECT cleanup_webhook_events()"),
                 "cleanup_rate_limits": maintenance.number("SELECT cleanup_rate_limits()"),
+                "cleanup_api_usage_request_ids": maintenance.number("SELECT cleanup_api_usage_request_ids()"),
+                "analyze_partitioned_tables": maintenance.number("SELECT analyze_partitioned_tables()"),
+                "create_api_usage_partitions": maintenance.number("SELECT create_api_usage_partitions()"),
+                "create_audit_log_partitions": maintenance.number("SELECT create_audit_log_partitions()"),
+                "cleanup_old_api_usage": maintenance.number("SELECT cleanup_old_api_usage()"),
+                "take_daily_snapshot": maintenance.number("SELECT take_daily_snapshot()"),
                 "cleanup_job_runs": housekeeping.purge_job_runs,
                 "cleanup_queue": housekeeping.purge_queue,
-                # Retention last: it is the one step that may have to wait for readers.
-                "cleanup_old_api_usage": maintenance.number("SELECT cleanup_old_api_usage(90)"),
-                # Autovacuum never analyses a partitioned parent.
-                "analyze": maintenance.vacuum("api_usage", "stripe_webhook_events", "subscriptions"),
             }
         ),
         "Tables that grow without end, counters that drift, stale planner statistics.",
@@ -67,7 +71,10 @@ _ALL = (
         900,
         maintenance.steps(
             {
-                "run_weekly_maintenance": maintenance.row_count("SELECT * FROM run_weekly_maintenance()"),
+                "cleanup_webhook_events": maintenance.number("SELECT cleanup_webhook_events()"),
+                "cleanup_api_usage_request_ids": maintenance.number("SELECT cleanup_api_usage_request_ids()"),
+                "analyze_partitioned_tables": maintenance.number("SELECT analyze_partitioned_tables()"),
+                "cleanup_audit_log": maintenance.number("SELECT cleanup_audit_log()"),
                 "vacuum": maintenance.vacuum(
                     "api_keys", "users", "subscriptions", "payment_history", "stripe_webhook_events", "rate_limits"
                 ),

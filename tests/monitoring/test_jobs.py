@@ -1,0 +1,60 @@
+"""The registry's jobs do what the SQL functions of the same name do."""
+
+import pytest
+from django.db import connection
+
+from monitoring import runner
+from monitoring.housekeeping import purge_job_runs, purge_queue
+from monitoring.jobs import JOBS
+from monitoring.models import JobRun, WorkerHeartbeat
+
+pytestmark = pytest.mark.django_db
+
+
+def tasks_of(function: str) -> set[str]:
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT task, status, error FROM {function}()")
+        rows = cursor.fetchall()
+    assert {status for _, status, _ in rows} == {"succeeded"}, rows
+    return {task for task, _, _ in rows}
+
+
+@pytest.mark.parametrize("name", [name for name in JOBS if name not in {"reconcile", "report"}])
+def test_job_succeeds_on_an_empty_database(name: str) -> None:
+    result = runner.run(name, trigger="manual")
+    assert result.outcome == "succeeded", result.message
+
+
+@pytest.mark.parametrize("period", ["daily", "weekly"])
+def test_job_covers_every_task_of_the_sql_function(period: str) -> None:
+    runner.run(period, trigger="manual")
+    assert set(JobRun.objects.get(job=period).detail) >= tasks_of(f"run_{period}_maintenance")
+
+
+def test_purge_keeps_the_latest_run_and_success_and_what_is_young() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO job_runs (job, scheduled_for, status, started_at)"
+            " SELECT job, now() - n * interval '1 day', CASE WHEN n % 2 = 0 THEN 'succeeded' ELSE 'failed' END,"
+            " now() - n * interval '1 day' FROM unnest(ARRAY['rollup', 'daily']) AS job, generate_series(5, 450) AS n"
+        )
+        cursor.execute(
+            "INSERT INTO job_runs (job, status, started_at, scheduled_for) SELECT 'gone', 'succeeded',"
+            " now() - interval '3 years', now() - interval '3 years'"
+        )
+    purge_job_runs()
+    kept = dict.fromkeys(("rollup", "daily", "gone"), 0)
+    for job in JobRun.objects.values_list("job", flat=True):
+        kept[job] += 1
+    assert kept == {"rollup": 3, "daily": 396, "gone": 1}
+
+
+def test_purge_of_the_queue_keeps_living_workers() -> None:
+    WorkerHeartbeat.objects.create(host="a", pid=1, cluster_pid=1, role="worker")
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO worker_heartbeats (host, pid, cluster_pid, role, seen_at)"
+            " VALUES ('b', 2, 2, 'worker', now() - interval '2 days')"
+        )
+    assert purge_queue() == 1
+    assert WorkerHeartbeat.objects.get().host == "a"
