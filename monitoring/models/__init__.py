@@ -8,22 +8,28 @@ from monitoring.models.database_view import DatabaseConnections, DatabaseSize, L
 from monitoring.models.job_run import JobRun
 from monitoring.models.job_schedule import JobSchedule
 from monitoring.models.mrr_movement import MrrMovement
+from monitoring.models.traffic_view import ApiKeyUsage, ApiUsageDay, HighVolumeUser, RepeatedFailure, SlowEndpoint
 from monitoring.models.webhook_view import FailedWebhookEvent
 from monitoring.models.worker_heartbeat import WorkerHeartbeat
 
 __all__ = [
+    "ApiKeyUsage",
+    "ApiUsageDay",
     "DailyFigures",
     "DailyMrr",
     "DatabaseConnections",
     "DatabaseSize",
     "FailedWebhookEvent",
+    "HighVolumeUser",
     "JobRun",
     "JobSchedule",
     "LongRunningQuery",
     "MrrMovement",
     "OrphanedStripeCustomer",
     "PaidUserWithoutKey",
+    "RepeatedFailure",
     "RevenueMetrics",
+    "SlowEndpoint",
     "StaleSubscription",
     "SubscriptionBreakdown",
     "UserGrowth",

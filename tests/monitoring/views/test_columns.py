@@ -13,6 +13,12 @@ PUBLIC = {
     "v_failed_webhook_events": "stripe_event_id event_type status attempts last_error next_retry_at received_at",
     "v_paid_users_without_keys": "user_id email tier subscribed_at",
     "v_users_near_limit": "user_id email tier usage_count monthly_request_limit percent_used",
+    "v_high_volume_users": "user_id email tier requests_last_hour requests_last_24h",
+    "v_repeated_failures": "user_id email endpoint failures_last_hour last_failure_at last_status_code",
+    "v_slow_endpoints": "endpoint method requests avg_ms p95_ms p99_ms max_ms",
+    "v_api_usage_trends": "day requests failed_requests error_percent avg_ms active_users",
+    "v_api_key_usage_summary": "api_key_id user_id key_prefix environment requests_last_24h requests_this_month"
+    " usage_count last_used_at revoked_at",
     "v_subscription_breakdown": "tier status subscriptions mrr_cents",
     "v_revenue_metrics": "mrr_cents arr_cents arpu_cents paying_customers revenue_this_month_cents"
     " revenue_last_month_cents refunded_this_month_cents failed_payments_this_month currency",

@@ -1,0 +1,15 @@
+DROP VIEW v_api_key_usage_summary;
+DROP VIEW v_api_usage_trends;
+DROP VIEW v_slow_endpoints;
+DROP VIEW v_repeated_failures;
+DROP VIEW v_high_volume_users;
+DROP VIEW recent_requests;
+DROP FUNCTION fold_traffic(bigint);
+DROP FUNCTION fold_traffic_between(bigint, bigint);
+DROP TABLE traffic_latency_hours;
+DROP TABLE traffic_key_months;
+DROP TABLE traffic_hours;
+DROP TABLE traffic_user_days;
+DROP TABLE traffic_days;
+DROP TABLE traffic_progress;
+DROP INDEX api_usage_created_at;

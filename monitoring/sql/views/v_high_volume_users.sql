@@ -1,0 +1,47 @@
+-- The 100 customers with the most requests of the last 24 hours, and how many of them came in the last hour: growth or
+-- abuse. Exact: folded hours, plus from api_usage the first, partial hour and what is not folded yet.
+CREATE VIEW v_high_volume_users AS
+WITH day AS (
+    SELECT
+        counted.user_id,
+        sum(counted.requests)::bigint AS requests,
+        sum(counted.failed)::bigint AS failed
+    FROM (
+        SELECT
+            h.user_id,
+            h.requests,
+            h.failed_requests AS failed
+        FROM traffic_hours AS h
+        WHERE h.hour >= date_trunc('hour', now() - interval '23 hours', 'UTC')
+        UNION ALL
+        SELECT
+            r.user_id,
+            1 AS requests,
+            (r.status_code >= 400)::int AS failed
+        FROM recent_requests AS r
+    ) AS counted
+    GROUP BY counted.user_id
+    ORDER BY requests DESC
+    LIMIT 100
+)
+
+SELECT
+    day.user_id,
+    u.email,
+    s.tier,
+    (
+        SELECT count(*)
+        FROM api_usage AS r
+        WHERE r.user_id = day.user_id AND r.created_at >= now() - interval '1 hour'
+    ) AS requests_last_hour,
+    day.requests AS requests_last_24h,
+    day.failed AS failed_last_24h,
+    u.status AS user_status
+FROM day
+LEFT JOIN users AS u ON day.user_id = u.id
+LEFT JOIN subscriptions AS s
+    ON
+        day.user_id = s.user_id
+        AND s.status IN ('trialing', 'active', 'past_due', 'unpaid', 'paused')
+        AND NOT s.is_duplicate
+ORDER BY requests_last_hour DESC, requests_last_24h DESC;
