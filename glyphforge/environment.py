@@ -60,6 +60,24 @@ class Environment:
             return False
         refuse(name, f"{value!r} is not a yes or no; use true or false")
 
+    def number(self, name: str, default: int, minimum: int) -> int:
+        value = self.text(name)
+        if not value:
+            return default
+        if not value.isdecimal() or int(value) < minimum:
+            refuse(name, f"{value!r} is not a whole number of at least {minimum}")
+        return int(value)
+
+    def pairs(self, name: str, default: dict[str, str]) -> dict[str, str]:
+        """Comma-separated name=value pairs. The values may be secrets: a wrong one is not repeated."""
+        parts = [part.partition("=") for part in self.texts(name)]
+        if not all(key.strip() and value.strip() for key, _, value in parts):
+            refuse(name, "must be comma-separated pairs of name=value")
+        return {key.strip(): value.strip() for key, _, value in parts} or default
+
+    def required(self, name: str, because: str) -> str:
+        return self.text(name) or refuse(name, f"must be set when {because}")
+
     def url(self, name: str, schemes: tuple[str, ...] = ("http", "https")) -> str:
         """An absolute URL without a trailing slash, or the empty string when unset."""
         value = self.text(name).rstrip("/")

@@ -36,6 +36,7 @@ DEBUG = env.flag("DJANGO_DEBUG", default=EMBEDDED_DATABASE)
 ALLOWED_HOSTS = env.texts("DJANGO_ALLOWED_HOSTS", default=("localhost", "127.0.0.1", "[::1]"))
 SECRET_KEY = env.matching("DJANGO_SECRET_KEY", lambda key: len(key) >= 50, "at least 50 random characters")
 # One machine can keep its own; `check --deploy` asks for a shared one (glyphforge.checks).
+SECRET_KEY_FALLBACKS = env.texts("DJANGO_SECRET_KEY_FALLBACKS")
 SECRET_KEY_IS_LOCAL = not SECRET_KEY
 SECRET_KEY = SECRET_KEY or persistent_secret(VAR_DIR / "secret_key")
 
@@ -45,6 +46,8 @@ SECURE_SSL_REDIRECT = HTTPS
 # Stripe, probes and scrapers do not follow redirects; what they send carries its own proof or no secret.
 SECURE_REDIRECT_EXEMPT = [r"^webhooks/", r"^healthz$", r"^readyz$", r"^metrics$"]
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS else None
+# How many of our own proxies append to X-Forwarded-For; what stands further left was written by the client.
+TRUSTED_PROXIES = env.number("DJANGO_PROXIES", default=0, minimum=0)
 SECURE_HSTS_SECONDS = 365 * 24 * 3600 if HTTPS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = HTTPS
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
@@ -98,6 +101,8 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "allauth.account.middleware.AccountMiddleware",
+    "glyphforge.staff.middleware.SessionLimits",
+    "glyphforge.staff.middleware.SecondFactorRequired",
     # Last, so that it can replace the answer to a sign-in that is locked out.
     "axes.middleware.AxesMiddleware",
 ]
@@ -128,6 +133,7 @@ AUTHENTICATION_BACKENDS = [
     "django.contrib.auth.backends.ModelBackend",
 ]
 LOGIN_URL = "admin:login"
+LOGIN_REDIRECT_URL = "admin:index"
 LANGUAGE_CODE = "en"
 USE_I18N = False
 TIME_ZONE = "UTC"
@@ -147,6 +153,12 @@ CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"
 
 # --- Staff sign-in --------------------------------------------------------------------------------
 
+STAFF_SECOND_FACTOR_REQUIRED = env.flag("STAFF_SECOND_FACTOR_REQUIRED", default=HTTPS)
+STAFF_IDLE_SECONDS = 60 * env.number("STAFF_IDLE_MINUTES", default=30, minimum=1)
+STAFF_SESSION_SECONDS = 3600 * env.number("STAFF_SESSION_HOURS", default=12, minimum=1)
+SESSION_COOKIE_AGE = STAFF_SESSION_SECONDS
+SESSION_EXPIRE_AT_BROWSER_CLOSE = True
+
 # Failures are rows in PostgreSQL, so every process counts the same ones. An account and an address are each locked for
 # a while after this many; a success clears them.
 AXES_FAILURE_LIMIT = 5
@@ -155,9 +167,50 @@ AXES_LOCKOUT_PARAMETERS = ["username", "ip_address"]
 AXES_RESET_ON_SUCCESS = True
 # An attacker who goes on trying must not keep the owner out for ever.
 AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
+AXES_CLIENT_IP_CALLABLE = "glyphforge.client_address.client_address"
+AXES_LOCKOUT_CALLABLE = "glyphforge.staff.views.locked_out"
+AXES_SENSITIVE_PARAMETERS = ["username", "code", "csrfmiddlewaretoken"]
 AXES_ENABLE_ACCESS_FAILURE_LOG = True
-AXES_ENABLE_ADMIN = False  # glyphforge.staff.admin has pages that look like the rest
+AXES_ENABLE_ADMIN = False
 AXES_VERBOSE = False
+
+# Password and session are Django's; allauth adds the stages in between, and single sign-on.
+ACCOUNT_ADAPTER = "glyphforge.staff.adapters.AccountAdapter"
+ACCOUNT_EMAIL_VERIFICATION = SOCIALACCOUNT_EMAIL_VERIFICATION = "none"  # administrators enter the addresses
+ACCOUNT_UNIQUE_EMAIL = False  # an address identifies nobody; glyphforge.staff.sso refuses a second account with it
+ACCOUNT_FORMS = {"reauthenticate": "glyphforge.staff.forms.PasswordAgainForm"}
+MFA_ADAPTER = "glyphforge.staff.adapters.SecondFactorAdapter"
+MFA_SUPPORTED_TYPES = ["totp", "recovery_codes"]
+MFA_TOTP_TOLERANCE = 1  # a clock may be half a minute off
+MFA_RECOVERY_CODES_SHOW_ONCE = True
+MFA_ALLOW_UNVERIFIED_EMAIL = True
+MFA_FORMS = {
+    "authenticate": "glyphforge.staff.forms.SecondFactorForm",
+    "reauthenticate": "glyphforge.staff.forms.SecondFactorAgainForm",
+    "activate_totp": "glyphforge.staff.forms.EnrolForm",
+}
+
+# Single sign-on: off until an issuer is named, for example https://cognito-idp.us-east-1.amazonaws.com/<pool>.
+STAFF_OIDC_ISSUER = env.url("STAFF_OIDC_ISSUER", schemes=("http", "https") if DEBUG else ("https",))
+# group=role pairs; a group that is not named here gives nothing.
+STAFF_OIDC_GROUPS = env.pairs(
+    "STAFF_OIDC_GROUPS", default={role: role for role in ("support", "billing_lead", "operator", "auditor")}
+)
+SOCIALACCOUNT_ADAPTER = "glyphforge.staff.sso.SingleSignOn"
+SOCIALACCOUNT_LOGIN_ON_GET = True  # a form could not be redirected to the issuer under our form-action policy
+SOCIALACCOUNT_STORE_TOKENS = False
+SOCIALACCOUNT_PROVIDERS: dict[str, Any] = {"openid_connect": {"OAUTH_PKCE_ENABLED": True, "APPS": []}}
+if STAFF_OIDC_ISSUER:
+    SOCIALACCOUNT_PROVIDERS["openid_connect"]["APPS"] = [
+        {
+            "provider_id": "sso",
+            "name": "single sign-on",
+            "client_id": env.required("STAFF_OIDC_CLIENT_ID", because="STAFF_OIDC_ISSUER is set"),
+            "secret": env.required("STAFF_OIDC_CLIENT_SECRET", because="STAFF_OIDC_ISSUER is set"),
+            # The token's claims are all that is needed, and what it says was not said by a browser.
+            "settings": {"server_url": STAFF_OIDC_ISSUER, "fetch_userinfo": False},
+        }
+    ]
 
 # --- API keys -------------------------------------------------------------------------------------
 

@@ -22,6 +22,7 @@ for _name in (
     "SENTRY_DSN",
     "STRIPE_API_HOST",
     "DATABASE_REPLICA_URL",
+    "STAFF_OIDC_ISSUER",
 ):
     os.environ[_name] = ""  # nothing from a developer's .env may leak in
 

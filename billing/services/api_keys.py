@@ -17,10 +17,10 @@ from django.utils import timezone
 from django_q.tasks import async_task
 
 from billing.models import ApiKey, User
-from billing.services import brute_force, key_format
+from billing.services import key_format
 from billing.services.errors import Refused
 from billing.services.verified_keys import verified_keys
-from glyphforge import audit
+from glyphforge import audit, brute_force
 from glyphforge.masking import mask
 
 logger = logging.getLogger(__name__)

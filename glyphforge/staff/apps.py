@@ -7,3 +7,6 @@ class StaffConfig(AppConfig):
     name = "glyphforge.staff"
     label = "staff"
     verbose_name = "Sign-in"
+
+    def ready(self) -> None:
+        from glyphforge.staff import receivers  # noqa: F401, PLC0415 - connects the signals

@@ -13,7 +13,8 @@ from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
 from billing.models import ApiKey, AuthenticationFailure, User
-from billing.services import api_keys, brute_force, key_format, verified_keys
+from billing.services import api_keys, key_format, verified_keys
+from glyphforge import brute_force
 from tests.factories import customer, issued_key
 
 pytestmark = pytest.mark.django_db

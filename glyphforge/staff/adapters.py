@@ -1,0 +1,62 @@
+"""What django-allauth asks us: when to ask again, and how second-factor secrets are stored."""
+
+import base64
+import hashlib
+import time
+
+from allauth.account.adapter import DefaultAccountAdapter
+from allauth.account.authentication import get_authentication_records
+from allauth.account.internal.flows.login import record_authentication
+from allauth.core import context
+from allauth.mfa.adapter import DefaultMFAAdapter
+from cryptography.fernet import Fernet, MultiFernet
+from django.conf import settings
+from django.http import HttpRequest
+
+RECENT_SECONDS = 300
+
+
+class AccountAdapter(DefaultAccountAdapter):
+    """Accounts are made by administrators or by single sign-on; nobody signs up."""
+
+    def is_open_for_signup(self, request: HttpRequest) -> bool:
+        return False
+
+    def is_reauthentication_required(self, *, app: str, **kwargs: object) -> bool:
+        """Changing the second factor takes a proof of identity not older than five minutes, the sign-in included."""
+        records = get_authentication_records(context.request, context.request.user)
+        return not any(time.time() - record["at"] < RECENT_SECONDS for record in records)
+
+
+class SecondFactorAdapter(DefaultMFAAdapter):
+    """Encrypts secrets at rest, so that a copy of the database alone passes nobody's second factor."""
+
+    def get_totp_issuer(self) -> str:
+        return "Glyph Forge back office"
+
+    def encrypt(self, text: str) -> str:
+        return _fernet().encrypt(text.encode()).decode("ascii")
+
+    def decrypt(self, encrypted_text: str) -> str:
+        return _fernet().decrypt(encrypted_text.encode()).decode()
+
+
+def has_passed_second_factor(request: HttpRequest) -> bool:
+    """Whether this session, of this user, has shown a code."""
+    return any(record["method"] == "mfa" for record in get_authentication_records(request, request.user))
+
+
+def remember_second_factor(request: HttpRequest) -> None:
+    """Counts a code just shown, as at enrolment, for this session."""
+    record_authentication(request, request.user, "mfa", type="totp")
+
+
+def _fernet() -> MultiFernet:
+    """Keyed by DJANGO_SECRET_KEY; while it is rotated, what the fallbacks encrypted can still be read."""
+    secrets = [settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS]
+    return MultiFernet(
+        [
+            Fernet(base64.urlsafe_b64encode(hashlib.sha256(b"staff second factor\0" + secret.encode()).digest()))
+            for secret in secrets
+        ]
+    )

@@ -1,0 +1,51 @@
+"""What sign-ins leave behind: a count of every failure, an audit row for every success and change."""
+
+from typing import Any
+
+from allauth.account.signals import user_logged_in
+from allauth.mfa import signals as second_factor
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import AbstractBaseUser
+from django.contrib.auth.signals import user_login_failed
+from django.dispatch import receiver
+from django.http import HttpRequest
+
+from glyphforge import audit, brute_force
+from glyphforge.client_address import client_address
+from glyphforge.staff.forms import SECOND_FACTOR
+
+
+@receiver(user_login_failed)
+def count_failure(sender: Any, credentials: dict[str, Any], request: HttpRequest | None = None, **kwargs: Any) -> None:
+    """The name is kept only when it is an account's: people type passwords into the wrong field."""
+    name = str(credentials.get("username", ""))
+    known = get_user_model().objects.filter(username=name).exists()
+    kind = brute_force.Kind.STAFF_SECOND_FACTOR if sender == SECOND_FACTOR else brute_force.Kind.STAFF_PASSWORD
+    source = client_address(request) if request else None
+    brute_force.count_failure(kind, source or "unknown", name if known else "no such account")
+
+
+@receiver(user_logged_in)
+def record_sign_in(sender: Any, request: HttpRequest, user: AbstractBaseUser, **kwargs: Any) -> None:
+    how = "single sign-on" if kwargs.get("sociallogin") else "password"
+    _record("sign_in", user, {"how": how, "address": client_address(request)})
+
+
+@receiver(second_factor.authenticator_added)
+def record_added(sender: Any, user: AbstractBaseUser, authenticator: Any, **kwargs: Any) -> None:
+    _record("add_second_factor", user, {"type": authenticator.type})
+
+
+@receiver(second_factor.authenticator_removed)
+def record_removed(sender: Any, user: AbstractBaseUser, authenticator: Any, **kwargs: Any) -> None:
+    _record("remove_second_factor", user, {"type": authenticator.type})
+
+
+@receiver(second_factor.authenticator_reset)
+def record_reset(sender: Any, user: AbstractBaseUser, authenticator: Any, **kwargs: Any) -> None:
+    _record("renew_second_factor", user, {"type": authenticator.type})
+
+
+def _record(action: str, user: AbstractBaseUser, values: dict[str, Any]) -> None:
+    with audit.acting_as(actor=user.get_username()):
+        audit.record(action, table_name="auth_user", row_id=user.pk, new_values=values)

@@ -1,0 +1,116 @@
+"""Single sign-on by OpenID Connect: who may come in, and with which roles.
+
+An identity is the issuer's subject, never an e-mail address. The groups in its token become roles at every sign-in;
+someone whose groups are gone is refused and stripped of roles, and of what they did nothing is lost.
+"""
+
+import logging
+from typing import Any
+
+from allauth.core.exceptions import ImmediateHttpResponse
+from allauth.socialaccount.adapter import DefaultSocialAccountAdapter
+from allauth.socialaccount.models import SocialLogin
+from allauth.socialaccount.providers.base import AuthProcess
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Group, User
+from django.db import transaction
+from django.http import HttpRequest
+from django.urls import reverse
+
+from glyphforge import audit
+from glyphforge.staff.views import refused
+
+logger = logging.getLogger(__name__)
+GROUP_CLAIMS = ("cognito:groups", "groups")
+
+
+class SingleSignOn(DefaultSocialAccountAdapter):
+    """Lets in whoever the issuer vouches for and whose groups map to a role."""
+
+    def pre_social_login(self, request: HttpRequest, sociallogin: SocialLogin) -> None:
+        if sociallogin.state.get("process") == AuthProcess.CONNECT:
+            return
+        user: User | None = sociallogin.user if sociallogin.is_existing else None
+        roles = roles_of(sociallogin.account.extra_data)
+        if user is not None and not user.is_active:
+            _refuse(request, sociallogin, "This account is switched off.")
+        if user is not None:
+            set_roles(user, roles)
+        if not roles:
+            _refuse(request, sociallogin, "Your account is in no group that may use the back office.")
+        if user is None and get_user_model().objects.filter(email__iexact=sociallogin.user.email).exists():
+            _refuse(
+                request,
+                sociallogin,
+                "There is an account with this e-mail address. Log in to it with its password and connect single"
+                " sign-on on the page Sign-in and security.",
+            )
+
+    def is_open_for_signup(self, request: HttpRequest, sociallogin: SocialLogin) -> bool:
+        return True  # pre_social_login has decided
+
+    def populate_user(self, request: HttpRequest, sociallogin: SocialLogin, data: dict[str, Any]) -> User:
+        """Named by the e-mail address; django-allauth makes a taken name unique."""
+        user: User = super().populate_user(request, sociallogin, data)
+        user.username = (data.get("email") or data.get("username") or sociallogin.account.uid)[:150]
+        return user
+
+    def save_user(self, request: HttpRequest, sociallogin: SocialLogin, form: object = None) -> User:
+        with transaction.atomic():
+            user: User = super().save_user(request, sociallogin, form)
+            set_roles(user, roles_of(sociallogin.account.extra_data))
+        return user
+
+    def get_connect_redirect_url(self, request: HttpRequest, socialaccount: object) -> str:
+        return reverse("mfa_index")
+
+    def on_authentication_error(
+        self,
+        request: HttpRequest,
+        provider: Any,
+        error: str | None = None,
+        exception: Exception | None = None,
+        extra_context: dict[str, Any] | None = None,
+    ) -> None:
+        logger.warning("Single sign-on failed: %s", type(exception).__name__ if exception else error)
+        message = "Single sign-on did not work. Try again, or log in with your password."
+        raise ImmediateHttpResponse(refused(request, message))
+
+
+def roles_of(extra_data: dict[str, Any]) -> set[str]:
+    """The names of the Django groups that the token's groups map to."""
+    claims = (extra_data.get("userinfo") or {}) | (extra_data.get("id_token") or {})
+    groups: set[str] = set()
+    for claim in GROUP_CLAIMS:
+        value = claims.get(claim) or []
+        groups.update([value] if isinstance(value, str) else map(str, value))
+    return {settings.STAFF_OIDC_GROUPS[group] for group in groups if group in settings.STAFF_OIDC_GROUPS}
+
+
+def set_roles(user: User, roles: set[str]) -> None:
+    """Gives the user exactly these roles, and writes an audit row when that changes anything."""
+    known = list(Group.objects.filter(name__in=roles))
+    if missing := roles - {group.name for group in known}:
+        logger.error("Single sign-on maps to roles that do not exist: %s", ", ".join(sorted(missing)))
+    before = set(user.groups.values_list("name", flat=True))
+    after = {group.name for group in known}
+    if before == after and user.is_staff == bool(after):
+        return
+    with transaction.atomic():
+        user.groups.set(known)
+        user.is_staff = bool(after)
+        user.save(update_fields=["is_staff"])
+        audit.record(
+            "set_roles",
+            table_name="auth_user",
+            row_id=user.pk,
+            reason="Groups of single sign-on",
+            old_values={"roles": sorted(before)},
+            new_values={"roles": sorted(after)},
+        )
+
+
+def _refuse(request: HttpRequest, sociallogin: SocialLogin, message: str) -> None:
+    logger.warning("Single sign-on refused for subject %s: %s", sociallogin.account.uid, message)
+    raise ImmediateHttpResponse(refused(request, message))

@@ -1,0 +1,22 @@
+"""Sign-in, under /admin/. The names are those that django-allauth looks up."""
+
+from allauth.socialaccount.providers.openid_connect import views as openid_connect
+from django.urls import path
+from django.views.generic import RedirectView
+
+from glyphforge.staff import views
+
+urlpatterns = [
+    path("login/", views.SignIn.as_view(), name="account_login"),
+    path("login/code/", views.SecondFactor.as_view(), name="mfa_authenticate"),
+    path("login/sso/", openid_connect.login, {"provider_id": "sso"}, name="openid_connect_login"),
+    path("login/sso/callback/", openid_connect.callback, {"provider_id": "sso"}, name="openid_connect_callback"),
+    path("login/cancelled/", RedirectView.as_view(pattern_name="admin:login"), name="socialaccount_login_cancelled"),
+    path("security/", views.Security.as_view(), name="mfa_index"),
+    path("security/password/", views.PasswordAgain.as_view(), name="account_reauthenticate"),
+    path("security/code/", views.SecondFactorAgain.as_view(), name="mfa_reauthenticate"),
+    path("security/set-up/", views.Enrol.as_view(), name="mfa_activate_totp"),
+    path("security/remove/", views.Remove.as_view(), name="mfa_deactivate_totp"),
+    path("security/recovery-codes/", views.RecoveryCodes.as_view(), name="mfa_view_recovery_codes"),
+    path("security/recovery-codes/new/", views.NewRecoveryCodes.as_view(), name="mfa_generate_recovery_codes"),
+]

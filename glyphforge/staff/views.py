@@ -1,0 +1,163 @@
+"""The pages of sign-in. django-allauth decides; these give its views the look of the back office."""
+
+from typing import Any
+
+from allauth.account.internal.flows.login import perform_password_login
+from allauth.account.models import Login
+from allauth.account.views import ReauthenticateView
+from allauth.mfa.base.views import AuthenticateView, IndexView
+from allauth.mfa.base.views import ReauthenticateView as SecondFactorReauthenticateView
+from allauth.mfa.recovery_codes.views import GenerateRecoveryCodesView, ViewRecoveryCodesView
+from allauth.mfa.totp.views import ActivateTOTPView, DeactivateTOTPView
+from allauth.socialaccount.models import SocialAccount
+from django import forms
+from django.conf import settings
+from django.contrib import admin
+from django.contrib.auth.forms import AuthenticationForm as DjangoAuthenticationForm
+from django.contrib.auth.views import LoginView
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from unfold.forms import AuthenticationForm
+
+from glyphforge.staff.adapters import remember_second_factor
+
+
+class BackOfficePage:
+    """Adds what Unfold's layouts need."""
+
+    title = ""
+    intro = ""
+    button = ""
+    request: HttpRequest
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        context = super().get_context_data(**kwargs)  # type: ignore[misc]
+        texts = {"title": self.title, "intro": self.intro, "button": self.button}
+        return admin.site.each_context(self.request) | texts | context
+
+
+class SignIn(BackOfficePage, LoginView):
+    """Name and password; what follows (second factor, session) is django-allauth's staged login."""
+
+    title = "Log in"
+    template_name = "staff/login.html"
+    authentication_form = AuthenticationForm
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        if request.method == "GET" and admin.site.has_permission(request):
+            return redirect("admin:index")
+        return super().dispatch(request, *args, **kwargs)
+
+    def form_valid(self, form: DjangoAuthenticationForm) -> HttpResponse:
+        user = form.get_user()
+        login = Login(user=user, redirect_url=self.get_redirect_url() or reverse("admin:index"))
+        return perform_password_login(self.request, {"username": user.get_username()}, login)
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        return super().get_context_data(
+            app_path=self.request.get_full_path(),
+            username=self.request.user.get_username(),
+            single_sign_on=bool(settings.STAFF_OIDC_ISSUER),
+            **kwargs,
+        )
+
+
+class SecondFactor(BackOfficePage, AuthenticateView):
+    """The code that completes a sign-in."""
+
+    title = "Second factor"
+    button = "Log in"
+    template_name = "staff/form.html"
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        return super().get_context_data(cancel_url=reverse("admin:login"), **kwargs)
+
+
+class PasswordAgain(BackOfficePage, ReauthenticateView):
+    """The password, once more."""
+
+    title = "Confirm that it is you"
+    button = "Confirm"
+    template_name = "staff/form.html"
+
+
+class SecondFactorAgain(BackOfficePage, SecondFactorReauthenticateView):
+    """A code, once more."""
+
+    title = "Confirm that it is you"
+    button = "Confirm"
+    template_name = "staff/form.html"
+
+
+class Enrol(BackOfficePage, ActivateTOTPView):
+    """Sets up the authenticator app; ends with the recovery codes."""
+
+    title = "Set up your second factor"
+    template_name = "staff/enrol.html"
+
+    def form_valid(self, form: forms.Form) -> HttpResponse:
+        response = super().form_valid(form)
+        remember_second_factor(self.request)
+        return response
+
+    def get_success_url(self) -> str:
+        return reverse("mfa_view_recovery_codes")
+
+
+class Remove(BackOfficePage, DeactivateTOTPView):
+    """Takes the second factor off one's own account; where it is required, the next page asks for a new one."""
+
+    title = "Remove your second factor"
+    intro = "Your authenticator app and your recovery codes stop working."
+    button = "Remove"
+    template_name = "staff/form.html"
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        return super().get_context_data(cancel_url=reverse("mfa_index"), **kwargs)
+
+
+class Security(BackOfficePage, IndexView):
+    """One's own second factor and single sign-on."""
+
+    title = "Sign-in and security"
+    template_name = "staff/security.html"
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        return super().get_context_data(
+            single_sign_on=bool(settings.STAFF_OIDC_ISSUER),
+            connected=SocialAccount.objects.filter(user=self.request.user).exists(),
+            second_factor_required=settings.STAFF_SECOND_FACTOR_REQUIRED,
+            **kwargs,
+        )
+
+
+class RecoveryCodes(BackOfficePage, ViewRecoveryCodesView):
+    """The codes that replace a lost phone, shown once."""
+
+    title = "Recovery codes"
+    template_name = "staff/recovery_codes.html"
+
+
+class NewRecoveryCodes(BackOfficePage, GenerateRecoveryCodesView):
+    """Replaces the recovery codes."""
+
+    title = "New recovery codes"
+    intro = "The codes you have now stop working."
+    button = "Make new codes"
+    template_name = "staff/form.html"
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        return super().get_context_data(cancel_url=reverse("mfa_index"), **kwargs)
+
+
+def refused(request: HttpRequest, message: str, status: int = 403) -> HttpResponse:
+    """A page that says why a sign-in came to nothing."""
+    context = admin.site.each_context(request) | {"title": "Not signed in", "message": message}
+    return render(request, "staff/refused.html", context, status=status)
+
+
+def locked_out(request: HttpRequest, response: HttpResponse | None = None, *args: Any) -> HttpResponse:
+    """django-axes' answer to whoever has failed too often. The same whether or not the account exists."""
+    minutes = int(settings.AXES_COOLOFF_TIME.total_seconds() // 60)
+    return refused(request, f"Too many failed attempts. Try again in {minutes} minutes.", status=429)
