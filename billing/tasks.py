@@ -7,8 +7,9 @@ from django.utils import timezone
 from django_q.tasks import schedule
 
 from billing.models import ApiKey
-from billing.services import leak_notice
-from billing.stripe import processing
+from billing.services import leak_notice, replay_runs
+from billing.stripe import processing, resync
+from billing.stripe import sweep as inbox_sweep
 
 MAIL_ATTEMPTS = 8
 
@@ -32,3 +33,19 @@ def tell_of_leaked_key(api_key_id: str, attempt: int = 1) -> None:
 def process_event(event_id: str) -> str | None:
     """Process one stored Stripe event; returns its status, or None when another worker has it."""
     return processing.process(event_id)
+
+
+def sweep() -> int:
+    """Enqueue every event that is due or was lost, and stalled replays; returns how many."""
+    inbox_sweep.bury_the_hopeless()
+    return inbox_sweep.sweep() + replay_runs.rescue()
+
+
+def advance_replay(run_id: str) -> None:
+    """Work on a background replay for a while."""
+    replay_runs.advance(run_id)
+
+
+def resync_customer(stripe_customer_id: str) -> None:
+    """Bring everything of one customer in line with Stripe."""
+    resync.resync(stripe_customer_id)

@@ -6,6 +6,8 @@ from billing.models.authentication_failure import AuthenticationFailure
 from billing.models.payment import Payment
 from billing.models.plan import Plan, PlanPrice
 from billing.models.rate_limit import RateLimit
+from billing.models.reconciliation import Difference, ReconciliationRun
+from billing.models.replay_run import ReplayRun
 from billing.models.subscription import Subscription
 from billing.models.tier import Tier
 from billing.models.tombstone import Tombstone
@@ -19,11 +21,14 @@ __all__ = [
     "ApiUsage",
     "AuditEntry",
     "AuthenticationFailure",
+    "Difference",
     "MonthlyUsageSummary",
     "Payment",
     "Plan",
     "PlanPrice",
     "RateLimit",
+    "ReconciliationRun",
+    "ReplayRun",
     "Subscription",
     "Tier",
     "Tombstone",

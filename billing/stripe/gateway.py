@@ -108,6 +108,14 @@ def retrieve(kind: str, object_id: str) -> Any:
         return _completed(kind, found)
 
 
+def exists(kind: str, object_id: str) -> bool:
+    """Whether Stripe has the object and did not delete it."""
+    try:
+        return not retrieve(kind, object_id).get("deleted")
+    except MissingError:
+        return False
+
+
 def page(kind: str, **filters: Any) -> tuple[list[Any], bool]:
     """One page (at most 100, newest first) of a list, and whether there is more behind it."""
     paths = [f"data.{path}" for path in EXPAND.get(kind, [])]
@@ -216,10 +224,11 @@ def refund(charge_id: str, *, amount: int | None, idempotency_key: str) -> str:
         return str(made["id"])
 
 
-def tag_customer(customer_id: str, user_id: str) -> None:
-    """Write our user's id into the customer's metadata, so that the link survives on both sides."""
+def tag_customer(customer_id: str, user_id: str, *, email: str | None = None) -> None:
+    """Write our user's id into the customer's metadata, so that both sides know the link; optionally the address."""
+    terms: dict[str, Any] = {"metadata": {"user_id": user_id}} | ({"email": email} if email else {})
     with _translated(f"customer {customer_id}"):
-        stripe.Customer.modify(customer_id, metadata={"user_id": user_id}, api_key=api_key())
+        stripe.Customer.modify(customer_id, **terms, api_key=api_key())
 
 
 @contextmanager

@@ -19,8 +19,6 @@ from billing.stripe.subject import kind_of
 Json = dict[str, Any]
 
 TASK = "billing.tasks.process_event"
-#: A pending event whose task got lost is enqueued again after this time.
-LOST_AFTER_SECONDS = 120
 
 
 class NotAnEventError(ValueError):
@@ -117,6 +115,14 @@ def _odd(text: str) -> bool:
 def enqueue(event_id: str) -> None:
     """Queue the processing of an event; in a transaction the task appears when it commits."""
     async_task(TASK, event_id, task_name=event_id[:100])
+
+
+def reset(event_ids: list[str]) -> int:
+    """Set events back to pending, all attempts before them; those in a worker's hands stay. Returns how many."""
+    idle = WebhookEvent.objects.filter(stripe_event_id__in=event_ids).exclude(status=WebhookEvent.Status.PROCESSING)
+    return idle.update(
+        status=WebhookEvent.Status.PENDING, attempts=0, next_retry_at=None, last_error=None, processed_at=None
+    )
 
 
 def claim(event_id: str) -> bool:

@@ -56,6 +56,12 @@ def customer_invoices(customer_id: str) -> list[Json]:
     return [row.stripe_data for row in rows]
 
 
+def recurring_prices() -> list[Json]:
+    """The active recurring prices that are known here, newest first."""
+    rows = models.Price.objects.filter(stripe_data__active=True, stripe_data__type="recurring")
+    return [row.stripe_data for row in rows.order_by("-created")]
+
+
 def _owner_account(cls: type[models.Account], api_key: str) -> models.Account:
     """Stands in for dj-stripe's lookup, which stores the secret key in plain text in djstripe_apikey."""
     fetched = gateway.account()

@@ -1,11 +1,13 @@
--- Ends the processing of an event: NULL error, processed; else failed, to be tried again after 1, 2, 4 … minutes (at
--- most 6 hours, plus up to half as jitter), and dead after 8 attempts. False when the event was not being processed.
+-- Ends the processing of an event: NULL error, processed; else failed, to be tried again after 1, 5 and 30 minutes,
+-- then 2, 5 and 10 hours (plus up to a quarter as jitter), and dead after 8 attempts. False when the event was not
+-- being processed.
 CREATE FUNCTION complete_webhook_processing(event_id text, error text) RETURNS boolean
 LANGUAGE plpgsql
 SET search_path = public, pg_temp
 AS $$
 DECLARE
     max_attempts CONSTANT int := 8;
+    pauses CONSTANT interval [] := ARRAY['1 min', '5 min', '30 min', '2 h', '5 h', '10 h']::interval [];
 BEGIN
     IF event_id IS NULL OR event_id = '' THEN
         RAISE EXCEPTION 'complete_webhook_processing: event_id is empty' USING ERRCODE = 'invalid_parameter_value';
@@ -18,7 +20,8 @@ BEGIN
         processed_at = CASE WHEN error IS NULL THEN clock_timestamp() END,
         next_retry_at = CASE
             WHEN error IS NOT NULL AND e.attempts < max_attempts THEN
-                clock_timestamp() + least(interval '1 minute' * 2 ^ greatest(e.attempts - 1, 0), interval '6 hours') * (1 + random() / 2)
+                clock_timestamp()
+                + pauses[least(greatest(e.attempts, 1), cardinality(pauses))] * (1 + random() / 4)
         END
     WHERE e.stripe_event_id = event_id AND e.status = 'processing';
     RETURN FOUND;

@@ -1,0 +1,25 @@
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import BaseCommand
+from rich.console import Console
+from rich.table import Table
+
+from billing.services import orphans
+
+
+class Command(BaseCommand):
+    help = "Give users with a Stripe customer but no live subscription the free tier. Preview unless --apply."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--apply", action="store_true", help="write; without it nothing changes")
+        parser.add_argument("--reason", default="fix_orphans command", help="kept in the audit log")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        found = orphans.fix(actor="command", reason=options["reason"]) if options["apply"] else orphans.preview()
+        if found:
+            table = Table("user", "e-mail", "Stripe customer", "action")
+            for orphan in found:
+                table.add_row(orphan.user_id, orphan.email or "", orphan.stripe_customer_id, orphan.action)
+            Console(file=self.stdout).print(table)
+        self.stdout.write(f"{len(found)} orphans {'fixed' if options['apply'] else 'found; --apply fixes them'}.")

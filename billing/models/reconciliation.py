@@ -1,0 +1,86 @@
+from django.db import models
+from django.db.models.functions import Now
+
+from billing.models.fields import updated_at, uuid_key
+from billing.models.user import User
+
+
+class ReconciliationRun(models.Model):
+    """One comparison with Stripe, resumable: what was asked for and how far it is."""
+
+    class Status(models.TextChoices):
+        RUNNING = "running", "Running"
+        PAUSED = "paused", "Paused: request budget used up"
+        FINISHED = "finished", "Finished"
+        FAILED = "failed", "Failed"
+
+    class Phase(models.TextChoices):
+        EVENTS = "events", "Events"
+        CUSTOMERS = "customers", "Customers"
+        SUBSCRIPTIONS = "subscriptions", "Subscriptions"
+        CHARGES = "charges", "Charges"
+        UNSEEN = "unseen", "What Stripe did not list"
+
+    id = uuid_key()
+    status = models.TextField(choices=Status.choices, db_default=Status.RUNNING)
+    phase = models.TextField(choices=Phase.choices, db_default=Phase.EVENTS)
+    position = models.TextField(null=True, help_text="The last object of the last page.")
+    take_in = models.BooleanField(db_default=False, help_text="Store events that never arrived.")
+    heal = models.BooleanField(db_default=False, help_text="Bring differing rows in line.")
+    events_from = models.DateTimeField()
+    events_until = models.DateTimeField(help_text="Where the next run starts to list events.")
+    request_budget = models.IntegerField()
+    requests = models.IntegerField(db_default=0)
+    compared = models.IntegerField(db_default=0)
+    missing_events = models.IntegerField(db_default=0)
+    differences_found = models.IntegerField(db_default=0)
+    healed = models.IntegerField(db_default=0)
+    error = models.TextField(null=True)
+    actor = models.TextField()
+    reason = models.TextField()
+    started_at = models.DateTimeField(db_default=Now())
+    updated_at = updated_at()
+    finished_at = models.DateTimeField(null=True)
+
+    class Meta:
+        db_table = "reconciliation_runs"
+        ordering = ["-started_at"]
+
+    def __str__(self) -> str:
+        return f"{self.started_at:%Y-%m-%d %H:%M} ({self.get_status_display()})"
+
+
+class Difference(models.Model):
+    """One field in which our tables and Stripe disagree."""
+
+    class Kind(models.TextChoices):
+        MISSING_HERE = "missing_here", "Missing here"
+        MISSING_THERE = "missing_there", "Missing at Stripe"
+        DIFFERS = "differs", "Differs"
+
+    class Status(models.TextChoices):
+        OPEN = "open", "Open"
+        HEALED = "healed", "Healed"
+        GONE = "gone", "Gone by itself"
+
+    id = models.BigAutoField(primary_key=True)
+    run = models.ForeignKey(ReconciliationRun, on_delete=models.CASCADE, related_name="differences")
+    kind = models.TextField(choices=Kind.choices)
+    object_kind = models.TextField(help_text="event, customer, subscription or charge.")
+    stripe_id = models.TextField()
+    stripe_customer_id = models.TextField(null=True)
+    user = models.ForeignKey(User, on_delete=models.SET_NULL, null=True, related_name="+")
+    field = models.TextField(db_default="")
+    here = models.TextField(null=True)
+    there = models.TextField(null=True)
+    status = models.TextField(choices=Status.choices, db_default=Status.OPEN)
+    note = models.TextField(null=True, help_text="Why it could not be healed.")
+    found_at = models.DateTimeField(db_default=Now())
+    closed_at = models.DateTimeField(null=True)
+
+    class Meta:
+        db_table = "reconciliation_differences"
+        ordering = ["-id"]
+
+    def __str__(self) -> str:
+        return f"{self.stripe_id} {self.field}".strip()

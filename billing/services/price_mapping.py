@@ -1,0 +1,97 @@
+"""Which tier a Stripe price sells: support's word, and what follows from it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from django.db import transaction
+from django_q.tasks import async_task
+
+from billing.models import Plan, PlanPrice, Subscription
+from billing.services import webhooks
+from billing.services.errors import Refused
+from billing.services.event_filter import matching, parked_for
+from billing.stripe import mirror
+from billing.stripe.projection import prices
+from billing.stripe.subject import identifier
+from glyphforge.audit import acting_as, record
+
+PRICE_ID = re.compile(r"(price|plan)_\w+|\w[\w-]*")
+
+
+@dataclass(frozen=True)
+class Mapped:
+    """What followed: how many parked events were enqueued and how many customers are synced again."""
+
+    replayed: int
+    resynced: int
+
+
+@dataclass(frozen=True)
+class UnmappedPrice:
+    """A price that no tier claims. ``amount_cents`` is for one ``interval``, None when it has tiers of its own."""
+
+    stripe_price_id: str
+    product_id: str
+    lookup_key: str
+    amount_cents: int | None
+    currency: str
+    interval: str
+    events_waiting: int
+
+
+def map_price(stripe_price_id: str, tier: str, *, actor: str, reason: str, note: str = "") -> Mapped:
+    """Let ``stripe_price_id`` sell ``tier``, replay the events that waited for it and sync who has it.
+
+    Refuses an unknown tier and a malformed price id. Mapping a price again moves it to the new tier.
+    """
+    price_id = stripe_price_id.strip()
+    if not PRICE_ID.fullmatch(price_id):
+        raise Refused(f"{stripe_price_id!r} is not a Stripe price id (price_…).")
+    if not Plan.objects.filter(pk=tier).exists():
+        raise Refused(f"There is no tier {tier!r}.")
+    with acting_as(actor=actor, reason=reason), transaction.atomic():
+        values = {"plan_id": tier} | ({"note": note} if note else {})
+        PlanPrice.objects.update_or_create(stripe_price_id=price_id, defaults=values)
+        record(
+            "map_price",
+            table_name="plan_prices",
+            row_id=price_id,
+            reason=reason,
+            new_values={"tier": tier},
+        )
+        waiting = matching(parked_for(price_id))[: webhooks.AT_ONCE].values("pk")
+        replayed = webhooks.replay(matching(parked_for(price_id)).filter(pk__in=waiting), actor=actor, reason=reason)
+        customers = (
+            Subscription.objects.filter(stripe_price_id=price_id, status__in=Subscription.LIVE)
+            .exclude(tier=tier)
+            .values_list("user__stripe_customer_id", flat=True)
+            .distinct()
+        )
+        resynced = 0
+        for customer_id in customers:
+            async_task("billing.tasks.resync_customer", customer_id)
+            resynced += 1
+    return Mapped(replayed, resynced)
+
+
+def unmapped_prices() -> list[UnmappedPrice]:
+    """The active recurring prices that Stripe told us about and no tier claims."""
+    found = []
+    for price in mirror.recurring_prices():
+        if prices.tier_of(price):
+            continue
+        recurring = price.get("recurring") or {}
+        found.append(
+            UnmappedPrice(
+                stripe_price_id=price["id"],
+                product_id=identifier(price.get("product")) or "",
+                lookup_key=price.get("lookup_key") or "",
+                amount_cents=price.get("unit_amount"),
+                currency=price["currency"],
+                interval=recurring.get("interval", ""),
+                events_waiting=matching(parked_for(price["id"])).count(),
+            )
+        )
+    return found

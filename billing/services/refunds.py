@@ -1,0 +1,48 @@
+"""Giving money back."""
+
+from django.db import transaction
+
+from billing.models import Payment
+from billing.services.errors import Refused
+from billing.services.stripe_calls import refusing
+from billing.stripe import gateway
+from glyphforge.audit import acting_as, record
+
+REFUNDABLE = frozenset({Payment.Status.SUCCEEDED, Payment.Status.PARTIALLY_REFUNDED})
+
+
+def refund(payment: Payment, *, actor: str, reason: str, amount_cents: int | None = None) -> str:
+    """Refund a payment at Stripe, all that is left of it or ``amount_cents``; returns the refund's id.
+
+    Our row changes when Stripe's event comes back. Asking twice before that makes one refund:
+    the idempotency key is made of the payment, what was refunded of it before, and the amount.
+    Refuses failed, disputed and fully refunded payments, and more than is left.
+    """
+    with acting_as(actor=actor, reason=reason), transaction.atomic():
+        payment = Payment.objects.select_for_update().get(pk=payment.pk)
+        amount = _checked(payment, amount_cents)
+        record(
+            "refund",
+            table_name="payment_history",
+            row_id=payment.pk,
+            reason=reason,
+            new_values={"amount_cents": amount, "currency": payment.currency},
+        )
+        with refusing():
+            return gateway.refund(
+                str(payment.stripe_charge_id),
+                amount=amount,
+                idempotency_key=f"refund-{payment.stripe_charge_id}-{payment.refunded_cents}-{amount}",
+            )
+
+
+def _checked(payment: Payment, amount_cents: int | None) -> int:
+    if not payment.stripe_charge_id:
+        raise Refused("The payment has no charge at Stripe.")
+    if payment.status not in REFUNDABLE:
+        raise Refused(f"A payment that is {payment.get_status_display().lower()} cannot be refunded.")
+    left = payment.amount_cents - payment.refunded_cents
+    amount = left if amount_cents is None else amount_cents
+    if not 0 < amount <= left:
+        raise Refused(f"Between 1 and {left} (in the currency's smallest unit) can be refunded, not {amount}.")
+    return amount

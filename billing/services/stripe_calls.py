@@ -1,0 +1,18 @@
+"""How a service speaks with Stripe on somebody's behalf: refusals come back as sentences."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from billing.services.errors import Refused
+from billing.stripe.errors import PermanentError, TransientError
+
+
+@contextmanager
+def refusing() -> Iterator[None]:
+    """Turn what Stripe refuses, or does not answer now, into Refused."""
+    try:
+        yield
+    except PermanentError as error:
+        raise Refused(str(error)) from error
+    except TransientError as error:
+        raise Refused(f"{error} Nothing was changed; try again in a minute.") from error

@@ -1,0 +1,45 @@
+"""Trying stored events again: one, or a few at once."""
+
+from __future__ import annotations
+
+from django.db import transaction
+from django.db.models import QuerySet
+
+from billing.models import WebhookEvent
+from billing.services.errors import Refused
+from billing.stripe import inbox
+from glyphforge.audit import acting_as, record
+
+#: More than these are replayed in the background.
+AT_ONCE = 100
+Status = WebhookEvent.Status
+
+
+def retry(event: WebhookEvent, *, actor: str, reason: str) -> None:
+    """Try one event again, whatever became of it. Refuses one that a worker has in its hands."""
+    if not replay(WebhookEvent.objects.filter(pk=event.pk), actor=actor, reason=reason):
+        raise Refused("The event is being processed right now.")
+
+
+def replay(events: QuerySet[WebhookEvent], *, actor: str, reason: str) -> int:
+    """Set ``events`` back to pending with all attempts before them, and enqueue them; returns how many.
+
+    Events that are being processed are left alone. One audit row an event. Refuses more than AT_ONCE.
+    """
+    with acting_as(actor=actor, reason=reason), transaction.atomic():
+        found = events.exclude(status=Status.PROCESSING).order_by("received_at", "pk")
+        locked = list(found.select_for_update(skip_locked=True, of=("self",))[: AT_ONCE + 1])
+        if len(locked) > AT_ONCE:
+            raise Refused(f"More than {AT_ONCE} events: replay them in the background.")
+        for event in locked:
+            record(
+                "replay",
+                table_name="stripe_webhook_events",
+                row_id=event.stripe_event_id,
+                reason=reason,
+                old_values={"status": event.status, "attempts": event.attempts},
+            )
+        inbox.reset([event.stripe_event_id for event in locked])
+        for event in locked:
+            inbox.enqueue(event.stripe_event_id)
+    return len(locked)

@@ -1,0 +1,29 @@
+-- Comparisons with Stripe. phase and position say where to resume; events_until is where the next run's listing starts.
+CREATE TABLE reconciliation_runs (
+    id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+    status text NOT NULL DEFAULT 'running',
+    phase text NOT NULL DEFAULT 'events',
+    position text,
+    take_in boolean NOT NULL DEFAULT false,
+    heal boolean NOT NULL DEFAULT false,
+    events_from timestamptz NOT NULL,
+    events_until timestamptz NOT NULL,
+    request_budget int NOT NULL CONSTRAINT reconciliation_runs_budget_positive CHECK (request_budget > 0),
+    requests int NOT NULL DEFAULT 0,
+    compared int NOT NULL DEFAULT 0,
+    missing_events int NOT NULL DEFAULT 0,
+    differences_found int NOT NULL DEFAULT 0,
+    healed int NOT NULL DEFAULT 0,
+    error text,
+    actor text NOT NULL,
+    reason text NOT NULL,
+    started_at timestamptz NOT NULL DEFAULT now(),
+    updated_at timestamptz NOT NULL DEFAULT now(),
+    finished_at timestamptz,
+    CONSTRAINT reconciliation_runs_status_known CHECK (status IN ('running', 'paused', 'finished', 'failed')),
+    CONSTRAINT reconciliation_runs_phase_known CHECK (
+        phase IN ('events', 'customers', 'subscriptions', 'charges', 'unseen')
+    )
+);
+
+CREATE INDEX reconciliation_runs_started_at ON reconciliation_runs (started_at);

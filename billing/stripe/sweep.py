@@ -1,0 +1,67 @@
+"""The sweep: whatever waits in the inbox and has no task is enqueued again."""
+
+from __future__ import annotations
+
+from django.db import connection, transaction
+from django_q.models import OrmQ
+
+from billing.stripe import inbox
+
+#: A pending event is left to its own task for this long.
+LOST_AFTER = "2 minutes"
+#: After the sweep enqueued an event, the next sweeps leave it alone for this long.
+GIVEN_FOR = "15 minutes"
+#: The queue is a table: a backlog is better kept in the inbox than copied into it.
+FULL_QUEUE = 1_000
+
+
+def sweep() -> int:
+    """Enqueue the events that are due, were lost or whose lease ran out; returns how many.
+
+    Calling it twice at once enqueues each event once: rows that somebody else holds are skipped.
+    """
+    room = FULL_QUEUE - OrmQ.objects.count()
+    if room <= 0:
+        return 0
+    with transaction.atomic():
+        found = _take(room)
+        for event_id in found:
+            inbox.enqueue(event_id)
+    return len(found)
+
+
+def _take(limit: int) -> list[str]:
+    """Set the events back to pending and note until when their new task has time."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            WITH due AS (
+                SELECT id FROM stripe_webhook_events
+                WHERE (status = 'pending' AND coalesce(next_retry_at, received_at + %(lost)s::interval) <= now())
+                    OR (status = 'failed' AND coalesce(next_retry_at, '-infinity') <= now())
+                    OR (status = 'processing' AND attempts < 8
+                        AND processing_started_at <= now() - interval '15 minutes')
+                ORDER BY received_at
+                LIMIT %(limit)s
+                FOR UPDATE SKIP LOCKED
+            )
+            UPDATE stripe_webhook_events AS e
+            SET status = 'pending', next_retry_at = now() + %(given)s::interval
+            FROM due WHERE e.id = due.id
+            RETURNING e.stripe_event_id
+            """,
+            {"lost": LOST_AFTER, "given": GIVEN_FOR, "limit": limit},
+        )
+        return [row[0] for row in cursor.fetchall()]
+
+
+def bury_the_hopeless() -> int:
+    """End the events whose eighth lease ran out: claiming one marks it dead. Returns how many."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT count(start_webhook_processing(stripe_event_id)) FROM stripe_webhook_events
+            WHERE status = 'processing' AND attempts >= 8 AND processing_started_at <= now() - interval '15 minutes'
+            """
+        )
+        return int(cursor.fetchone()[0])

@@ -1,0 +1,152 @@
+"""Trying events again: one, some, or all that a filter finds, at once or in the background."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.utils import timezone
+from django_q.models import OrmQ
+
+from billing import tasks
+from billing.demo import recordings
+from billing.demo.stripe_world import StripeWorld
+from billing.models import AuditEntry, ReplayRun, WebhookEvent
+from billing.services import replay_runs, webhooks
+from billing.services.errors import Refused
+from billing.services.event_filter import EventFilter
+from billing.stripe import processing
+
+pytestmark = pytest.mark.django_db
+WHO = {"actor": "ada", "reason": "asked by the customer"}
+
+
+@pytest.fixture
+def signup(world: StripeWorld, feed: Callable) -> recordings.Recording:
+    """A paying customer, here and at Stripe."""
+    recording = recordings.load("signup_paid")
+    world.add(recording)
+    feed(recording.events)
+    return recording
+
+
+def drain() -> None:
+    for event_id in WebhookEvent.objects.filter(status="pending").values_list("stripe_event_id", flat=True):
+        processing.process(event_id)
+
+
+def audited(action: str) -> AuditEntry:
+    return AuditEntry.objects.get(action=action)
+
+
+def failed_events(number: int, **values: Any) -> list[str]:
+    event = recordings.load("signup_paid").events[0]
+    ids = [f"evt_failed_{n:03}" for n in range(number)]
+    WebhookEvent.objects.bulk_create(
+        WebhookEvent(
+            stripe_event_id=event_id,
+            event_type=event["type"],
+            payload=event | {"id": event_id},
+            **{"status": "failed", "attempts": 3, "last_error": "no luck", "next_retry_at": timezone.now()} | values,
+        )
+        for event_id in ids
+    )
+    return ids
+
+
+def test_retried_event_is_processed_with_all_attempts_before_it(signup: recordings.Recording) -> None:
+    (event_id,) = failed_events(1, status="dead", attempts=8)
+    webhooks.retry(WebhookEvent.objects.get(stripe_event_id=event_id), **WHO)
+    assert audited("replay").old_values == {"status": "dead", "attempts": 8}
+    drain()
+    event = WebhookEvent.objects.get(stripe_event_id=event_id)
+    assert (event.status, event.attempts, event.last_error) == ("processed", 1, None)
+
+
+def test_event_in_a_workers_hands_is_not_retried() -> None:
+    failed_events(1, status="processing", processing_started_at=timezone.now())
+    with pytest.raises(Refused, match="being processed"):
+        webhooks.retry(WebhookEvent.objects.get(), **WHO)
+
+
+def test_many_events_go_to_the_background() -> None:
+    failed_events(webhooks.AT_ONCE + 1)
+    with pytest.raises(Refused, match="background"):
+        webhooks.replay(WebhookEvent.objects.all(), **WHO)
+
+
+def test_background_replay_shows_its_progress(signup: recordings.Recording) -> None:
+    failed_events(5)
+    run = replay_runs.start(EventFilter(error_text="LUCK"), events_per_minute=6000, **WHO)
+    tasks.advance_replay(str(run.pk))
+    run.refresh_from_db()
+    assert (run.status, run.total, run.processed, run.percent) == ("finished", 5, 5, 100)
+    assert audited("replay_in_background").new_values == {"filters": run.filters, "total": 5}
+
+
+def test_background_replay_is_resumed_where_it_was(
+    signup: recordings.Recording, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failed_events(3)
+    run = replay_runs.start(EventFilter(), events_per_minute=6000, **WHO)
+    monkeypatch.setattr(replay_runs, "SLICE_SECONDS", 0.001)
+    queued = OrmQ.objects.count()
+    tasks.advance_replay(str(run.pk))
+    run.refresh_from_db()
+    assert (run.status, run.done) == ("running", 1)
+    assert OrmQ.objects.count() == queued + 1
+    for _ in range(3):
+        tasks.advance_replay(str(run.pk))
+    run.refresh_from_db()
+    assert (run.status, run.processed) == ("finished", 3)
+
+
+def test_second_worker_leaves_a_claimed_run_alone(signup: recordings.Recording) -> None:
+    failed_events(1)
+    run = replay_runs.start(EventFilter(), **WHO)
+    ReplayRun.objects.update(claimed_until=timezone.now() + replay_runs.CLAIM)
+    tasks.advance_replay(str(run.pk))
+    run.refresh_from_db()
+    assert run.done == 0
+    assert replay_runs.rescue() == 0
+    ReplayRun.objects.update(claimed_until=timezone.now())
+    assert replay_runs.rescue() == 1
+
+
+def test_stopped_run_tries_nothing_more(signup: recordings.Recording) -> None:
+    failed_events(2)
+    run = replay_runs.start(EventFilter(), **WHO)
+    replay_runs.stop(run, **WHO)
+    tasks.advance_replay(str(run.pk))
+    assert set(WebhookEvent.objects.filter(stripe_event_id__startswith="evt_failed").values_list("status")) == {
+        ("failed",)
+    }
+    with pytest.raises(Refused, match="ended already"):
+        replay_runs.stop(run, **WHO)
+
+
+def test_replay_of_nothing_is_refused() -> None:
+    with pytest.raises(Refused, match="No event"):
+        replay_runs.start(EventFilter(), **WHO)
+
+
+def test_retry_command_previews_first(capsys: pytest.CaptureFixture[str]) -> None:
+    failed_events(2)
+    call_command("retry_webhooks")
+    assert "2 events match; --apply retries them." in capsys.readouterr().out
+    assert WebhookEvent.objects.filter(status="failed").count() == 2
+    call_command("retry_webhooks", "evt_failed_001", apply=True)
+    assert WebhookEvent.objects.get(status="pending").stripe_event_id == "evt_failed_001"
+
+
+def test_retry_command_hands_many_to_the_background(capsys: pytest.CaptureFixture[str]) -> None:
+    failed_events(webhooks.AT_ONCE + 1)
+    call_command("retry_webhooks", apply=True)
+    assert f"tries {webhooks.AT_ONCE + 1} events" in capsys.readouterr().out
+    assert ReplayRun.objects.count() == 1
+
+
+@pytest.mark.parametrize("options", [{"status": ["lost"]}, {"since": "yesterday"}, {"until": "2026-13-01"}])
+def test_retry_command_refuses_nonsense(options: dict[str, Any]) -> None:
+    with pytest.raises(CommandError, match="--"):
+        call_command("retry_webhooks", **options)

@@ -1,0 +1,237 @@
+"""What support may do with Stripe: cancel, refund, sync, link, map prices, replay."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.core.management import call_command
+from django.utils import timezone
+from django_q.models import OrmQ
+
+from billing import tasks
+from billing.demo import recordings
+from billing.demo.stripe_server import StripeServer
+from billing.demo.stripe_world import StripeWorld
+from billing.models import AuditEntry, Payment, Subscription, UnmatchedCustomer, User, WebhookEvent
+from billing.services import (
+    cancellation,
+    customers,
+    orphans,
+    price_mapping,
+    refunds,
+)
+from billing.services.errors import Refused
+from billing.stripe import processing
+from tests import factories
+from tests.billing.stripe.expected import assert_reached
+
+pytestmark = pytest.mark.django_db
+WHO = {"actor": "ada", "reason": "asked by the customer"}
+
+
+@pytest.fixture
+def signup(world: StripeWorld, feed: Callable) -> recordings.Recording:
+    """A paying customer, here and at Stripe."""
+    recording = recordings.load("signup_paid")
+    world.add(recording)
+    feed(recording.events)
+    return recording
+
+
+@pytest.fixture
+def subscription(signup: recordings.Recording) -> Subscription:
+    return Subscription.objects.get(stripe_subscription_id__isnull=False)
+
+
+@pytest.fixture
+def payment(signup: recordings.Recording) -> Payment:
+    return Payment.objects.get()
+
+
+def deliver_new(world: StripeWorld, feed: Callable) -> None:
+    known = set(WebhookEvent.objects.values_list("stripe_event_id", flat=True))
+    feed([event for event in world.events if event["id"] not in known])
+
+
+def audited(action: str) -> AuditEntry:
+    return AuditEntry.objects.get(action=action)
+
+
+def test_cancellation_at_period_end_comes_back_by_its_event(
+    subscription: Subscription, world: StripeWorld, feed: Callable
+) -> None:
+    cancellation.cancel_subscription(subscription, **WHO)
+    subscription.refresh_from_db()
+    assert not subscription.cancel_at_period_end
+    deliver_new(world, feed)
+    subscription.refresh_from_db()
+    assert (subscription.status, subscription.cancel_at_period_end) == ("active", True)
+    assert (audited("cancel_at_period_end").actor, audited("cancel_at_period_end").reason) == tuple(WHO.values())
+
+    cancellation.resume_subscription(subscription, **WHO)
+    deliver_new(world, feed)
+    subscription.refresh_from_db()
+    assert not subscription.cancel_at_period_end
+
+
+def test_cancellation_now_brings_the_free_tier_back(
+    subscription: Subscription, world: StripeWorld, feed: Callable
+) -> None:
+    cancellation.cancel_subscription(subscription, at_period_end=False, **WHO)
+    deliver_new(world, feed)
+    subscription.refresh_from_db()
+    assert subscription.status == "canceled"
+    live = Subscription.objects.get(user=subscription.user, status="active")
+    assert live.tier == "free"
+    with pytest.raises(Refused, match="ended already"):
+        cancellation.cancel_subscription(subscription, **WHO)
+
+
+def test_free_tier_cannot_be_canceled(signup: recordings.Recording) -> None:
+    free = factories.customer().subscriptions.get()
+    with pytest.raises(Refused, match="free tier"):
+        cancellation.cancel_subscription(free, **WHO)
+
+
+def test_what_stripe_refuses_is_said_and_leaves_no_audit_row(
+    subscription: Subscription, stripe_server: StripeServer
+) -> None:
+    stripe_server.intercept = lambda method, path: (503, {"error": {"message": "maintenance"}}, {})
+    with pytest.raises(Refused, match="Nothing was changed"):
+        cancellation.cancel_subscription(subscription, **WHO)
+    assert not AuditEntry.objects.filter(action="cancel_at_period_end").exists()
+
+
+def test_refund_in_parts_and_of_the_rest(payment: Payment, world: StripeWorld, feed: Callable) -> None:
+    refunds.refund(payment, amount_cents=900, **WHO)
+    deliver_new(world, feed)
+    payment.refresh_from_db()
+    assert (payment.status, payment.refunded_cents) == ("partially_refunded", 900)
+    refunds.refund(payment, **WHO)
+    deliver_new(world, feed)
+    payment.refresh_from_db()
+    assert (payment.status, payment.refunded_cents) == ("refunded", 2900)
+    with pytest.raises(Refused, match="cannot be refunded"):
+        refunds.refund(payment, **WHO)
+
+
+def test_refund_asked_for_twice_is_made_once(payment: Payment, world: StripeWorld, feed: Callable) -> None:
+    assert refunds.refund(payment, amount_cents=900, **WHO) == refunds.refund(payment, amount_cents=900, **WHO)
+    deliver_new(world, feed)
+    payment.refresh_from_db()
+    assert payment.refunded_cents == 900
+
+
+@pytest.mark.parametrize("amount", [0, -1, 2901])
+def test_impossible_refund_is_refused(payment: Payment, amount: int) -> None:
+    with pytest.raises(Refused, match="Between 1 and 2900"):
+        refunds.refund(payment, amount_cents=amount, **WHO)
+
+
+def test_sync_brings_a_customer_back_in_line(signup: recordings.Recording, subscription: Subscription) -> None:
+    Subscription.objects.filter(pk=subscription.pk).update(tier="enterprise", price_cents=1)
+    Payment.objects.all().delete()
+    customers.sync_customer(subscription.user, **WHO)
+    assert_reached(signup.expected)
+    with pytest.raises(Refused, match="no customer at Stripe"):
+        customers.sync_customer(factories.customer(), **WHO)
+
+
+@pytest.fixture
+def unmatched(world: StripeWorld, feed: Callable) -> recordings.Recording:
+    """A customer at Stripe whose address belongs to somebody here: its events are parked."""
+    recording = recordings.load("signup_paid")
+    world.add(recording)
+    factories.customer(email=recording.expected[0]["email"])
+    feed(recording.events)
+    assert UnmatchedCustomer.objects.exists()
+    return recording
+
+
+def drain() -> None:
+    for event_id in WebhookEvent.objects.filter(status="pending").values_list("stripe_event_id", flat=True):
+        processing.process(event_id)
+
+
+def test_linked_customer_is_synced_and_its_events_are_replayed(
+    unmatched: recordings.Recording, world: StripeWorld
+) -> None:
+    customer_id = unmatched.expected[0]["stripe_customer_id"]
+    user = User.objects.get(email=unmatched.expected[0]["email"])
+    customers.link_customer(customer_id, user, **WHO)
+    drain()
+    assert_reached(unmatched.expected)
+    assert not UnmatchedCustomer.objects.exists()
+    assert not WebhookEvent.objects.exclude(status="processed").exists()
+    assert world.objects[customer_id]["metadata"] == {"user_id": str(user.pk)}
+    with pytest.raises(Refused, match="already belongs"):
+        customers.link_customer(customer_id, factories.customer(), **WHO)
+
+
+def test_user_is_created_for_a_customer_under_another_address(unmatched: recordings.Recording) -> None:
+    customer_id = unmatched.expected[0]["stripe_customer_id"]
+    with pytest.raises(Refused, match="belongs to another user"):
+        customers.create_user_for_customer(customer_id, **WHO)
+    user = customers.create_user_for_customer(customer_id, email="other@example.com", **WHO)
+    drain()
+    user.refresh_from_db()
+    assert user.email == "other@example.com"
+    assert not WebhookEvent.objects.exclude(status="processed").exists()
+
+
+def test_customer_that_stripe_no_longer_knows_can_be_unlinked(world: StripeWorld) -> None:
+    user = factories.customer(stripe_customer_id="cus_gone")
+    customers.unlink_customer(user, **WHO)
+    user.refresh_from_db()
+    assert user.stripe_customer_id is None
+
+
+def test_unmapped_price_parks_and_mapping_it_heals(world: StripeWorld, feed: Callable) -> None:
+    recording = recordings.load("signup_paid")
+    world.add(recording)
+    price_id = recording.expected[0]["live_subscription"]["price"]
+    for item in (world.objects[price_id], _price_of_subscription(world)):
+        item.update(metadata={}, lookup_key=None)
+    feed(recording.events)
+    parked = WebhookEvent.objects.get(status="failed")
+    assert price_id in str(parked.last_error)
+    assert [price.stripe_price_id for price in price_mapping.unmapped_prices()] == [price_id]
+
+    assert price_mapping.map_price(price_id, "starter", **WHO).replayed == 1
+    drain()
+    assert_reached(recording.expected)
+    assert price_mapping.unmapped_prices() == []
+
+
+def _price_of_subscription(world: StripeWorld) -> dict[str, Any]:
+    found = next(item for item in world.objects.values() if item["object"] == "subscription")
+    return found["items"]["data"][0]["price"]
+
+
+def test_price_mapped_to_another_tier_moves_who_has_it(
+    signup: recordings.Recording, subscription: Subscription
+) -> None:
+    assert price_mapping.map_price(str(subscription.stripe_price_id), "enterprise", **WHO).resynced == 1
+    task = OrmQ.objects.order_by("-pk")[0]
+    assert task.func() == "billing.tasks.resync_customer"
+    tasks.resync_customer(*task.args())
+    subscription.refresh_from_db()
+    assert (subscription.tier, subscription.monthly_request_limit) == ("enterprise", None)
+
+
+@pytest.mark.parametrize(("price", "tier"), [("", "starter"), ("price_1 2", "starter"), ("price_1", "gold")])
+def test_nonsense_is_not_mapped(price: str, tier: str) -> None:
+    with pytest.raises(Refused):
+        price_mapping.map_price(price, tier, **WHO)
+
+
+def test_orphans_are_previewed_and_fixed(capsys: pytest.CaptureFixture[str]) -> None:
+    user = factories.customer(stripe_customer_id="cus_orphan")
+    Subscription.objects.filter(user=user).update(status="canceled", canceled_at=timezone.now())
+    call_command("fix_orphans")
+    assert "1 orphans found" in capsys.readouterr().out
+    assert not user.subscriptions.filter(status="active").exists()
+    call_command("fix_orphans", apply=True)
+    assert user.subscriptions.get(status="active").tier == "free"
+    assert audited("fix_orphan").actor == "command"
+    assert orphans.fix(**WHO) == []
