@@ -13,4 +13,5 @@ UNFOLD: dict[str, Any] = {
     "ACCOUNT": {"navigation": [{"title": "Sign-in and security", "link": reverse_lazy("mfa_index")}]},
     "SHOW_HISTORY": True,
     "SHOW_VIEW_ON_SITE": False,
+    "DASHBOARD_CALLBACK": "monitoring.dashboard.dashboard",
 }

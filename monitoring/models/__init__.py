@@ -1,5 +1,6 @@
 """What monitoring keeps of its own, one noun a file. The SQL under `monitoring/sql` defines it; these models follow."""
 
+from monitoring.models.alert import Alert
 from monitoring.models.business_view import RevenueMetrics, SubscriptionBreakdown, UserGrowth
 from monitoring.models.customer_view import OrphanedStripeCustomer, PaidUserWithoutKey, StaleSubscription, UserNearLimit
 from monitoring.models.daily_figures import DailyFigures
@@ -8,11 +9,13 @@ from monitoring.models.database_view import DatabaseConnections, DatabaseSize, L
 from monitoring.models.job_run import JobRun
 from monitoring.models.job_schedule import JobSchedule
 from monitoring.models.mrr_movement import MrrMovement
+from monitoring.models.notification import Notification
 from monitoring.models.traffic_view import ApiKeyUsage, ApiUsageDay, HighVolumeUser, RepeatedFailure, SlowEndpoint
 from monitoring.models.webhook_view import FailedWebhookEvent
 from monitoring.models.worker_heartbeat import WorkerHeartbeat
 
 __all__ = [
+    "Alert",
     "ApiKeyUsage",
     "ApiUsageDay",
     "DailyFigures",
@@ -25,6 +28,7 @@ __all__ = [
     "JobSchedule",
     "LongRunningQuery",
     "MrrMovement",
+    "Notification",
     "OrphanedStripeCustomer",
     "PaidUserWithoutKey",
     "RepeatedFailure",

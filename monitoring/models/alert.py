@@ -1,0 +1,52 @@
+from django.db import models
+from django.db.models.functions import Now
+
+from billing.models.fields import uuid_key
+
+
+class Alert(models.Model):
+    """One episode of a check failing on an object; at most one is open per fingerprint."""
+
+    class Severity(models.TextChoices):
+        CRITICAL = "critical", "Critical"
+        WARNING = "warning", "Warning"
+        INFO = "info", "Info"
+
+    class State(models.TextChoices):
+        PENDING = "pending", "Pending"
+        FIRING = "firing", "Firing"
+        ACKNOWLEDGED = "acknowledged", "Acknowledged"
+        SNOOZED = "snoozed", "Snoozed"
+        RESOLVED = "resolved", "Resolved"
+
+    # What somebody may have to act on; a pending alert may yet prove to be nothing.
+    OPEN = (State.FIRING, State.ACKNOWLEDGED, State.SNOOZED)
+
+    id = uuid_key()
+    fingerprint = models.TextField(help_text="The check and the object, never the value.")
+    alert_type = models.TextField()
+    subject = models.TextField()
+    severity = models.TextField(choices=Severity.choices)
+    state = models.TextField(choices=State.choices, db_default=State.PENDING)
+    message = models.TextField(db_default="")
+    remediation = models.TextField(db_default="")
+    value = models.DecimalField(null=True, max_digits=40, decimal_places=6)
+    evaluations_failing = models.IntegerField(db_default=1)
+    evaluations_better = models.IntegerField(db_default=0, help_text="In a row; resets when it fails again.")
+    first_seen_at = models.DateTimeField(db_default=Now())
+    last_seen_at = models.DateTimeField(db_default=Now())
+    fired_at = models.DateTimeField(null=True)
+    notified_at = models.DateTimeField(null=True)
+    acknowledged_at = models.DateTimeField(null=True)
+    acknowledged_by = models.TextField(null=True)
+    snoozed_until = models.DateTimeField(null=True)
+    snoozed_by = models.TextField(null=True)
+    note = models.TextField(db_default="")
+    resolved_at = models.DateTimeField(null=True)
+
+    class Meta:
+        db_table = "alerts"
+        permissions = [("acknowledge_alert", "Can acknowledge and snooze alerts")]
+
+    def __str__(self) -> str:
+        return f"{self.alert_type}: {self.subject}"

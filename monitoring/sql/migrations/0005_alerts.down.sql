@@ -1,0 +1,3 @@
+DROP FUNCTION cleanup_alerts(int);
+DROP TABLE notifications;
+DROP TABLE alerts;

@@ -1,0 +1,40 @@
+-- One row an episode: from the first failing evaluation of a check on an object until it is good again.
+CREATE TABLE alerts (
+    id uuid CONSTRAINT alerts_pkey PRIMARY KEY DEFAULT gen_random_uuid(),
+    fingerprint text NOT NULL,
+    alert_type text NOT NULL,
+    subject text NOT NULL,
+    severity text NOT NULL,
+    state text NOT NULL DEFAULT 'pending',
+    message text NOT NULL DEFAULT '',
+    remediation text NOT NULL DEFAULT '',
+    value numeric,
+    evaluations_failing int NOT NULL DEFAULT 1,
+    evaluations_better int NOT NULL DEFAULT 0,
+    first_seen_at timestamptz NOT NULL DEFAULT now(),
+    last_seen_at timestamptz NOT NULL DEFAULT now(),
+    fired_at timestamptz,
+    notified_at timestamptz,
+    acknowledged_at timestamptz,
+    acknowledged_by text,
+    snoozed_until timestamptz,
+    snoozed_by text,
+    note text NOT NULL DEFAULT '',
+    resolved_at timestamptz,
+    CONSTRAINT alerts_fingerprint_given CHECK (fingerprint <> ''),
+    CONSTRAINT alerts_severity_known CHECK (severity IN ('critical', 'warning', 'info')),
+    CONSTRAINT alerts_state_known CHECK (state IN ('pending', 'firing', 'acknowledged', 'snoozed', 'resolved')),
+    CONSTRAINT alerts_counts_not_negative CHECK (evaluations_failing >= 0 AND evaluations_better >= 0),
+    CONSTRAINT alerts_fired_is_dated CHECK ((state = 'pending') = (fired_at IS NULL)),
+    CONSTRAINT alerts_acknowledged_is_signed CHECK (
+        state <> 'acknowledged' OR (acknowledged_at IS NOT NULL AND acknowledged_by IS NOT NULL)
+    ),
+    CONSTRAINT alerts_snoozed_is_signed CHECK (
+        state <> 'snoozed' OR (snoozed_until IS NOT NULL AND snoozed_by IS NOT NULL)
+    ),
+    CONSTRAINT alerts_resolved_is_dated CHECK ((state = 'resolved') = (resolved_at IS NOT NULL))
+);
+
+CREATE UNIQUE INDEX alerts_one_open_per_fingerprint ON alerts (fingerprint) WHERE state <> 'resolved';
+CREATE INDEX alerts_first_seen_at ON alerts (first_seen_at DESC);
+CREATE INDEX alerts_resolved_at ON alerts (resolved_at) WHERE state = 'resolved';

@@ -1,0 +1,152 @@
+"""The admin's start page."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Permission
+from django.core.cache import cache
+from django.db import connection
+from django.test import Client
+from django.utils import timezone
+
+from billing.models import Subscription, User, WebhookEvent
+from monitoring import figures
+from monitoring.dashboard import spark
+from monitoring.models import Alert, DailyFigures, JobRun, JobSchedule
+
+pytestmark = pytest.mark.django_db
+QUERIES = 15
+
+
+@pytest.fixture(autouse=True)
+def _empty_cache() -> None:
+    cache.clear()
+
+
+@pytest.fixture
+def history() -> None:
+    """Sixty days of customers who came, upgraded and left."""
+    now = timezone.now()
+    ada, bob = (User.objects.create(email=f"{name}@example.com") for name in ("ada", "bob"))
+    User.objects.update(created_at=now - timedelta(days=60))
+    Subscription.objects.update(status="canceled", canceled_at=now - timedelta(days=50))
+    Subscription.objects.create(user=ada, tier="starter", price_cents=2900, created_at=now - timedelta(days=50))
+    Subscription.objects.create(
+        user=bob,
+        tier="professional",
+        price_cents=9900,
+        status="canceled",
+        created_at=now - timedelta(days=40),
+        canceled_at=now - timedelta(days=5),
+    )
+    WebhookEvent.objects.create(stripe_event_id="evt_dead", status="dead", attempts=8)
+    JobSchedule.objects.create(
+        job="sync", description="", cron="5 * * * *", timeout_seconds=1, interval_seconds=1, grace_seconds=1
+    )
+    JobRun.objects.create(job="sync", status="failed", error="lock timeout", finished_at=now)
+    Alert.objects.create(
+        fingerprint="f", alert_type="webhook", subject="evt_dead", severity="critical", state="firing",
+        message="Webhook event evt_dead is dead", fired_at=now,
+    )  # fmt: skip
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO api_usage (user_id, endpoint, method, status_code, response_time_ms)"
+            " SELECT %s, '/v1/a', 'GET', 200 + 300 * (n %% 2), 9 FROM generate_series(1, 4) AS n",
+            [ada.id],
+        )
+        cursor.execute("SELECT rebuild_mrr_history(true)")
+
+
+def values(response: Any) -> dict[str, str]:
+    return {card.title: card.value for card in response.context["cards"]}
+
+
+def test_superuser_sees_every_card_and_chart(admin_client: Client, history: None) -> None:
+    response = admin_client.get("/admin/")
+    assert values(response) == {
+        "MRR": "$29",
+        "Paying customers": "1",
+        "Customer churn, 30 days": "50.0 %",
+        "Payments this month": "$0",
+        "Requests today": "4",
+        "Stripe webhooks": "1 dead",
+        "Open alerts": "1 critical",
+        "Jobs": "1 failed",
+    }
+    assert [chart.title for chart in response.context["charts"]] == [
+        "MRR by tier",
+        "Net new MRR",
+        "API usage and errors",
+        "User growth",
+    ]
+    assert "Monthly recurring revenue by tier over 30 days. Today: Starter $29, Professional $0." in response.text
+    assert "churn -$99" in response.text
+    assert "Webhook event evt_dead is dead" in response.text
+
+
+def test_page_has_a_ceiling_of_queries(admin_client: Client, history: None, django_assert_max_num_queries: Any) -> None:
+    with django_assert_max_num_queries(QUERIES):
+        assert admin_client.get("/admin/?days=90").context["days"] == 90
+    with django_assert_max_num_queries(QUERIES - 5):
+        admin_client.get("/admin/")
+
+
+@pytest.mark.parametrize("days", ["31", "-1", "x", ""])
+def test_unknown_range_is_thirty_days(admin_client: Client, days: str) -> None:
+    assert admin_client.get(f"/admin/?days={days}").context["days"] == 30
+
+
+def test_empty_database_has_a_dashboard(admin_client: Client) -> None:
+    response = admin_client.get("/admin/")
+    assert values(response)["Customer churn, 30 days"] == figures.NONE
+    assert values(response)["Open alerts"] == "None"
+    assert "Nothing needs attention." in response.text
+
+
+@pytest.mark.usefixtures("history")
+@pytest.mark.parametrize(
+    ("permission", "cards", "charts"),
+    [
+        (None, [], []),
+        (
+            "view_dailymrr",
+            ["MRR", "Paying customers", "Customer churn, 30 days", "Payments this month"],
+            ["MRR by tier", "Net new MRR"],
+        ),
+        ("view_dailyfigures", ["Requests today"], ["API usage and errors", "User growth"]),
+        ("view_webhookevent", ["Stripe webhooks"], []),
+        ("view_alert", ["Open alerts"], []),
+        ("view_jobrun", ["Jobs"], []),
+    ],
+)
+def test_each_card_needs_its_permission(
+    client: Client, django_user_model: Any, permission: str | None, cards: list[str], charts: list[str]
+) -> None:
+    staff = django_user_model.objects.create_user("sam", is_staff=True)
+    if permission:
+        staff.user_permissions.add(Permission.objects.get(codename=permission))
+    client.force_login(staff)
+    response = client.get("/admin/")
+    assert list(values(response)) == cards
+    assert [chart.title for chart in response.context["charts"]] == charts
+    assert ("evt_dead" in response.text) == (permission == "view_alert")
+
+
+def test_spark_fits_its_box() -> None:
+    assert spark([5]) == ""
+    assert spark([0, 10, 5]) == "0.0,22.0 50.0,2.0 100.0,12.0"
+    assert spark([7, 7]) == "0.0,22.0 100.0,22.0"
+
+
+def test_churn_without_a_past_is_no_number() -> None:
+    lost = figures.churn([DailyFigures(day=figures.today(), churned_customers=0, paying_customers=3)], [])
+    assert (lost.customer_percent, lost.mrr_percent) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("cents", "currency", "expected"),
+    [(1_234_500, "usd", "$12,345"), (-9900, "eur", "-€99"), (120_000, "chf", "1,200 CHF")],
+)
+def test_money_is_short_and_names_its_currency(cents: int, currency: str, expected: str) -> None:
+    assert figures.money(cents, currency) == expected
