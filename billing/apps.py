@@ -8,7 +8,9 @@ class BillingConfig(AppConfig):
     verbose_name = "Billing"
 
     def ready(self) -> None:
-        from billing.stripe import gateway, mirror  # noqa: PLC0415 - needs the app registry
+        from billing import roles  # noqa: PLC0415 - needs the app registry
+        from billing.stripe import gateway, mirror  # noqa: PLC0415
 
         gateway.configure()
         mirror.keep_api_keys_out_of_the_database()
+        roles.connect()

@@ -3,16 +3,24 @@
 from typing import Any
 
 import unfold.admin
+from django.contrib.admin import ShowFacets
 from django.db.models import Model
 from django.http import HttpRequest
+
+from glyphforge.display import EMPTY
+from glyphforge.pagination import EstimatedPaginator
 
 
 class ModelAdmin(unfold.admin.ModelAdmin):
     """A page of the back office."""
 
     list_per_page = 50
+    list_max_show_all = 50  # "Show all" of a million rows is no help
     show_full_result_count = False
+    show_facets = ShowFacets.NEVER  # a count per filter value reads the whole table
+    paginator = EstimatedPaginator
     warn_unsaved_form = True
+    empty_value_display = EMPTY
 
 
 class ReadOnlyModelAdmin(ModelAdmin):

@@ -1,8 +1,27 @@
 """What the admin looks like and where its pages are found: Unfold's settings."""
 
+from collections.abc import Callable
 from typing import Any
 
+from django.http import HttpRequest
+from django.templatetags.static import static
 from django.urls import reverse_lazy
+
+
+def may(permission: str) -> Callable[[HttpRequest], bool]:
+    """Shows an item to those only who may open what it links to."""
+    return lambda request: request.user.has_perm(permission)
+
+
+def page(title: str, icon: str, model: str, app: str = "billing") -> dict[str, Any]:
+    """An item of the sidebar that opens a model's list."""
+    return {
+        "title": title,
+        "icon": icon,
+        "link": reverse_lazy(f"admin:{app}_{model}_changelist"),
+        "permission": may(f"{app}.view_{model}"),
+    }
+
 
 UNFOLD: dict[str, Any] = {
     "SITE_TITLE": "Glyph Forge back office",
@@ -11,7 +30,54 @@ UNFOLD: dict[str, Any] = {
     "SITE_SYMBOL": "payments",
     "SITE_URL": "/admin/",
     "ACCOUNT": {"navigation": [{"title": "Sign-in and security", "link": reverse_lazy("mfa_index")}]},
-    "SHOW_HISTORY": True,
+    "SHOW_HISTORY": False,  # the audit log is the history
     "SHOW_VIEW_ON_SITE": False,
     "DASHBOARD_CALLBACK": "monitoring.dashboard.dashboard",
+    "STYLES": [lambda request: static("glyphforge/backoffice.css")],
+    "SCRIPTS": [lambda request: static("glyphforge/backoffice.js")],
+    "SIDEBAR": {
+        "show_search": True,
+        "command_search": True,
+        "show_all_applications": False,
+        "navigation": [
+            {
+                "title": "",
+                "items": [{"title": "Dashboard", "icon": "space_dashboard", "link": reverse_lazy("admin:index")}],
+            },
+            {
+                "title": "Customers",
+                "separator": True,
+                "items": [
+                    page("Customers", "group", "user"),
+                    page("Subscriptions", "autorenew", "subscription"),
+                    page("API keys", "key", "apikey"),
+                    page("API requests", "monitoring", "apiusage"),
+                ],
+            },
+            {
+                "title": "Money",
+                "separator": True,
+                "items": [
+                    page("Payments", "credit_card", "payment"),
+                    page("Plans", "sell", "plan"),
+                    page("Plan prices", "price_change", "planprice"),
+                ],
+            },
+            {
+                "title": "Stripe",
+                "separator": True,
+                "items": [
+                    page("Webhook events", "webhook", "webhookevent"),
+                    page("Products", "inventory_2", "product", app="djstripe"),
+                    page("Prices", "payments", "price", app="djstripe"),
+                    page("Invoices", "receipt_long", "invoice", app="djstripe"),
+                ],
+            },
+            {
+                "title": "Record",
+                "separator": True,
+                "items": [page("Audit log", "history", "auditentry")],
+            },
+        ],
+    },
 }

@@ -31,6 +31,10 @@ class ApiKey(models.Model):
     class Meta:
         db_table = "api_keys"
         verbose_name = "API key"
+        permissions = [
+            ("rotate_apikey", "Can replace an API key by a new one"),
+            ("revoke_apikey", "Can revoke an API key"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.key_prefix}…"

@@ -33,6 +33,7 @@ class Payment(models.Model):
 
     class Meta:
         db_table = "payment_history"
+        permissions = [("refund_payment", "Can refund a payment at Stripe")]
 
     def __str__(self) -> str:
         return f"{self.amount_cents / 100:.2f} {self.currency.upper()}"

@@ -38,6 +38,7 @@ class PlanPrice(models.Model):
 
     class Meta:
         db_table = "plan_prices"
+        permissions = [("map_planprice", "Can say which tier a Stripe price sells")]
         ordering = ["plan", "stripe_price_id"]
 
     def __str__(self) -> str:

@@ -56,6 +56,7 @@ class Subscription(models.Model):
 
     class Meta:
         db_table = "subscriptions"
+        permissions = [("cancel_subscription", "Can cancel a subscription at Stripe")]
 
     def __str__(self) -> str:
         return f"{self.get_tier_display()} ({self.get_status_display()})"

@@ -23,6 +23,12 @@ class User(models.Model):
     class Meta:
         db_table = "users"
         verbose_name = "customer"
+        permissions = [
+            ("fix_orphans", "Can give customers without a subscription the free tier"),
+            ("link_customer", "Can link a Stripe customer to a customer"),
+            ("suspend_user", "Can suspend and reactivate a customer"),
+            ("sync_customer", "Can fetch a customer's state from Stripe"),
+        ]
 
     def __str__(self) -> str:
         return self.email or self.name or self.stripe_customer_id or str(self.pk)

@@ -32,6 +32,10 @@ class WebhookEvent(models.Model):
 
     class Meta:
         db_table = "stripe_webhook_events"
+        permissions = [
+            ("retry_webhookevent", "Can retry failed webhook events"),
+            ("replay_webhookevent", "Can process any webhook event again"),
+        ]
 
     def __str__(self) -> str:
         return self.stripe_event_id

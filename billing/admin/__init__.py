@@ -1,0 +1,15 @@
+"""The back office's pages of billing, one noun a file."""
+
+from billing.admin import api_key, audit_log, customer, payment, plan, stripe_mirror, subscription, usage, webhook_event
+
+__all__ = [
+    "api_key",
+    "audit_log",
+    "customer",
+    "payment",
+    "plan",
+    "stripe_mirror",
+    "subscription",
+    "usage",
+    "webhook_event",
+]

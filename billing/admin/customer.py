@@ -1,0 +1,75 @@
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import Prefetch, QuerySet
+from django.db.models.functions import Lower
+from django.http import HttpRequest
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from billing.admin import tones
+from billing.admin.operations import OperationsMixin
+from billing.admin.stripe_links import stripe_id_column
+from billing.models import Subscription, User
+from glyphforge.admin import ReadOnlyModelAdmin
+from glyphforge.display import EMPTY, badge, badge_column, copyable_column, moment_column, number
+
+
+@admin.register(User)
+class CustomerAdmin(OperationsMixin, ReadOnlyModelAdmin):
+    """Customers of the API."""
+
+    state = badge_column("status", tones.CUSTOMER, description="status")
+    created = moment_column("created_at", description="created", ordering="created_at")
+    stripe = copyable_column("stripe_customer_id", description="Stripe customer")
+    stripe_customer = stripe_id_column("stripe_customer_id", description="Stripe customer")
+    cognito = copyable_column("cognito_user_id", description="Cognito user")
+    row_id = copyable_column("id", description="id")
+
+    list_display = ("address", "name", "plan", "subscription_state", "usage", "state", "stripe", "created")
+    list_filter = ("status",)
+    sortable_by = ("address", "created")
+    ordering = ("-created_at",)
+    search_fields = ("email__istartswith", "name__istartswith", "stripe_customer_id__exact", "cognito_user_id__exact")
+    search_help_text = "E-mail, name, or an id"
+    fieldsets = (
+        (None, {"fields": ("email", "name", "state")}),
+        ("Ids", {"fields": ("stripe_customer", "cognito", "row_id", "created")}),
+    )
+    readonly_fields = ("state", "stripe_customer", "cognito", "row_id", "created")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
+        live = Subscription.objects.filter(status__in=Subscription.LIVE, is_duplicate=False)
+        queryset: QuerySet[User] = super().get_queryset(request)
+        return queryset.prefetch_related(Prefetch("subscriptions", queryset=live, to_attr="live"))
+
+    @admin.display(description="e-mail", ordering=Lower("email"))
+    def address(self, obj: User) -> str:
+        return obj.email or obj.name or str(obj.pk)
+
+    @admin.display(description="plan")
+    def plan(self, obj: Any) -> str | SafeString:
+        return badge(obj.live[0].get_tier_display(), tones.TIER[obj.live[0].tier]) if obj.live else EMPTY
+
+    @admin.display(description="subscription")
+    def subscription_state(self, obj: Any) -> str | SafeString:
+        if not obj.live:
+            return badge("None", "warning")
+        return badge(obj.live[0].get_status_display(), tones.SUBSCRIPTION[obj.live[0].status])
+
+    @admin.display(description="used this month")
+    def usage(self, obj: Any) -> str | SafeString:
+        if not obj.live:
+            return EMPTY
+        used, limit = obj.live[0].usage_count, obj.live[0].monthly_request_limit
+        if limit is None:
+            return f"{number(used)} of unlimited"
+        return format_html(
+            '<span class="gf-usage">{} of {}</span>'
+            ' <meter min="0" max="{}" high="{}" value="{}" aria-label="share used"></meter>',
+            number(used),
+            number(limit),
+            max(limit, 1),
+            limit * 0.8,
+            min(used, limit),
+        )

@@ -1,0 +1,230 @@
+"""Operations: what staff may do beyond reading, always after a confirmation that counts and a reason."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, ClassVar
+
+from django import forms
+from django.contrib import messages
+from django.contrib.admin import helpers
+from django.contrib.admin.utils import unquote
+from django.core.exceptions import PermissionDenied, ValidationError
+from django.db.models import Model, QuerySet
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from unfold.widgets import UnfoldAdminTextareaWidget
+
+from billing.services.errors import Refused
+from glyphforge.admin import ModelAdmin
+
+SHOWN = 10  # rows named on the confirmation page; the rest are counted
+
+
+class ReasonForm(forms.Form):
+    """Why it is done, in words that the next person understands; it goes into the audit log."""
+
+    reason = forms.CharField(
+        min_length=3,
+        max_length=500,
+        widget=UnfoldAdminTextareaWidget(attrs={"rows": 3, "autofocus": True}),
+        help_text="Goes into the audit log. Name the ticket, if there is one.",
+    )
+
+    def __init__(self, *args: Any, rows: QuerySet[Any], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.rows = rows
+
+
+class Operation(ABC):
+    """Something that staff may do to rows of one model.
+
+    An operation is offered to those who hold its permission: on one row (`on_one`), on rows selected in a list
+    (`on_selection`) or on all rows that need it (`on_all`). It happens only on a POST that carries a reason, after a
+    page that said what would happen to how many rows. What happens is a service's business.
+    """
+
+    name: ClassVar[str]  # in the address
+    label: ClassVar[str]  # on the button
+    permission: ClassVar[str]  # "app.codename"
+    icon: ClassVar[str]
+    danger: ClassVar[bool] = False
+    on_one: ClassVar[bool] = True
+    on_selection: ClassVar[bool] = False
+    on_all: ClassVar[bool] = False
+    form_class: ClassVar[type[ReasonForm]] = ReasonForm
+
+    def permitted(self, request: HttpRequest) -> bool:
+        """Whether whoever asks holds the permission."""
+        return request.user.has_perm(self.permission)
+
+    def applicable(self, rows: QuerySet[Any]) -> QuerySet[Any]:
+        """Those of the rows that the operation would change."""
+        return rows
+
+    def offered(self, row: Any) -> bool:
+        """Whether the button is shown for this row; costs no query."""
+        return True
+
+    def describe(self, row: Any) -> str:
+        """How the confirmation page names a row."""
+        return str(row)
+
+    @abstractmethod
+    def effect(self, count: int) -> str:
+        """What will happen to so many rows, in one sentence."""
+
+    @abstractmethod
+    def carry_out(self, rows: QuerySet[Any], *, actor: str, reason: str, form: ReasonForm) -> str:
+        """Do it, and return what changed, in one sentence. Raises `Refused` where it may not be done."""
+
+    def respond(self, request: HttpRequest, form: ReasonForm, back: str) -> HttpResponseBase:
+        """Where to go afterwards. An operation with something to show once shows it here."""
+        return HttpResponseRedirect(back)
+
+
+def actor_of(request: HttpRequest) -> str:
+    """The name under which the audit log knows who asked."""
+    return request.user.get_username()
+
+
+class OperationsMixin(ModelAdmin):
+    """Offers a model's operations on its list and on each row's page."""
+
+    operations: ClassVar[Sequence[Operation]] = ()
+    list_before_template = "billing/operations/list.html"
+    change_form_outer_before_template = "billing/operations/row.html"
+
+    # --- where they are offered ---------------------------------------------------------------
+
+    def get_urls(self) -> list[URLPattern]:
+        opts = self.opts
+        wrap = self.admin_site.admin_view
+        urls = []
+        for operation in self.operations:
+            name = f"{opts.app_label}_{opts.model_name}_{operation.name}"
+            if operation.on_all:
+                urls.append(path(f"do/{operation.name}/", wrap(partial(self._on_all, operation)), name=f"{name}_all"))
+            if operation.on_one:
+                view = wrap(partial(self._on_one, operation))
+                urls.append(path(f"<path:object_id>/do/{operation.name}/", view, name=name))
+        return urls + super().get_urls()
+
+    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
+        actions: dict[str, Any] = super().get_actions(request)
+        for operation in self.operations:
+            if operation.on_selection and operation.permitted(request):
+                run = partial(self._on_selection, operation)
+                actions[operation.name] = (run, operation.name, f"{operation.label}…")
+        return actions
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        offered = [
+            {"operation": operation, "url": self._url(operation, suffix="_all")}
+            for operation in self.operations
+            if operation.on_all and operation.permitted(request)
+        ]
+        return super().changelist_view(request, {"list_operations": offered, **(extra_context or {})})
+
+    def render_change_form(self, request: HttpRequest, context: dict[str, Any], **kwargs: Any) -> HttpResponse:
+        row = kwargs.get("obj")
+        context["row_operations"] = self.offers(request, row) if row is not None else []
+        return super().render_change_form(request, context, **kwargs)
+
+    def offers(self, request: HttpRequest, row: Model) -> list[dict[str, Any]]:
+        """The operations that this person may start on this row now, with their addresses."""
+        return [
+            {"operation": operation, "url": self._url(operation, row.pk)}
+            for operation in self.operations
+            if operation.on_one and operation.permitted(request) and operation.offered(row)
+        ]
+
+    def _url(self, operation: Operation, *args: Any, suffix: str = "") -> str:
+        opts = self.opts
+        return reverse(f"admin:{opts.app_label}_{opts.model_name}_{operation.name}{suffix}", args=args)
+
+    # --- how they are confirmed -----------------------------------------------------------------
+
+    def _on_one(self, operation: Operation, request: HttpRequest, object_id: str) -> HttpResponseBase:
+        try:
+            rows = self.get_queryset(request).filter(pk=unquote(object_id))
+            row = rows.first()
+        except (ValidationError, ValueError) as error:
+            raise Http404(f"No {self.opts.verbose_name} has this id.") from error
+        if row is None:
+            raise Http404(f"No {self.opts.verbose_name} has this id.")
+        back = request.GET.get("next", "")
+        if not back.startswith("/admin/"):
+            back = reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_change", args=[row.pk])
+        return self._confirm(operation, request, rows, back=back)
+
+    def _on_all(self, operation: Operation, request: HttpRequest) -> HttpResponseBase:
+        return self._confirm(operation, request, self.get_queryset(request), back=self._list_url())
+
+    def _on_selection(
+        self, operation: Operation, model_admin: Any, request: HttpRequest, rows: QuerySet[Any]
+    ) -> HttpResponseBase:
+        chosen = request.POST.getlist(helpers.ACTION_CHECKBOX_NAME)
+        hidden = [("action", operation.name), ("select_across", request.POST.get("select_across", "0"))]
+        hidden += [(helpers.ACTION_CHECKBOX_NAME, pk) for pk in chosen]
+        return self._confirm(operation, request, rows, back=request.get_full_path(), hidden=hidden)
+
+    def _confirm(
+        self,
+        operation: Operation,
+        request: HttpRequest,
+        rows: QuerySet[Any],
+        *,
+        back: str,
+        hidden: Sequence[tuple[str, str]] = (),
+    ) -> HttpResponseBase:
+        if not operation.permitted(request):
+            raise PermissionDenied
+        # A selection from the list posts without having seen this page: only its own button confirms.
+        confirmed = request.method == "POST" and "confirmed" in request.POST
+        applicable = operation.applicable(rows)
+        form = operation.form_class(request.POST if confirmed else None, rows=applicable)
+        if confirmed and form.is_valid():
+            return self._carry_out(operation, request, applicable, form, back)
+        return self._page(operation, request, applicable, form, back=back, hidden=hidden)
+
+    def _carry_out(
+        self, operation: Operation, request: HttpRequest, rows: QuerySet[Any], form: ReasonForm, back: str
+    ) -> HttpResponseBase:
+        try:
+            changed = operation.carry_out(rows, actor=actor_of(request), reason=form.cleaned_data["reason"], form=form)
+        except Refused as refusal:
+            messages.error(request, str(refusal))
+            return HttpResponseRedirect(back)
+        messages.success(request, changed)
+        return operation.respond(request, form, back)
+
+    def _page(
+        self,
+        operation: Operation,
+        request: HttpRequest,
+        rows: QuerySet[Any],
+        form: ReasonForm,
+        *,
+        back: str,
+        hidden: Sequence[tuple[str, str]],
+    ) -> HttpResponse:
+        count = rows.count()
+        context = {
+            **self.admin_site.each_context(request),
+            "title": operation.label,
+            "opts": self.opts,
+            "operation": operation,
+            "effect": operation.effect(count),
+            "count": count,
+            "names": [operation.describe(row) for row in rows[:SHOWN]],
+            "others": max(count - SHOWN, 0),
+            "form": form,
+            "back": back,
+            "hidden": hidden,
+        }
+        return TemplateResponse(request, "billing/operations/confirm.html", context)
+
+    def _list_url(self) -> str:
+        return reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_changelist")

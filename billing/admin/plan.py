@@ -1,0 +1,44 @@
+from django.contrib import admin
+
+from billing.admin import tones
+from billing.admin.operations import OperationsMixin
+from billing.admin.stripe_links import stripe_id_column
+from billing.models import Plan, PlanPrice
+from glyphforge.admin import ReadOnlyModelAdmin
+from glyphforge.display import badge_column, column, copyable_column, moment_column, money, number
+
+
+@admin.register(Plan)
+class PlanAdmin(ReadOnlyModelAdmin):
+    """What each tier allows and costs by default."""
+
+    limit = column(
+        "monthly_request_limit", lambda limit: number(limit, none="unlimited"), description="requests a month"
+    )
+    rate = column("rate_limit_per_minute", number, description="requests a minute")
+    price = column("price_cents", lambda cents: money(cents) if cents is not None else "agreed", description="a month")
+    updated = moment_column("updated_at", description="updated")
+
+    list_display = ("name", "limit", "rate", "price", "updated")
+    sortable_by = ()
+    fieldsets = ((None, {"fields": ("name", "tier", "limit", "rate", "price", "updated")}),)
+    readonly_fields = ("limit", "rate", "price", "updated")
+
+
+@admin.register(PlanPrice)
+class PlanPriceAdmin(OperationsMixin, ReadOnlyModelAdmin):
+    """Which tier each Stripe price sells."""
+
+    price = copyable_column("stripe_price_id", description="Stripe price")
+    stripe_price = stripe_id_column("stripe_price_id", description="Stripe price")
+    tier = badge_column("plan__tier", tones.TIER, description="plan")
+    updated = moment_column("updated_at", description="updated")
+
+    list_display = ("stripe_price_id", "tier", "note", "updated")
+    list_filter = ("plan",)
+    list_select_related = ("plan",)
+    sortable_by = ()
+    search_fields = ("stripe_price_id__exact",)
+    search_help_text = "A Stripe price"
+    fieldsets = ((None, {"fields": ("stripe_price", "tier", "note", "updated")}),)
+    readonly_fields = ("stripe_price", "tier", "updated")

@@ -1,0 +1,70 @@
+from django.contrib import admin
+
+from billing.admin import tones
+from billing.admin.customer_link import SearchByCustomerMixin, customer_column
+from billing.admin.operations import OperationsMixin
+from billing.admin.stripe_links import stripe_id_column
+from billing.models import Subscription
+from glyphforge.admin import ReadOnlyModelAdmin
+from glyphforge.display import badge_column, copyable_column, moment_column, money_column, number
+
+
+@admin.register(Subscription)
+class SubscriptionAdmin(OperationsMixin, SearchByCustomerMixin, ReadOnlyModelAdmin):
+    """Subscriptions, as Stripe has them."""
+
+    customer = customer_column()
+    plan = badge_column("tier", tones.TIER, description="plan")
+    state = badge_column("status", tones.SUBSCRIPTION, description="status")
+    price = money_column("price_cents", description="a month")
+    stripe = copyable_column("stripe_subscription_id", description="Stripe subscription")
+    stripe_subscription = stripe_id_column("stripe_subscription_id", description="Stripe subscription")
+    stripe_price = stripe_id_column("stripe_price_id", description="Stripe price")
+    row_id = copyable_column("id", description="id")
+    period_start = moment_column("current_period_start", description="period began")
+    period_end = moment_column("current_period_end", description="period ends")
+    trial_ends = moment_column("trial_end", description="trial ends")
+    canceled = moment_column("canceled_at", description="canceled")
+    created = moment_column("created_at", description="created", ordering="created_at")
+    updated = moment_column("updated_at", description="updated")
+    counted = moment_column("usage_synced_at", description="usage counted")
+
+    list_display = ("row_link", "customer", "plan", "state", "price", "stripe", "period_end", "usage", "created")
+    list_filter = ("status", "tier", "is_duplicate")
+    list_select_related = ("user",)
+    sortable_by = ("created",)
+    ordering = ("-created_at",)
+    own_ids = ("stripe_subscription_id",)
+    search_help_text = "Customer's e-mail or a Stripe subscription"
+    fieldsets = (
+        (None, {"fields": ("customer", "plan", "state", "price", "quantity", "interval", "is_duplicate")}),
+        ("Period", {"fields": ("period_start", "period_end", "trial_ends", "cancel_at_period_end", "canceled")}),
+        ("Entitlement", {"fields": ("usage", "counted")}),
+        ("Ids", {"fields": ("stripe_subscription", "stripe_price", "row_id", "created", "updated")}),
+    )
+    readonly_fields = (
+        "customer",
+        "plan",
+        "state",
+        "price",
+        "period_start",
+        "period_end",
+        "trial_ends",
+        "canceled",
+        "usage",
+        "counted",
+        "stripe_subscription",
+        "stripe_price",
+        "row_id",
+        "created",
+        "updated",
+    )
+
+    @admin.display(description="subscription")
+    def row_link(self, obj: Subscription) -> str:
+        tier = obj.get_tier_display()
+        return f"{tier}, {obj.get_interval_display().lower()}" if obj.price_cents else tier
+
+    @admin.display(description="used this month")
+    def usage(self, obj: Subscription) -> str:
+        return f"{number(obj.usage_count)} of {number(obj.monthly_request_limit, none='unlimited')}"

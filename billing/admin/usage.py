@@ -1,0 +1,33 @@
+from django.contrib import admin
+from django.http import HttpRequest
+from django.utils.safestring import SafeString
+
+from billing.admin.customer_link import customer_url
+from billing.models import ApiUsage
+from glyphforge.display import Tone, badge, column, copyable, moment_column, number
+from glyphforge.keyset import KeysetModelAdmin
+
+
+@admin.register(ApiUsage)
+class ApiUsageAdmin(KeysetModelAdmin):
+    """Single requests to the API, newest first; usually those of one customer or key."""
+
+    when = moment_column("created_at", description="when")
+    took = column("response_time_ms", lambda value: f"{number(value)} ms", description="took")
+
+    list_display = ("when", "method", "endpoint", "answer", "took", "customer", "ip_address", "error_message")
+    list_display_links = None  # a request has no page of its own
+
+    def get_keyset(self, request: HttpRequest) -> tuple[str, ...]:
+        """One customer's or key's requests are indexed by time; all of them by their number."""
+        narrowed = any(name.startswith(("user", "api_key")) for name in request.GET)
+        return ("created_at", "id") if narrowed else ("id",)
+
+    @admin.display(description="answer")
+    def answer(self, obj: ApiUsage) -> SafeString:
+        tone = Tone.SUCCESS if obj.status_code < 400 else Tone.WARNING if obj.status_code < 500 else Tone.DANGER
+        return badge(str(obj.status_code), tone)
+
+    @admin.display(description="customer")
+    def customer(self, obj: ApiUsage) -> str:
+        return copyable(obj.user_id, customer_url(obj.user_id))

@@ -1,0 +1,65 @@
+import json
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils.html import format_html
+
+from billing.admin import tones
+from billing.admin.operations import OperationsMixin
+from billing.admin.stripe_links import stripe_id_column
+from billing.models import WebhookEvent
+from glyphforge.display import EMPTY, badge_column, copyable_column, moment_column
+from glyphforge.keyset import KeysetModelAdmin
+
+
+@admin.register(WebhookEvent)
+class WebhookEventAdmin(OperationsMixin, KeysetModelAdmin):
+    """The events that Stripe sent, and how far their processing is."""
+
+    state = badge_column("status", tones.EVENT, description="status")
+    stripe_event = stripe_id_column("stripe_event_id", description="Stripe event")
+    received = moment_column("received_at", description="received")
+    started = moment_column("processing_started_at", description="started")
+    processed = moment_column("processed_at", description="processed")
+    next_retry = moment_column("next_retry_at", description="next try")
+    row_id = copyable_column("id", description="id")
+
+    list_display = ("stripe_event_id", "event_type", "state", "attempts", "error", "received", "next_retry")
+    list_filter = ("status",)
+    keyset = ("received_at", "stripe_event_id")
+    search_fields = ("stripe_event_id",)
+    search_help_text = "A Stripe event, a type (its beginning), or a Stripe customer"
+    fieldsets = (
+        (None, {"fields": ("stripe_event", "event_type", "state", "attempts", "last_error")}),
+        ("Times", {"fields": ("received", "started", "processed", "next_retry")}),
+        ("Content", {"fields": ("api_version", "livemode", "content")}),
+        ("Ids", {"fields": ("row_id",)}),
+    )
+    readonly_fields = ("stripe_event", "state", "received", "started", "processed", "next_retry", "content", "row_id")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[WebhookEvent]:
+        queryset: QuerySet[WebhookEvent] = super().get_queryset(request)
+        # The payloads of a page of events are megabytes that only the detail page shows.
+        return queryset.defer("payload")
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        term = search_term.strip()
+        if term.startswith("evt_"):
+            return queryset.filter(stripe_event_id=term), False
+        if term.startswith("cus_"):
+            return queryset.filter(payload__contains={"data": {"object": {"customer": term}}}), False
+        return (queryset.filter(event_type__startswith=term) if term else queryset), False
+
+    @admin.display(description="last error")
+    def error(self, obj: WebhookEvent) -> str:
+        if not obj.last_error:
+            return EMPTY
+        return format_html('<span class="gf-clip" title="{}">{}</span>', obj.last_error, obj.last_error)
+
+    @admin.display(description="payload")
+    def content(self, obj: WebhookEvent) -> str:
+        return format_html('<pre class="gf-json" tabindex="0">{}</pre>', json.dumps(obj.payload, indent=2))

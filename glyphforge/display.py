@@ -1,0 +1,150 @@
+"""How values look on every page: status as text and colour, ids copyable, money with currency, times with zone."""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import Model
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+EMPTY = "\N{EN DASH}"
+# Stripe counts these in whole units: https://docs.stripe.com/currencies#zero-decimal
+ZERO_DECIMAL = frozenset(
+    ["bif", "clp", "djf", "gnf", "jpy", "kmf", "krw", "mga", "pyg", "rwf", "ugx", "vnd", "vuv", "xaf", "xof", "xpf"]
+)
+
+
+class Tone(StrEnum):
+    """What a colour means. The text beside it says the same, for those who do not see it."""
+
+    SUCCESS = "success"
+    WARNING = "warning"
+    DANGER = "danger"
+    INFO = "info"
+    NEUTRAL = "neutral"
+
+
+def badge(text: str, tone: str = Tone.NEUTRAL) -> SafeString:
+    """A status as text in a coloured pill."""
+    return format_html('<span class="gf-badge gf-badge--{}">{}</span>', tone, text)
+
+
+def copyable(value: Any, href: str | None = None) -> str:
+    """An id as it is, with a button that copies it; a link when `href` is given."""
+    if value in (None, ""):
+        return EMPTY
+    text = format_html('<a href="{}">{}</a>', href, value) if href else format_html("{}", value)
+    return format_html(
+        '<span class="gf-id"><code>{}</code><button type="button" class="gf-copy" data-copy="{}" aria-label="Copy {}">'
+        '<span class="material-symbols-outlined" aria-hidden="true">content_copy</span></button></span>',
+        text,
+        value,
+        value,
+    )
+
+
+def money(cents: int | None, currency: str | None = "usd") -> str:
+    """An amount in the currency's smallest unit, as `1,234.50 USD`."""
+    if cents is None:
+        return EMPTY
+    code = (currency or "usd").lower()
+    amount = f"{cents:,}" if code in ZERO_DECIMAL else f"{cents / 100:,.2f}"
+    return f"{amount} {code.upper()}"
+
+
+def moment(value: datetime | None) -> str:
+    """A time with its zone; how long ago it was is in the tooltip."""
+    if value is None:
+        return EMPTY
+    local = timezone.localtime(value)
+    return format_html(
+        '<time datetime="{}" class="gf-time" title="{}">{}</time>',
+        value.isoformat(),
+        distance(value),
+        f"{local:%Y-%m-%d %H:%M %Z}",
+    )
+
+
+def distance(value: datetime) -> str:
+    """How far from now, in one unit: `3 hours ago`, `in 12 days`."""
+    seconds = (timezone.now() - value).total_seconds()
+    past = seconds >= 0
+    seconds = abs(seconds)
+    for unit, length in (("day", 86400), ("hour", 3600), ("minute", 60)):
+        if seconds >= length:
+            count = int(seconds // length)
+            words = f"{count:,} {unit}{'' if count == 1 else 's'}"
+            return f"{words} ago" if past else f"in {words}"
+    return "just now" if past else "in a moment"
+
+
+def number(value: int | None, none: str = EMPTY) -> str:
+    """A count with thousands separated."""
+    return none if value is None else f"{value:,}"
+
+
+def _follow(obj: Any, path: str) -> Any:
+    for name in path.split("__"):
+        if obj is None:
+            return None
+        obj = getattr(obj, name)
+    return obj
+
+
+def column(
+    path: str, render: Callable[[Any], Any], *, description: str | None = None, ordering: Any = None
+) -> Callable[[Any, Model], Any]:
+    """A column or field of an admin page: the value at `path` (`user__email`), rendered.
+
+    Sortable where `ordering` names what to sort by; sort only by what an index can deliver.
+    """
+
+    @admin.display(description=description or path.rsplit("__", 1)[-1].replace("_", " "), ordering=ordering)
+    def show(self: Any, obj: Model) -> Any:
+        return render(_follow(obj, path))
+
+    return show
+
+
+def badge_column(
+    path: str, tones: Mapping[Any, str], *, description: str | None = None, ordering: Any = None
+) -> Callable[[Any, Model], SafeString]:
+    """A column of a field with choices: its label in the colour that `tones` gives its value."""
+
+    @admin.display(description=description or path.rsplit("__", 1)[-1].replace("_", " "), ordering=ordering)
+    def show(self: Any, obj: Model) -> SafeString:
+        owner, _, field = path.rpartition("__")
+        holder = _follow(obj, owner) if owner else obj
+        value = getattr(holder, field)
+        label = getattr(holder, f"get_{field}_display", lambda: value)()
+        return badge(label, tones.get(value, Tone.NEUTRAL))
+
+    return show
+
+
+def money_column(
+    cents: str, *, currency: str = "currency", description: str | None = None, ordering: Any = None
+) -> Callable[[Any, Model], str]:
+    """A column of an amount; `currency` is the field beside it."""
+
+    @admin.display(description=description or cents.removesuffix("_cents").replace("_", " "), ordering=ordering)
+    def show(self: Any, obj: Model) -> str:
+        return money(_follow(obj, cents), _follow(obj, currency))
+
+    return show
+
+
+def moment_column(path: str, *, description: str | None = None, ordering: Any = None) -> Callable[[Any, Model], str]:
+    """A column of a time with its zone."""
+    return column(
+        path, moment, description=description or path.removesuffix("_at").replace("_", " "), ordering=ordering
+    )
+
+
+def copyable_column(path: str, *, description: str | None = None, ordering: Any = None) -> Callable[[Any, Model], str]:
+    """A column of an id that can be copied."""
+    return column(path, copyable, description=description, ordering=ordering)

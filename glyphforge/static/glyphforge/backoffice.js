@@ -1,0 +1,36 @@
+// What the back office adds to Unfold. No inline handlers: the content security policy forbids them.
+(function () {
+  "use strict";
+
+  function selectAndCopy(text) {
+    const field = document.createElement("textarea");
+    field.value = text;
+    field.setAttribute("readonly", "");
+    field.style.position = "fixed";
+    field.style.opacity = "0";
+    document.body.appendChild(field);
+    field.select();
+    document.execCommand("copy");
+    field.remove();
+  }
+
+  function copy(text) {
+    // navigator.clipboard exists on HTTPS and localhost only.
+    if (navigator.clipboard) {
+      return navigator.clipboard.writeText(text).catch(function () { selectAndCopy(text); });
+    }
+    selectAndCopy(text);
+    return Promise.resolve();
+  }
+
+  document.addEventListener("click", function (event) {
+    const button = event.target.closest("[data-copy]");
+    if (!button) return;
+    event.preventDefault();
+    copy(button.dataset.copy).then(function () {
+      const icon = button.querySelector(".material-symbols-outlined");
+      icon.textContent = "check";
+      setTimeout(function () { icon.textContent = "content_copy"; }, 1500);
+    });
+  });
+})();

@@ -1,0 +1,154 @@
+"""The lists and pages of billing: they open, they find, they stay within their queries."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.contrib import admin
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+
+from billing.models import ApiKey, ApiUsage, AuditEntry, Payment, Plan, Subscription, User, WebhookEvent
+from tests import factories
+
+pytestmark = pytest.mark.django_db
+
+MODELS = [User, Subscription, ApiKey, Payment, WebhookEvent, AuditEntry, ApiUsage, Plan]
+QUERIES_PER_LIST = 10
+
+
+def list_url(model: Any) -> str:
+    return reverse(f"admin:billing_{model._meta.model_name}_changelist")
+
+
+@pytest.fixture
+def support(signed_in: Callable[[str], Client]) -> Client:
+    return signed_in("support")
+
+
+@pytest.fixture
+def rows() -> dict[Any, Any]:
+    user = factories.customer(email="ada@example.com", name="Ada", stripe_customer_id="cus_ada")
+    subscription = factories.subscription(user)
+    key = factories.issued_key(user).key
+    payment = factories.payment(user)
+    event = factories.webhook_event(payload={"data": {"object": {"customer": "cus_ada"}}})
+    ApiUsage.objects.create(
+        user=user, api_key=key, endpoint="/v1/glyphs", method="GET", status_code=200, response_time_ms=12
+    )
+    return {
+        User: user,
+        Subscription: subscription,
+        ApiKey: key,
+        Payment: payment,
+        WebhookEvent: event,
+        AuditEntry: AuditEntry.objects.order_by("-id").first(),
+        Plan: Plan.objects.get(tier="starter"),
+    }
+
+
+@pytest.mark.parametrize("model", MODELS, ids=lambda model: model.__name__)
+def test_list_opens_within_its_queries(model: Any, support: Client, rows: dict[Any, Any]) -> None:
+    with CaptureQueriesContext(
+        connection,
+    ) as queries:
+        response = support.get(list_url(model))
+    assert response.status_code == 200
+    assert len(queries) <= QUERIES_PER_LIST, [query["sql"] for query in queries]
+
+
+@pytest.mark.parametrize("model", [m for m in MODELS if m is not ApiUsage], ids=lambda model: model.__name__)
+def test_page_of_a_row_opens_and_offers_no_field_to_edit(model: Any, support: Client, rows: dict[Any, Any]) -> None:
+    response = support.get(reverse(f"admin:billing_{model._meta.model_name}_change", args=[rows[model].pk]))
+    assert response.status_code == 200
+    assert 'name="_save"' not in response.content.decode()
+
+
+@pytest.mark.parametrize(
+    ("model", "terms"),
+    [
+        (User, ["ada@ex", "ADA@", "Ada", "cus_ada"]),
+        (Subscription, ["ada@", "own"]),
+        (Payment, ["ada@", "own"]),
+        (ApiKey, ["ada@", "own"]),
+        (WebhookEvent, ["own", "invoice.", "cus_ada"]),
+        (AuditEntry, ["own"]),
+    ],
+    ids=lambda value: getattr(value, "__name__", "terms"),
+)
+def test_list_finds_by_what_support_has_at_hand(
+    model: Any, terms: list[str], support: Client, rows: dict[Any, Any]
+) -> None:
+    other = factories.customer(email="grace@example.com")
+    factories.subscription(other)
+    own = {
+        Subscription: rows[Subscription].stripe_subscription_id,
+        Payment: rows[Payment].stripe_invoice_id,
+        ApiKey: rows[ApiKey].key_prefix,
+        WebhookEvent: rows[WebhookEvent].stripe_event_id,
+        AuditEntry: rows[AuditEntry].row_id,
+    }
+    for term in terms:
+        response = support.get(list_url(model), {"q": own[model] if term == "own" else term})
+        found = list(response.context["cl"].result_list)
+        assert rows[model] in found, term
+        assert all(getattr(row, "user_id", None) != other.pk and row != other for row in found), term
+
+
+def test_filters_offered_do_filter(support: Client, rows: dict[Any, Any]) -> None:
+    for model, query in [
+        (User, {"status__exact": "suspended"}),
+        (Subscription, {"status__exact": "past_due"}),
+        (Payment, {"status__exact": "failed"}),
+        (ApiKey, {"revoked": "yes"}),
+        (WebhookEvent, {"status__exact": "dead"}),
+        (AuditEntry, {"table_name": "plan_prices"}),
+    ]:
+        response = support.get(list_url(model), query)
+        assert response.status_code == 200, response.headers
+        assert list(response.context["cl"].result_list) == [], model
+
+
+def test_status_is_text_and_colour(support: Client, rows: dict[Any, Any]) -> None:
+    factories.subscription(status="past_due")
+    page = support.get(list_url(Subscription)).content.decode()
+    assert 'gf-badge--warning">Past due' in page
+
+
+def test_stripe_links_follow_the_mode(support: Client, rows: dict[Any, Any], settings: Any) -> None:
+    url = reverse("admin:billing_payment_change", args=[rows[Payment].pk])
+    assert "https://dashboard.stripe.com/test/payments/ch_" in support.get(url).content.decode()
+    settings.STRIPE_LIVE_MODE = True
+    assert "https://dashboard.stripe.com/payments/ch_" in support.get(url).content.decode()
+
+
+def test_events_are_paged_by_key_and_back(support: Client) -> None:
+    for _ in range(120):
+        factories.webhook_event()
+    seen, url = [], list_url(WebhookEvent)
+    while url and len(seen) <= 120:
+        changelist = support.get(url).context["cl"]
+        seen += [row.stripe_event_id for row in changelist.result_list]
+        url = changelist.after_url and list_url(WebhookEvent) + changelist.after_url
+    everything = WebhookEvent.objects.order_by("-received_at", "-stripe_event_id")
+    assert seen == list(everything.values_list("stripe_event_id", flat=True))
+    previous = support.get(list_url(WebhookEvent) + changelist.before_url).context["cl"]
+    assert [row.stripe_event_id for row in previous.result_list] == seen[50:100]
+
+
+@pytest.mark.parametrize("cursor", ["garbage", "2026-01-01T00:00:00~", "2026-13-01T00:00:00+00:00~evt_1", "~~"])
+def test_cursor_that_no_page_made_shows_the_first_page(cursor: str, support: Client) -> None:
+    factories.webhook_event()
+    response = support.get(list_url(WebhookEvent), {"after": cursor})
+    assert response.status_code == 200
+    assert len(response.context["cl"].result_list) == 1
+
+
+def test_vendor_admins_are_gone_but_for_a_few_read_only_ones(support: Client) -> None:
+    registered = {model._meta.model_name for model in admin.site._registry if model._meta.app_label == "djstripe"}
+    assert registered == {"product", "price", "invoice"}
+    for name in registered:
+        assert support.get(reverse(f"admin:djstripe_{name}_changelist")).status_code == 200
+        assert support.get(reverse(f"admin:djstripe_{name}_add")).status_code == 403
