@@ -248,6 +248,7 @@ DJSTRIPE_FOREIGN_KEY_TO_FIELD = "id"
 Q_CLUSTER = {
     "name": "glyphforge",
     "orm": "default",
+    "broker_class": "monitoring.broker.Broker",
     "workers": 2,
     "timeout": 300,
     # Longer than any task may take, jobs included: a task still running is not given out again.

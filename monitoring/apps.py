@@ -9,10 +9,14 @@ class MonitoringConfig(AppConfig):
     verbose_name = "Monitoring"
 
     def ready(self) -> None:
-        from django_q.models import Schedule  # noqa: PLC0415 - models are there only now
+        from django_q import signals as queue  # noqa: PLC0415 - models are there only now
+        from django_q.models import Schedule  # noqa: PLC0415
 
-        from monitoring import schedules  # noqa: PLC0415
+        from monitoring import heartbeat, schedules  # noqa: PLC0415
 
         post_migrate.connect(schedules.install_after_migrate, sender=self)
         post_save.connect(schedules.mirror_edit, sender=Schedule)
         post_delete.connect(schedules.mirror_edit, sender=Schedule)
+        queue.post_spawn.connect(heartbeat.worker_spawned)
+        queue.pre_execute.connect(heartbeat.task_begins)
+        queue.post_execute_in_worker.connect(heartbeat.task_ended)

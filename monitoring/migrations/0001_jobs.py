@@ -50,6 +50,12 @@ class Migration(migrations.Migration):
                         ("role", models.TextField(choices=[("pusher", "Pusher"), ("worker", "Worker")])),
                         ("started_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
                         ("seen_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                        (
+                            "pulled_at",
+                            models.DateTimeField(
+                                help_text="When a pusher last handed a task to the workers.", null=True
+                            ),
+                        ),
                         ("task", models.TextField(help_text="What the worker is busy with.", null=True)),
                         ("task_deadline_at", models.DateTimeField(null=True)),
                     ],

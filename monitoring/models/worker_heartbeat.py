@@ -16,6 +16,7 @@ class WorkerHeartbeat(models.Model):
     role = models.TextField(choices=Role.choices)
     started_at = models.DateTimeField(db_default=Now())
     seen_at = models.DateTimeField(db_default=Now())
+    pulled_at = models.DateTimeField(null=True, help_text="When a pusher last handed a task to the workers.")
     task = models.TextField(null=True, help_text="What the worker is busy with.")
     task_deadline_at = models.DateTimeField(null=True)
 

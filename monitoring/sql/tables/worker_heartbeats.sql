@@ -7,6 +7,7 @@ CREATE TABLE worker_heartbeats (
     role text NOT NULL,
     started_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     seen_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    pulled_at timestamptz,
     task text,
     task_deadline_at timestamptz,
     CONSTRAINT worker_heartbeats_pkey PRIMARY KEY (host, pid),

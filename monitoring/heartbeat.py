@@ -1,0 +1,117 @@
+"""Signs of life of the queue: its pusher says that it reads, each worker what it is doing."""
+
+import logging
+import os
+import socket
+import time
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from django.db import Error, connection
+from django_q.conf import Conf
+
+PUSHER_EVERY_SECONDS = 10
+# A pusher that has been silent for this long is dead or blocked.
+SILENT_AFTER = timedelta(seconds=60)
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class QueueState:
+    """How the queue is doing, over all machines."""
+
+    alive: bool
+    seconds_since_sign_of_life: float | None
+    waiting: int
+    oldest_waiting_seconds: float
+
+
+def beat_as_pusher(*, pulled: bool) -> None:
+    """Says that this process reads the queue and, if so, that it has just handed a task to the workers."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO worker_heartbeats AS known (host, pid, cluster_pid, role, pulled_at)"
+            " VALUES (%s, %s, %s, 'pusher', CASE WHEN %s THEN clock_timestamp() END)"
+            " ON CONFLICT (host, pid) DO UPDATE SET cluster_pid = excluded.cluster_pid, role = excluded.role,"
+            " seen_at = excluded.seen_at, pulled_at = coalesce(excluded.pulled_at, known.pulled_at)",
+            [*_this_process(), pulled],
+        )
+
+
+def beat_as_worker(*, task: str | None = None, seconds: float | None = None) -> None:
+    """Says that this worker is idle, or what it does and for how long at most."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO worker_heartbeats (host, pid, cluster_pid, role, started_at, seen_at, task, task_deadline_at)"
+            " VALUES (%s, %s, %s, 'worker', statement_timestamp(), statement_timestamp(), %s,"
+            " statement_timestamp() + %s * interval '1 second')"
+            " ON CONFLICT (host, pid) DO UPDATE SET cluster_pid = excluded.cluster_pid, role = excluded.role,"
+            " seen_at = excluded.seen_at, task = excluded.task, task_deadline_at = excluded.task_deadline_at",
+            [*_this_process(), task, seconds],
+        )
+
+
+def _this_process() -> tuple[str, int, int]:
+    # A cluster is a process group: the command, its sentinel, the pusher and the workers.
+    return socket.gethostname(), os.getpid(), os.getpgrp()
+
+
+def queue_state() -> QueueState:
+    """Two small queries; raises what the database raises."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT extract(epoch FROM clock_timestamp() - max(seen_at))::float8 FROM worker_heartbeats"
+            " WHERE role = 'pusher'"
+        )
+        silent = cursor.fetchone()[0]
+        cursor.execute(
+            "SELECT count(*), coalesce(extract(epoch FROM clock_timestamp() - min(lock)), 0)::float8"
+            " FROM django_q_ormq WHERE key = %s AND lock <= clock_timestamp()",
+            [Conf.CLUSTER_NAME],
+        )
+        waiting, oldest = cursor.fetchone()
+    alive = silent is not None and silent < SILENT_AFTER.total_seconds()
+    return QueueState(alive, silent, waiting, oldest)
+
+
+def worker_spawned(**kwargs: Any) -> None:
+    """Receiver of django-q2's `post_spawn`."""
+    _try_to_beat()
+
+
+def task_begins(task: dict[str, Any], **kwargs: Any) -> None:
+    """Receiver of `pre_execute`. The queue's own limit holds for a task that names none."""
+    limit: float = task.get("timeout") or Conf.TIMEOUT
+    _try_to_beat(task=str(task.get("name") or task.get("id")), seconds=limit)
+
+
+def task_ended(**kwargs: Any) -> None:
+    """Receiver of `post_execute_in_worker`."""
+    _try_to_beat()
+
+
+def _try_to_beat(*, task: str | None = None, seconds: float | None = None) -> None:
+    if Conf.SYNC:
+        return
+    try:
+        beat_as_worker(task=task, seconds=seconds)
+    except Error:
+        # An exception here would end the worker between two tasks. The task meets the database soon enough.
+        logger.warning("A worker's sign of life could not be written", exc_info=True)
+
+
+class Throttle:
+    """True at most once in so many seconds."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._last = float("-inf")
+
+    def passes(self) -> bool:
+        now = time.monotonic()
+        if now - self._last < self._seconds:
+            return False
+        self._last = now
+        return True

@@ -1,0 +1,35 @@
+"""Process the queue and the schedules, under a watchdog."""
+
+import signal
+from datetime import timedelta
+from types import FrameType
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandParser
+
+from monitoring.watchdog import Watchdog
+
+STUCK_AFTER_SECONDS = 120
+
+
+class Command(BaseCommand):
+    help = "Runs qcluster, and starts it again when it dies or hangs. SIGTERM lets running tasks end."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "--stuck-after",
+            type=int,
+            default=STUCK_AFTER_SECONDS,
+            metavar="SECONDS",
+            help=f"how long a pulled task may wait for an idle worker (default {STUCK_AFTER_SECONDS})",
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        watchdog = Watchdog(stuck_after=timedelta(seconds=options["stuck_after"]))
+
+        def stop(number: int, frame: FrameType | None) -> None:
+            watchdog.stop()
+
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, stop)
+        watchdog.run()

@@ -1,0 +1,144 @@
+"""Starts the queue's cluster, and starts it again when it dies or wedges.
+
+A cluster whose idle worker was killed can hang for ever: the dead process holds the lock of the task queue. Nothing
+crashes, tasks are pulled and never begin. So the watchdog believes only in what it sees in the database: after a task
+was pulled some worker must do something, and the pusher must keep reading.
+"""
+
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.db import Error, connection
+
+from monitoring.heartbeat import SILENT_AFTER
+
+POLL_SECONDS = 2.0
+STOP_SECONDS = 75.0
+KILL_SECONDS = 5.0
+# A cluster that dies at once is not started in a busy loop.
+SHORTEST_LIFE_SECONDS = 10.0
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Signs:
+    """What the heartbeats of one cluster say."""
+
+    now: datetime
+    pusher_seen_at: datetime | None
+    pulled_at: datetime | None
+    worked_at: datetime | None
+    busy: bool
+
+
+class Diagnosis:
+    """Follows one cluster's signs of life from its start and says what is wrong with it."""
+
+    def __init__(self, *, stuck_after: timedelta) -> None:
+        self._stuck_after = stuck_after
+        self._started_at: datetime | None = None
+        self._unanswered_since: datetime | None = None
+
+    def of(self, signs: Signs) -> str | None:
+        """The complaint, or None while the cluster looks healthy."""
+        self._started_at = self._started_at or signs.now
+        answered = bool(self._unanswered_since and signs.worked_at and signs.worked_at > self._unanswered_since)
+        if answered or not self._unanswered_since:
+            open_pull = signs.pulled_at and (not signs.worked_at or signs.pulled_at > signs.worked_at)
+            self._unanswered_since = signs.pulled_at if open_pull else None
+        if signs.busy:
+            return None
+        if self._unanswered_since and signs.now - self._unanswered_since > self._stuck_after:
+            return "a task was pulled and no worker has begun it"
+        # Blocked on a full task queue, or dead.
+        last_read = max(signs.pusher_seen_at or self._started_at, self._started_at)
+        if signs.now - last_read > max(SILENT_AFTER, self._stuck_after):
+            return "nothing reads the queue"
+        return None
+
+
+def signs_of(cluster_pid: int) -> Signs:
+    """The heartbeats of the cluster on this host whose process group is `cluster_pid`."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT clock_timestamp(), max(seen_at) FILTER (WHERE role = 'pusher'), max(pulled_at),"
+            # A worker that was only just spawned has done nothing yet.
+            " max(seen_at) FILTER (WHERE role = 'worker' AND seen_at > started_at),"
+            " coalesce(bool_or(role = 'worker' AND task_deadline_at > clock_timestamp()), false)"
+            " FROM worker_heartbeats WHERE host = %s AND cluster_pid = %s",
+            [socket.gethostname(), cluster_pid],
+        )
+        return Signs(*cursor.fetchone())
+
+
+class Watchdog:
+    """Runs `manage.py qcluster` until told to stop."""
+
+    def __init__(self, *, stuck_after: timedelta) -> None:
+        self._stuck_after = stuck_after
+        self._stopping = threading.Event()
+
+    def stop(self) -> None:
+        """Let the tasks that run end, then return from `run`."""
+        self._stopping.set()
+
+    def run(self) -> None:
+        while not self._stopping.is_set():
+            started = time.monotonic()
+            cluster = _start_cluster()
+            self._watch(cluster)
+            _end(cluster, patience=STOP_SECONDS if self._stopping.is_set() else KILL_SECONDS)
+            if time.monotonic() - started < SHORTEST_LIFE_SECONDS:
+                self._stopping.wait(SHORTEST_LIFE_SECONDS)
+
+    def _watch(self, cluster: subprocess.Popen[bytes]) -> None:
+        """Returns when the cluster has to be ended, started anew, or both."""
+        diagnosis = Diagnosis(stuck_after=self._stuck_after)
+        while not self._stopping.wait(POLL_SECONDS):
+            if cluster.poll() is not None:
+                logger.error("The queue's cluster ended with status %s; starting another", cluster.returncode)
+                return
+            try:
+                complaint = diagnosis.of(signs_of(cluster.pid))
+            except Error:
+                # Without the database no cluster works, and none is to blame.
+                logger.warning("The queue's signs of life cannot be read", exc_info=True)
+                diagnosis = Diagnosis(stuck_after=self._stuck_after)
+                complaint = None
+            finally:
+                connection.close_if_unusable_or_obsolete()
+            if complaint:
+                logger.critical("The queue's cluster hangs: %s; starting another", complaint)
+                return
+
+
+def _start_cluster() -> subprocess.Popen[bytes]:
+    # A session of its own: the whole process group can be ended, and a terminal's Ctrl-C reaches it once, through us.
+    return subprocess.Popen([sys.executable, sys.argv[0], "qcluster"], start_new_session=True)
+
+
+def _end(cluster: subprocess.Popen[bytes], *, patience: float) -> None:
+    """Asks the cluster to stop, then kills what is left of its process group."""
+    if cluster.poll() is None:
+        cluster.terminate()
+        try:
+            cluster.wait(timeout=patience)
+        except subprocess.TimeoutExpired:
+            logger.warning("The queue's cluster did not stop within %.0f s and is killed", patience)
+    with suppress(ProcessLookupError):
+        os.killpg(cluster.pid, signal.SIGKILL)
+    cluster.wait()
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "DELETE FROM worker_heartbeats WHERE host = %s AND cluster_pid = %s", [socket.gethostname(), cluster.pid]
+        )

@@ -1,0 +1,128 @@
+"""A cluster that hangs is noticed by what it leaves undone, and started anew; a healthy one is left alone."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from django.conf import settings
+from django.db import connection
+from django_q.models import OrmQ, Schedule
+from django_q.tasks import async_task
+
+from monitoring import heartbeat
+from monitoring.models import JobRun, WorkerHeartbeat
+from monitoring.watchdog import Diagnosis, Signs
+
+ROOT = Path(__file__).resolve().parents[2]
+NOON = datetime(2026, 5, 1, 12, 0, tzinfo=UTC)
+STUCK_AFTER = timedelta(seconds=120)
+
+
+def signs(
+    now: int, *, pusher: int | None = None, pulled: int | None = None, worker: int | None = None, busy: bool = False
+) -> Signs:
+    def at(seconds: int | None) -> datetime | None:
+        return None if seconds is None else NOON + timedelta(seconds=seconds)
+
+    return Signs(NOON + timedelta(seconds=now), at(now if pusher is None else pusher), at(pulled), at(worker), busy)
+
+
+def complaints(*seen: Signs) -> list[str | None]:
+    diagnosis = Diagnosis(stuck_after=STUCK_AFTER)
+    return [diagnosis.of(each) for each in seen]
+
+
+def test_an_idle_cluster_is_healthy() -> None:
+    assert complaints(*(signs(t) for t in range(0, 600, 30))) == [None] * 20
+
+
+def test_a_task_that_no_idle_worker_begins_is_a_hang() -> None:
+    seen = complaints(signs(0, worker=0), signs(10, pulled=5, worker=0), signs(130, pulled=5, worker=0))
+    assert seen == [None, None, "a task was pulled and no worker has begun it"]
+
+
+def test_tasks_that_keep_coming_do_not_hide_the_hang() -> None:
+    seen = complaints(*(signs(60 * n + 5, pulled=60 * n + 1, worker=0) for n in range(3)))
+    assert seen == [None, None, "a task was pulled and no worker has begun it"]
+
+
+def test_a_worker_that_answers_is_healthy_even_when_slow() -> None:
+    assert (
+        complaints(signs(0, pulled=1, worker=0), signs(200, pulled=1, worker=100), signs(400, pulled=1, worker=100))
+        == [None] * 3
+    )
+
+
+def test_workers_busy_within_their_limits_are_no_hang() -> None:
+    assert complaints(signs(0, pulled=0, worker=0, busy=True), signs(800, pulled=10, worker=0, busy=True)) == [None] * 2
+
+
+def test_a_pusher_that_stops_reading_is_a_hang() -> None:
+    assert complaints(signs(0), signs(100, pusher=0), signs(130, pusher=0)) == [None, None, "nothing reads the queue"]
+
+
+def wait_for(what: Callable[[], bool], seconds: float = 40) -> None:
+    deadline = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.1)
+
+
+@pytest.fixture
+def worker(transactional_db: None) -> Iterator[subprocess.Popen[bytes]]:
+    """`manage.py worker` on the test database, impatient."""
+    Schedule.objects.all().delete()
+    values = connection.settings_dict
+    url = settings.TEST_SERVER.url(values["NAME"]) if settings.TEST_SERVER else None
+    if url is None:
+        pytest.skip("needs the suite's own server")
+    process = subprocess.Popen(
+        [sys.executable, "manage.py", "worker", "--stuck-after", "3"],
+        cwd=ROOT,
+        env={**os.environ, "DATABASE_URL": url, "LOG_LEVEL": "WARNING"},
+        start_new_session=True,
+    )
+    try:
+        wait_for(lambda: WorkerHeartbeat.objects.filter(role="worker").count() >= 2)
+        wait_for(lambda: heartbeat.queue_state().alive)
+        yield process
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(timeout=20)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+@pytest.mark.slow
+def test_a_cluster_wedged_by_killed_workers_is_replaced(worker: subprocess.Popen[bytes]) -> None:
+    workers = WorkerHeartbeat.objects.filter(role="worker")
+    cluster = workers[0].cluster_pid
+    for pid in workers.values_list("pid", flat=True):
+        os.kill(pid, signal.SIGKILL)
+    # django-q2 starts other workers, which wait for ever for the lock that the dead ones hold.
+    async_task("monitoring.runner.run_now", "rollup", trigger="admin")
+    wait_for(lambda: workers.exclude(cluster_pid=cluster).exists())
+    async_task("monitoring.runner.run_now", "sync", trigger="admin")
+    wait_for(lambda: JobRun.objects.filter(job="sync", status="succeeded").exists())
+    # The task that the wedged cluster had pulled is still in the queue: it is given out again after `retry`.
+    assert [task.task["args"] for task in OrmQ.objects.all()] == [("rollup",)]
+
+
+@pytest.mark.slow
+def test_worker_runs_tasks_and_leaves_nothing_behind_when_stopped(worker: subprocess.Popen[bytes]) -> None:
+    async_task("monitoring.runner.run_now", "rollup", trigger="admin")
+    wait_for(lambda: JobRun.objects.filter(job="rollup", status="succeeded").exists())
+    assert JobRun.objects.get(job="rollup").trigger == "admin"
+    pids = list(WorkerHeartbeat.objects.values_list("pid", flat=True))
+    worker.send_signal(signal.SIGTERM)
+    assert worker.wait(timeout=30) == 0
+    assert not WorkerHeartbeat.objects.exists()
+    assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()]
