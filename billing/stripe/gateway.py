@@ -7,6 +7,7 @@ currency's smallest unit.
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -55,13 +56,28 @@ EXPAND: dict[str, list[str]] = {
 EXPAND_DEPTH = 4
 
 
+class CountingClient(stripe.RequestsClient):
+    """The library's client, counting what is asked: reconciliation works within a budget."""
+
+    made = 0
+
+    def request(self, *args: Any, **kwargs: Any) -> Any:
+        CountingClient.made += 1
+        return super().request(*args, **kwargs)
+
+
+def requests_made() -> int:
+    """How many requests this process has sent to Stripe."""
+    return CountingClient.made
+
+
 def configure() -> None:
     """Apply the project's settings to the library; called once when Django is ready."""
     stripe.enable_telemetry = False  # it would write an id file under the home directory
     stripe.max_network_retries = NETWORK_RETRIES
     stripe.api_version = settings.STRIPE_API_VERSION
     stripe.api_base = getattr(settings, "STRIPE_API_HOST", "") or "https://api.stripe.com"
-    stripe.default_http_client = stripe.RequestsClient(timeout=TIMEOUT_SECONDS)
+    stripe.default_http_client = CountingClient(timeout=TIMEOUT_SECONDS)
 
 
 def api_key() -> str:
@@ -168,6 +184,12 @@ def every(kind: str, **filters: Any) -> Iterator[Any]:
         yield from items
         if items:
             after = {"starting_after": items[-1]["id"]}
+
+
+def as_json(item: Any) -> dict[str, Any]:
+    """A fetched object as plain JSON."""
+    plain: dict[str, Any] = json.loads(str(item))
+    return plain
 
 
 def account_id() -> str:

@@ -6,7 +6,6 @@ that is written because of the event, its completion included, is one transactio
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable
 from datetime import timedelta
@@ -17,8 +16,8 @@ from django.db.models import Value
 from django.db.models.functions import Greatest, Now
 from psycopg import errors as pg
 
-from billing.models import UnmatchedCustomer, WebhookEvent
-from billing.stripe import gateway, inbox, subject
+from billing.models import WebhookEvent
+from billing.stripe import gateway, healing, inbox, subject
 from billing.stripe.errors import PermanentError, TransientError, UnlinkedCustomerError
 from billing.stripe.follow import follow
 from glyphforge.audit import acting_as
@@ -69,7 +68,7 @@ def _give_up(event_id: str, error: Exception) -> str | None:
     logger.warning("%s: failed: %s", event_id, message)
     with transaction.atomic():
         if isinstance(error, UnlinkedCustomerError):
-            _remember(error)
+            healing.remember_unmatched(error)
         return _end(event_id, message, at_least)
 
 
@@ -92,7 +91,7 @@ def _apply(event_id: str) -> str:
 
 def _fetch_payload(event: WebhookEvent) -> None:
     """An event that was claimed by its id alone: Stripe keeps events for 30 days."""
-    payload = inbox.storable(json.loads(str(gateway.retrieve("event", event.stripe_event_id))))
+    payload = inbox.storable(gateway.as_json(gateway.retrieve("event", event.stripe_event_id)))
     event.payload, event.event_type = payload, payload["type"]
     event.api_version, event.livemode = payload.get("api_version"), payload["livemode"]
     event.save(update_fields=["payload", "event_type", "api_version", "livemode"])
@@ -122,13 +121,6 @@ def _end(event_id: str, message: str, at_least: timedelta) -> str | None:
             next_retry_at=Greatest("next_retry_at", Now() + Value(at_least))
         )
     return failed.values_list("status", flat=True).get()
-
-
-def _remember(error: UnlinkedCustomerError) -> None:
-    UnmatchedCustomer.objects.update_or_create(
-        stripe_customer_id=error.stripe_customer_id,
-        defaults={"email": error.email, "name": error.name, "reason": str(error)},
-    )
 
 
 def _without_deadlock(action: Callable[[], str]) -> str:

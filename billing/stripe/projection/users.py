@@ -39,7 +39,7 @@ def project(customer: Json) -> User:
     """Bring the user of ``customer`` in line with it; a deleted customer buries its user."""
     if customer.get("deleted") or tombstones.is_buried(customer["id"]):
         return bury(customer["id"])
-    user = User.objects.filter(stripe_customer_id=customer["id"]).first() or _link(customer)
+    user = User.objects.filter(stripe_customer_id=customer["id"]).first() or find_or_new(customer)
     write(user, values(customer, user))
     UnmatchedCustomer.objects.filter(stripe_customer_id=customer["id"]).delete()
     return user
@@ -79,8 +79,11 @@ def bury(customer_id: str) -> User:
     return user
 
 
-def _link(customer: Json) -> User:
-    """The user that the customer names in its metadata, or a new one."""
+def find_or_new(customer: Json) -> User:
+    """The user that an unlinked customer names in its metadata, or a new one, unsaved.
+
+    Raises UnlinkedCustomerError when only a person can decide.
+    """
     metadata = customer.get("metadata") or {}
     user = _named(metadata)
     if user:

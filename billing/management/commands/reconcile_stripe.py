@@ -1,0 +1,72 @@
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from billing.models import Difference, ReconciliationRun
+from billing.services import reconciliation
+from billing.services.errors import Refused
+from billing.stripe.reconciliation import REQUEST_BUDGET
+
+SHOWN = 50
+
+
+class Command(BaseCommand):
+    help = (
+        "Compare users, subscriptions and payments with Stripe and report every difference. Preview unless --apply, "
+        "which takes in events that never arrived and heals what differs. Goes on where a paused run stopped."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--apply", action="store_true", help="take in and heal; without it only report")
+        parser.add_argument("--budget", type=int, default=REQUEST_BUDGET, help="requests to Stripe at most")
+        parser.add_argument("--reason", default="reconcile_stripe command", help="kept in the audit log")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        if options["budget"] < 1:
+            raise CommandError(f"--budget: at least 1, not {options['budget']}")
+        console = Console(file=self.stdout)
+        columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+        try:
+            with Progress(*columns, console=console, transient=True) as bar:
+                task = bar.add_task("events")
+                run = reconciliation.run(
+                    take_in=options["apply"],
+                    heal=options["apply"],
+                    actor="command",
+                    reason=options["reason"],
+                    budget=options["budget"],
+                    progress=lambda run: bar.update(task, description=f"{run.phase}: {run.compared} compared"),
+                )
+        except Refused as refusal:
+            raise CommandError(str(refusal)) from refusal
+        self._print(console, run, applied=options["apply"])
+        if run.status == ReconciliationRun.Status.FAILED:
+            raise CommandError(str(run.error))
+
+    def _print(self, console: Console, run: ReconciliationRun, *, applied: bool) -> None:
+        found = run.differences.order_by("object_kind", "stripe_id", "field")
+        if found:
+            table = Table("object", "id", "field", "here", "there", "kind", "state")
+            for row in found[:SHOWN]:
+                state = row.note or row.get_status_display()
+                table.add_row(
+                    row.object_kind,
+                    row.stripe_id,
+                    row.field,
+                    row.here or "-",
+                    row.there or "-",
+                    row.get_kind_display(),
+                    state,
+                )
+            console.print(table)
+        still_open = found.filter(status=Difference.Status.OPEN).count()
+        self.stdout.write(
+            f"{run.compared} compared, {run.missing_events} events never arrived, {run.differences_found} differences, "
+            f"{run.healed} healed, {still_open} open. {run.requests} requests. {run.get_status_display()}."
+        )
+        if still_open and not applied:
+            self.stdout.write("--apply heals them.")

@@ -1,0 +1,99 @@
+"""The report of a reconciliation: open differences, each one row however often it is found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from django.db import connection
+from django.db.models import Q
+from django.utils import timezone
+
+from billing.models import Difference, ReconciliationRun
+from billing.stripe.comparison import Finding
+
+
+def report(run: ReconciliationRun, findings: Iterable[Finding]) -> int:
+    """Write the findings as open differences of ``run``; one that is open already is brought up to date."""
+    rows = [
+        (
+            run.pk,
+            finding.kind,
+            finding.object_kind,
+            finding.stripe_id,
+            finding.customer_id,
+            finding.user_id,
+            finding.field,
+            finding.here,
+            finding.there,
+        )
+        for finding in findings
+    ]
+    with connection.cursor() as cursor:
+        for row in rows:
+            cursor.execute(
+                """
+                INSERT INTO reconciliation_differences
+                    (run_id, kind, object_kind, stripe_id, stripe_customer_id, user_id, field, here, there)
+                VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)
+                ON CONFLICT (object_kind, stripe_id, field) WHERE status = 'open'
+                DO UPDATE SET run_id = excluded.run_id, kind = excluded.kind, user_id = excluded.user_id,
+                    here = excluded.here, there = excluded.there
+                """,
+                row,
+            )
+    return len(rows)
+
+
+def close(wanted: Q, status: str) -> int:
+    """Close the open differences that ``wanted`` finds, as healed or gone; returns how many."""
+    still_open = Difference.objects.filter(wanted, status=Difference.Status.OPEN)
+    return still_open.update(status=status, closed_at=timezone.now(), note=None)
+
+
+def explain(wanted: Q, note: str) -> None:
+    """Say at the open differences why they could not be healed."""
+    Difference.objects.filter(wanted, status=Difference.Status.OPEN).update(note=note)
+
+
+def see(run: ReconciliationRun, stripe_ids: list[str]) -> None:
+    """Remember that Stripe listed these during ``run``."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO reconciliation_seen (run_id, stripe_id) SELECT %s, unnest(%s::text[]) ON CONFLICT DO NOTHING",
+            [run.pk, stripe_ids],
+        )
+
+
+def unseen(run: ReconciliationRun, limit: int) -> list[tuple[str, str]]:
+    """What we have and Stripe did not list: pairs of kind and id, customers first, at most ``limit``.
+
+    Users of deleted customers and charges without an id are not expected at Stripe.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            WITH ours (kind, stripe_id) AS (
+                SELECT 'customer', stripe_customer_id FROM users
+                WHERE stripe_customer_id IS NOT NULL AND status <> 'deleted'
+                UNION ALL
+                SELECT 'subscription', stripe_subscription_id FROM subscriptions
+                WHERE stripe_subscription_id IS NOT NULL
+                UNION ALL
+                SELECT 'charge', stripe_charge_id FROM payment_history WHERE stripe_charge_id IS NOT NULL
+            )
+            SELECT ours.kind, ours.stripe_id FROM ours
+            WHERE NOT EXISTS (
+                SELECT FROM reconciliation_seen AS s WHERE s.run_id = %s AND s.stripe_id = ours.stripe_id
+            )
+            ORDER BY ours.kind = 'charge', ours.kind, ours.stripe_id
+            LIMIT %s
+            """,
+            [run.pk, limit],
+        )
+        return [(kind, stripe_id) for kind, stripe_id in cursor.fetchall()]
+
+
+def forget_seen(run: ReconciliationRun) -> None:
+    """Drop what :func:`see` remembered."""
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM reconciliation_seen WHERE run_id = %s", [run.pk])

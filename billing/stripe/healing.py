@@ -1,0 +1,57 @@
+"""Bringing differing rows in line: whatever differs, the customer's whole state is fetched and projected anew."""
+
+from __future__ import annotations
+
+from django.db import transaction
+from django.db.models import Q, QuerySet
+
+from billing.models import Difference, UnmatchedCustomer, User
+from billing.stripe import findings, gateway, inbox
+from billing.stripe.errors import PermanentError, UnlinkedCustomerError
+from billing.stripe.projection import subscriptions
+from billing.stripe.resync import resync
+
+Status = Difference.Status
+
+
+def heal(differences: QuerySet[Difference]) -> int:
+    """Heal the open ones among ``differences``; returns how many. The others say why in their note.
+
+    What Stripe does not know stays as it is: a wrong API key would look the same, and nothing here
+    is deleted on that ground. Raises TransientError when Stripe does not answer.
+    """
+    still_open = differences.filter(status=Status.OPEN)
+    healed = 0
+    for stripe_id in still_open.filter(object_kind="event").values_list("stripe_id", flat=True):
+        inbox.store(gateway.as_json(gateway.retrieve("event", stripe_id)))
+        healed += findings.close(Q(object_kind="event", stripe_id=stripe_id), Status.HEALED)
+    objects = still_open.exclude(object_kind="event")
+    unknown = Q(pk__in=list(objects.filter(kind=Difference.Kind.MISSING_THERE).values_list("pk", flat=True)))
+    findings.explain(unknown, "Stripe does not know it: decide by hand.")
+    curable = objects.exclude(kind=Difference.Kind.MISSING_THERE)
+    for customer_id in sorted({row.stripe_customer_id for row in curable if row.stripe_customer_id}):
+        mine = Q(pk__in=[row.pk for row in curable if row.stripe_customer_id == customer_id])
+        try:
+            resync(customer_id)
+            _ensure_live_row(customer_id)
+        except PermanentError as error:
+            if isinstance(error, UnlinkedCustomerError):
+                remember_unmatched(error)
+            findings.explain(mine, str(error))
+        else:
+            healed += findings.close(mine, Status.HEALED)
+    return healed
+
+
+def remember_unmatched(error: UnlinkedCustomerError) -> None:
+    """Put the customer before support, who may link it or create a user."""
+    UnmatchedCustomer.objects.update_or_create(
+        stripe_customer_id=error.stripe_customer_id,
+        defaults={"email": error.email, "name": error.name, "reason": str(error)},
+    )
+
+
+def _ensure_live_row(customer_id: str) -> None:
+    with transaction.atomic():
+        for user in User.objects.filter(stripe_customer_id=customer_id):
+            subscriptions.ensure_free(user)

@@ -1,0 +1,233 @@
+"""Reconciliation: take in the events that never arrived, then compare everything with Stripe.
+
+A run goes page by page through five phases and commits after each page, so it can stop at any
+point, when its budget of requests is used up or its process dies, and go on where it was.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+from django.db import transaction
+from django.db.models import Q
+from django.utils import timezone
+
+from billing.models import Difference, ReconciliationRun, Subscription, User, WebhookEvent
+from billing.stripe import comparison, findings, gateway, healing, inbox, processing
+from billing.stripe.comparison import Finding
+from billing.stripe.errors import MissingError, PermanentError, TransientError, UnlinkedCustomerError
+from billing.stripe.projection import users
+from billing.stripe.subject import identifier
+
+logger = logging.getLogger(__name__)
+
+Phase = ReconciliationRun.Phase
+Status = ReconciliationRun.Status
+Json = dict[str, Any]
+
+REQUEST_BUDGET = 5_000
+#: Stripe lists events for 30 days; what is older is found by comparing.
+EVENTS_KEPT = timedelta(days=30)
+#: Stripe may list an event a little after the second that it carries.
+OVERLAP = timedelta(hours=1)
+#: Without a sign of life for this long a run's process is taken for dead.
+STALLED_AFTER = timedelta(minutes=15)
+UNSEEN_BATCH = 100
+
+PHASES = (Phase.EVENTS, Phase.CUSTOMERS, Phase.SUBSCRIPTIONS, Phase.CHARGES, Phase.UNSEEN)
+LISTED = {
+    Phase.CUSTOMERS: ("customer", {}),
+    Phase.SUBSCRIPTIONS: ("subscription", {"status": "all"}),
+    Phase.CHARGES: ("charge", {}),
+}
+
+
+def open_run(
+    *, take_in: bool, heal: bool, actor: str, reason: str, budget: int = REQUEST_BUDGET
+) -> ReconciliationRun | None:
+    """The unfinished run of the same kind with a new budget, or a new one. None while another is under way."""
+    now = timezone.now()
+    with transaction.atomic():
+        unfinished = ReconciliationRun.objects.select_for_update().exclude(status=Status.FINISHED)
+        if unfinished.filter(status=Status.RUNNING, updated_at__gt=now - STALLED_AFTER).exists():
+            return None
+        run = unfinished.filter(take_in=take_in, heal=heal).order_by("-started_at").first()
+        if run:
+            run.status, run.request_budget, run.error = Status.RUNNING, run.requests + budget, None
+            run.save(update_fields=["status", "request_budget", "error"])
+            return run
+        created = ReconciliationRun.objects.create(
+            take_in=take_in,
+            heal=heal,
+            actor=actor,
+            reason=reason,
+            request_budget=budget,
+            events_from=_cursor(),
+            events_until=now,
+        )
+        created.refresh_from_db()
+        return created
+
+
+def _cursor() -> Any:
+    """From when on events may be missing: where the last run that took them in began to look."""
+    oldest = timezone.now() - EVENTS_KEPT
+    done = ReconciliationRun.objects.filter(take_in=True).exclude(phase=Phase.EVENTS)
+    last = done.order_by("-events_until").values_list("events_until", flat=True).first()
+    return max(oldest, last - OVERLAP) if last else oldest
+
+
+def advance(run: ReconciliationRun, progress: Callable[[ReconciliationRun], None] | None = None) -> None:
+    """Work on ``run`` until it is finished, its budget is used up, or Stripe fails; the run says which."""
+    try:
+        while run.status == Status.RUNNING:
+            before = gateway.requests_made()
+            if run.requests >= run.request_budget:
+                run.status = Status.PAUSED
+            else:
+                _step(run)
+            run.requests += gateway.requests_made() - before
+            run.save()
+            if progress:
+                progress(run)
+    except (TransientError, PermanentError) as error:
+        run.status, run.error = Status.FAILED, str(error)
+        run.save(update_fields=["status", "error"])
+        logger.warning("reconciliation %s failed: %s", run.pk, error)
+
+
+def _step(run: ReconciliationRun) -> None:
+    if run.phase == Phase.EVENTS:
+        _events_page(run)
+    elif run.phase == Phase.UNSEEN:
+        _unseen_batch(run)
+    else:
+        _objects_page(run, *LISTED[Phase(run.phase)])
+
+
+def _turn_page(run: ReconciliationRun, items: list[Any], more: bool) -> None:
+    if items and more:
+        run.position = items[-1]["id"]
+        return
+    run.position = None
+    run.phase = PHASES[PHASES.index(Phase(run.phase)) + 1]
+
+
+def _after(run: ReconciliationRun) -> dict[str, str]:
+    return {"starting_after": run.position} if run.position else {}
+
+
+def _events_page(run: ReconciliationRun) -> None:
+    since = int(run.events_from.timestamp())
+    items, more = gateway.page("event", created={"gte": since}, **_after(run))
+    ids = [item["id"] for item in items]
+    known = set(
+        WebhookEvent.objects.filter(stripe_event_id__in=ids)
+        .exclude(payload={})
+        .values_list("stripe_event_id", flat=True)
+    )
+    missing = [gateway.as_json(item) for item in items if item["id"] not in known]
+    run.missing_events += len(missing)
+    for event in missing:
+        if run.take_in:
+            inbox.store(event)
+            processing.process(event["id"])
+        else:
+            item = event["data"]["object"]
+            customer_id = identifier(item.get("customer"))
+            finding = Finding(Difference.Kind.MISSING_HERE, "event", event["id"], customer_id, there=event["type"])
+            run.differences_found += findings.report(run, [finding])
+    findings.close(
+        Q(object_kind="event", stripe_id__in=known | (set(ids) if run.take_in else set())), Difference.Status.GONE
+    )
+    run.compared += len(items)
+    _turn_page(run, items, more)
+
+
+def _objects_page(run: ReconciliationRun, kind: str, filters: dict[str, str]) -> None:
+    items, more = gateway.page(kind, **filters, **_after(run))
+    found: list[Finding] = []
+    for item in map(gateway.as_json, items):
+        found += comparison.COMPARE[kind](item)
+        if kind == "customer":
+            _remember_unmatched(item)
+    with transaction.atomic():
+        findings.see(run, [item["id"] for item in items])
+        _settle(run, kind, [item["id"] for item in items], found)
+    run.compared += len(items)
+    _turn_page(run, items, more)
+
+
+def _settle(run: ReconciliationRun, kind: str, compared: list[str], found: list[Finding]) -> None:
+    """Report and, if asked, heal what was found; what was open for these objects and is not found any more is gone."""
+    run.differences_found += findings.report(run, found)
+    outdated = Q(object_kind=kind, stripe_id__in=compared) & ~Q(run=run)
+    findings.close(outdated, Difference.Status.GONE)
+    if run.heal and found:
+        fresh = Difference.objects.filter(run=run, status=Difference.Status.OPEN, object_kind=kind)
+        run.healed += healing.heal(fresh.filter(stripe_id__in=compared))
+
+
+def _remember_unmatched(customer: Json) -> None:
+    """Put a customer that nobody may link by himself before support, once."""
+    if User.objects.filter(stripe_customer_id=customer["id"]).exists():
+        return
+    try:
+        users.find_or_new(customer)
+    except UnlinkedCustomerError as error:
+        healing.remember_unmatched(error)
+
+
+def _unseen_batch(run: ReconciliationRun) -> None:
+    batch = findings.unseen(run, UNSEEN_BATCH)
+    for kind, stripe_id in batch:
+        found = _look_for(kind, stripe_id)
+        with transaction.atomic():
+            findings.see(run, [stripe_id])
+            _settle(run, kind, [stripe_id], found)
+    run.compared += len(batch)
+    if len(batch) < UNSEEN_BATCH:
+        _without_live_row(run)
+        findings.close(~Q(run=run), Difference.Status.GONE)
+        findings.forget_seen(run)
+        run.status, run.finished_at = Status.FINISHED, timezone.now()
+
+
+def _look_for(kind: str, stripe_id: str) -> list[Finding]:
+    """Stripe's lists leave out what was deleted: only asking for it tells gone from unknown."""
+    try:
+        return comparison.COMPARE[kind](gateway.as_json(gateway.retrieve(kind, stripe_id)))
+    except MissingError:
+        owner = comparison.owner(kind, stripe_id)
+        return [
+            Finding(
+                Difference.Kind.MISSING_THERE,
+                kind,
+                stripe_id,
+                owner.stripe_customer_id if owner else None,
+                owner.pk if owner else None,
+                here="known here",
+            )
+        ]
+
+
+def _without_live_row(run: ReconciliationRun) -> None:
+    """Users of a customer whom no subscription, not even the free one, entitles to anything."""
+    live = Subscription.objects.filter(status__in=Subscription.LIVE, is_duplicate=False)
+    orphans = User.objects.filter(stripe_customer_id__isnull=False).exclude(status=User.Status.DELETED)
+    found = [
+        Finding(
+            Difference.Kind.DIFFERS,
+            "customer",
+            str(user.stripe_customer_id),
+            user.stripe_customer_id,
+            user.pk,
+            field="live_subscription",
+            there="free",
+        )
+        for user in orphans.exclude(pk__in=live.values("user_id"))
+    ]
+    _settle(run, "customer", [finding.stripe_id for finding in found], found)

@@ -1,0 +1,228 @@
+"""Finding and healing what went past the webhooks."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.utils import timezone
+
+from billing.demo import recordings
+from billing.demo.stripe_server import StripeServer
+from billing.demo.stripe_world import StripeWorld
+from billing.models import (
+    Difference,
+    Payment,
+    Subscription,
+    UnmatchedCustomer,
+    User,
+    WebhookEvent,
+)
+from billing.services import reconciliation
+from billing.services.errors import Refused
+from billing.stripe import reconciliation as engine
+from tests import factories
+from tests.billing.stripe.expected import assert_reached
+
+pytestmark = pytest.mark.django_db
+WHO = {"actor": "ada", "reason": "routine"}
+NAMES = ("signup_paid", "refund_partial", "dispute", "customer_deleted", "trial_to_paid")
+
+
+@pytest.fixture
+def stories(world: StripeWorld) -> list[recordings.Recording]:
+    """Five histories at Stripe, their events of late; nothing arrived here."""
+    stories = [recordings.load(name) for name in NAMES]
+    for story in stories:
+        world.add(story)
+    now = int(timezone.now().timestamp())
+    for event in world.events:
+        event["created"] = now - 3600
+    return stories
+
+
+@pytest.fixture
+def synced(stories: list[recordings.Recording], feed: Callable) -> list[recordings.Recording]:
+    """The same, and everything arrived."""
+    feed([event for story in stories for event in story.events])
+    return stories
+
+
+def found(**wanted: Any) -> set[tuple[str, str, str | None, str | None]]:
+    rows = Difference.objects.filter(**{"status": "open"} | wanted)
+    return {(row.object_kind, row.field, row.here, row.there) for row in rows}
+
+
+def test_events_that_never_arrived_are_taken_in(stories: list[recordings.Recording], world: StripeWorld) -> None:
+    run = reconciliation.run(**WHO)
+    assert (run.status, run.missing_events) == ("finished", len(world.events))
+    for story in stories:
+        assert_reached(story.expected)
+    assert found() == set()
+    assert reconciliation.run(**WHO).missing_events == 0
+
+
+def test_preview_takes_nothing_in_and_changes_nothing(stories: list[recordings.Recording]) -> None:
+    run = reconciliation.run(take_in=False, **WHO)
+    assert run.missing_events > 0
+    assert not WebhookEvent.objects.exists()
+    assert not User.objects.exists()
+    assert {kind for kind, *_ in found()} == {"event", "customer", "subscription", "charge"}
+
+
+def test_without_events_comparing_finds_and_heals_everything(
+    stories: list[recordings.Recording], world: StripeWorld
+) -> None:
+    world.events.clear()
+    assert reconciliation.run(**WHO).differences_found > 0
+    assert not User.objects.exists()
+    run = reconciliation.run(heal=True, **WHO)
+    assert run.status == "finished"
+    for story in stories:
+        if story.name != "customer_deleted":  # Stripe's lists say nothing of a deleted customer
+            assert_reached(story.expected)
+    reconciliation.run(**WHO)
+    assert found() == set()
+
+
+def test_agreement_is_reported_as_nothing(synced: list[recordings.Recording]) -> None:
+    run = reconciliation.run(**WHO)
+    assert (run.differences_found, run.missing_events) == (0, 0)
+    assert run.compared > 0
+
+
+def test_every_differing_field_is_one_row_until_it_is_healed(synced: list[recordings.Recording]) -> None:
+    subscription = Subscription.objects.get(stripe_subscription_id=_live_id("signup_paid"))
+    Subscription.objects.filter(pk=subscription.pk).update(tier="professional", quantity=4)
+    Payment.objects.filter(status="partially_refunded").update(refunded_cents=0, status="succeeded")
+    User.objects.filter(pk=subscription.user_id).update(name="Somebody")
+    for _ in range(2):
+        reconciliation.run(**WHO)
+        assert found() == {
+            ("subscription", "tier", "professional", "starter"),
+            ("subscription", "quantity", "4", "1"),
+            ("charge", "refunded_cents", "0", "4000"),
+            ("charge", "status", "succeeded", "partially_refunded"),
+            ("customer", "name", "Somebody", "Mara Quill"),
+        }
+    assert set(Difference.objects.filter(object_kind="subscription").values_list("user_id", flat=True)) == {
+        subscription.user_id
+    }
+    assert reconciliation.heal(Difference.objects.filter(object_kind="subscription"), **WHO) == 2
+    reconciliation.run(**WHO)
+    # One sync brings all of a customer in line: its name too.
+    assert found() == {
+        ("charge", "refunded_cents", "0", "4000"),
+        ("charge", "status", "succeeded", "partially_refunded"),
+    }
+    assert Difference.objects.get(field="name").status == "gone"
+    reconciliation.run(heal=True, **WHO)
+    assert found() == set()
+    for story in synced:
+        assert_reached(story.expected)
+
+
+def _live_id(name: str) -> str:
+    return str(recordings.load(name).expected[0]["live_subscription"]["id"])
+
+
+def test_customer_that_stripe_deleted_is_found_and_buried(
+    synced: list[recordings.Recording], world: StripeWorld
+) -> None:
+    user = Subscription.objects.get(stripe_subscription_id=_live_id("signup_paid")).user
+    world.delete_customer(str(user.stripe_customer_id))
+    world.events.clear()
+    reconciliation.run(**WHO)
+    assert ("customer", "status", "active", "deleted") in found()
+    reconciliation.run(heal=True, **WHO)
+    user.refresh_from_db()
+    assert user.status == "deleted"
+    assert not user.subscriptions.filter(status="active").exists()
+
+
+def test_what_stripe_does_not_know_is_reported_and_left_alone(synced: list[recordings.Recording]) -> None:
+    user = factories.customer(stripe_customer_id="cus_unknown")
+    run = reconciliation.run(heal=True, **WHO)
+    (difference,) = run.differences.filter(status="open")
+    assert (difference.kind, difference.user, difference.note) == (
+        "missing_there",
+        user,
+        "Stripe does not know it: decide by hand.",
+    )
+    user.refresh_from_db()
+    assert user.status == "active"
+
+
+def test_user_without_a_live_row_gets_the_free_one(synced: list[recordings.Recording]) -> None:
+    user = User.objects.get(stripe_customer_id=recordings.load("dispute").expected[0]["stripe_customer_id"])
+    user.subscriptions.filter(tier="free").update(status="canceled")
+    reconciliation.run(**WHO)
+    assert found() == {("customer", "live_subscription", None, "free")}
+    reconciliation.run(heal=True, **WHO)
+    assert user.subscriptions.get(status="active").tier == "free"
+
+
+def test_customer_without_a_user_waits_for_support(stories: list[recordings.Recording], world: StripeWorld) -> None:
+    world.events.clear()
+    somebody = factories.customer(email=recordings.load("signup_paid").expected[0]["email"])
+    run = reconciliation.run(heal=True, **WHO)
+    waiting = UnmatchedCustomer.objects.get()
+    assert waiting.email == somebody.email
+    assert run.differences.filter(status="open", note__contains="Link it").exists()
+
+
+def test_run_goes_on_where_its_budget_ended(
+    stories: list[recordings.Recording], world: StripeWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("billing.stripe.gateway.PAGE_SIZE", 2)
+    first = reconciliation.run(take_in=False, budget=3, **WHO)
+    assert (first.status, first.requests) == ("paused", 3)
+    runs = [first]
+    while runs[-1].status == "paused":
+        runs.append(reconciliation.run(take_in=False, budget=25, **WHO))
+    assert {run.pk for run in runs} == {first.pk}
+    assert runs[-1].status == "finished"
+    customers = {item["id"] for item in world.objects.values() if item["object"] == "customer" and "email" in item}
+    assert set(Difference.objects.filter(object_kind="customer").values_list("stripe_id", flat=True)) == customers
+
+
+def test_failing_stripe_fails_the_run_and_the_next_one_goes_on(
+    stories: list[recordings.Recording], stripe_server: StripeServer
+) -> None:
+    stripe_server.intercept = lambda method, path: (
+        (503, {"error": {"message": "maintenance"}}, {}) if path == "/v1/charges" else None
+    )
+    run = reconciliation.run(**WHO)
+    assert (run.status, run.phase) == ("failed", "charges")
+    assert "maintenance" in str(run.error)
+    stripe_server.intercept = None
+    again = reconciliation.run(**WHO)
+    assert (again.pk, again.status, again.error) == (run.pk, "finished", None)
+
+
+def test_two_runs_at_once_are_refused(world: StripeWorld) -> None:
+    assert engine.open_run(take_in=True, heal=False, actor="a", reason="r")
+    with pytest.raises(Refused, match="under way"):
+        reconciliation.run(**WHO)
+
+
+def test_next_run_lists_events_from_where_the_last_one_started(
+    synced: list[recordings.Recording], world: StripeWorld
+) -> None:
+    first = reconciliation.run(**WHO)
+    second = reconciliation.run(**WHO)
+    assert first.events_until - second.events_from == engine.OVERLAP
+    assert timezone.now() - first.events_from < engine.EVENTS_KEPT + timedelta(minutes=1)
+
+
+def test_command_previews_and_applies(synced: list[recordings.Recording], capsys: pytest.CaptureFixture[str]) -> None:
+    Payment.objects.filter(status="partially_refunded").update(refunded_cents=0)
+    call_command("reconcile_stripe")
+    out = capsys.readouterr().out
+    assert "refunded_cents" in out
+    assert "1 differences, 0 healed, 1 open" in out
+    call_command("reconcile_stripe", apply=True)
+    assert "1 healed, 0 open" in capsys.readouterr().out
+    with pytest.raises(CommandError, match="--budget"):
+        call_command("reconcile_stripe", budget=0)
