@@ -11,3 +11,5 @@ BEGIN
     RETURN 2;
 END
 $$;
+
+REVOKE EXECUTE ON FUNCTION analyze_partitioned_tables() FROM PUBLIC;

@@ -41,3 +41,5 @@ BEGIN
     RETURN NULL;
 END
 $$;
+
+REVOKE EXECUTE ON FUNCTION audit_row_change() FROM PUBLIC;

@@ -95,3 +95,5 @@ BEGIN
         'ok';
 END
 $$;
+
+REVOKE EXECUTE ON FUNCTION check_rate_limit(uuid) FROM PUBLIC;

@@ -28,3 +28,5 @@ BEGIN
     RETURN dropped + deleted;
 END
 $$;
+
+REVOKE EXECUTE ON FUNCTION cleanup_audit_log(int) FROM PUBLIC;

@@ -14,3 +14,5 @@ BEGIN
     RETURN drop_partitions_before('api_usage', now() - days * interval '24 hours');
 END
 $$;
+
+REVOKE EXECUTE ON FUNCTION cleanup_old_api_usage(int) FROM PUBLIC;

@@ -15,3 +15,5 @@ BEGIN
     RETURN create_monthly_partitions('api_usage', months);
 END
 $$;
+
+REVOKE EXECUTE ON FUNCTION create_api_usage_partitions(int) FROM PUBLIC;

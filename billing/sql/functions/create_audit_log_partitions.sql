@@ -15,3 +15,5 @@ BEGIN
     RETURN create_monthly_partitions('audit_log', months);
 END
 $$;
+
+REVOKE EXECUTE ON FUNCTION create_audit_log_partitions(int) FROM PUBLIC;

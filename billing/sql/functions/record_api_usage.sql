@@ -46,3 +46,5 @@ BEGIN
     RETURN true;
 END
 $$;
+
+REVOKE EXECUTE ON FUNCTION record_api_usage FROM PUBLIC;

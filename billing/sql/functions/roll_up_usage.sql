@@ -72,3 +72,5 @@ BEGIN
     RETURN folded;
 END
 $$;
+
+REVOKE EXECUTE ON FUNCTION roll_up_usage() FROM PUBLIC;

@@ -1,0 +1,176 @@
+"""Drift: every difference between the database and what the project defines.
+
+Our own tables, functions, triggers and views are compared with the desired state, which is built in a scratch schema
+inside a transaction that is rolled back. Tables of installed packages are compared with their models, by column and
+type.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from django.apps import apps
+from django.conf import settings
+from django.db import connections, transaction
+from django.db.migrations.loader import MigrationLoader
+from django.db.migrations.recorder import MigrationRecorder
+from django.db.models import Field
+from django.utils.module_loading import import_string
+
+from glyphforge.database import desired
+from glyphforge.database.catalogue import Catalogue, Key, read
+
+SCRATCH = "glyphforge_verify"
+MONTHS_AHEAD = 3
+# Belongs to Django itself, which has no model for it.
+MIGRATIONS_TABLE = "django_migrations"
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One object that is missing, extra or different; `detail` says what differs."""
+
+    problem: Literal["missing", "extra", "different"]
+    kind: str
+    name: str
+    detail: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.problem} {self.kind} {self.name}" + (f": {self.detail}" if self.detail else "")
+
+
+def differences(alias: str = "default") -> list[Difference]:
+    """Every difference, sorted by kind and name; needs the right to create a schema, and leaves nothing behind."""
+    with transaction.atomic(using=alias), connections[alias].cursor() as cursor:
+        actual = read(cursor, "public", search_path="public")
+        owner = actual.get(Key("table", MIGRATIONS_TABLE), {}).get("owner")
+        savepoint = transaction.savepoint(using=alias)
+        desired.build(cursor, SCRATCH)
+        expected = read(cursor, SCRATCH, search_path=f"{SCRATCH}, public")
+        transaction.savepoint_rollback(savepoint, using=alias)
+        cursor.execute("RESET search_path")
+    for attributes in expected.values():
+        if "owner" in attributes:
+            attributes["owner"] = owner
+    _expect_monthly_partitions(expected, actual)
+    _expect_packages(expected, actual, alias)
+    found = [*_migrations(alias), *_compare(expected, actual)]
+    return sorted(found, key=lambda difference: (difference.kind, difference.name))
+
+
+def _compare(expected: Catalogue, actual: Catalogue) -> Iterator[Difference]:
+    tables = {key.name for key in expected if key.kind in {"table", "view"}}
+    for key, wanted in expected.items():
+        if key not in actual:
+            # A missing table is one difference, not one for each of its columns.
+            if key.kind in {"table", "view"} or _exists(key.name.partition(".")[0], actual) or "." not in key.name:
+                yield Difference("missing", key.kind, key.name)
+        elif detail := _differing(wanted, actual[key]):
+            yield Difference("different", key.kind, key.name, detail)
+    for key in actual.keys() - expected.keys():
+        holder, dot, _ = key.name.partition(".")
+        if not dot or holder in tables:
+            yield Difference("extra", key.kind, key.name)
+
+
+def _exists(name: str, actual: Catalogue) -> bool:
+    return Key("table", name) in actual or Key("view", name) in actual
+
+
+def _differing(wanted: dict[str, Any], found: dict[str, Any]) -> str:
+    parts = []
+    for name, value in wanted.items():
+        if found.get(name) == value:
+            continue
+        if name in {"body", "definition"} and len(f"{value}{found.get(name)}") > 160:
+            parts.append(f"{name} differs")
+        else:
+            parts.append(f"{name} is {_shown(found.get(name))}, not {_shown(value)}")
+    return "; ".join(parts)
+
+
+def _shown(value: Any) -> str:
+    return "none" if value in (None, "", []) else str(value)
+
+
+def _expect_monthly_partitions(expected: Catalogue, actual: Catalogue) -> None:
+    """This month and three ahead must exist; whatever months exist must look like the default partition."""
+    defaults = {
+        shape["of"]: shape
+        for key, shape in expected.items()
+        if key.kind == "partition" and shape["bounds"] == "DEFAULT"
+    }
+    now = datetime.now(UTC)
+    this_month = now.year * 12 + now.month - 1
+    for parent, shape in defaults.items():
+        covered = {}
+        for key, found in actual.items():
+            if key.kind == "partition" and found["of"] == parent and found["bounds"] != "DEFAULT":
+                month = _month_of(found["bounds"])
+                covered[month] = key
+                bounds = _bounds(month) if month is not None else "one calendar month (UTC)"
+                expected[key] = shape | {"bounds": bounds}
+        for month in range(this_month, this_month + MONTHS_AHEAD + 1):
+            if month not in covered:
+                name = f"{parent}_{month // 12}_{month % 12 + 1:02}"
+                expected[Key("partition", name)] = shape | {"bounds": _bounds(month)}
+
+
+def _bounds(month: int) -> str:
+    starts, ends = (f"{number // 12}-{number % 12 + 1:02}-01 00:00:00+00" for number in (month, month + 1))
+    return f"FOR VALUES FROM ('{starts}') TO ('{ends}')"
+
+
+def _month_of(bounds: str) -> int | None:
+    """The number of the month, counted from year 0, that the bounds begin with."""
+    match = re.match(r"FOR VALUES FROM \('(\d+)-(\d\d)-01 00:00:00\+00'\)", bounds)
+    return int(match[1]) * 12 + int(match[2]) - 1 if match else None
+
+
+def _expect_packages(expected: Catalogue, actual: Catalogue, alias: str) -> None:
+    """Adds the tables of installed packages by their models; what else belongs to them is theirs."""
+    ours = {key.name for key in expected if key.kind in {"table", "view"}}
+    theirs = {MIGRATIONS_TABLE}
+    project_key: Field[Any, Any] = import_string(settings.DEFAULT_AUTO_FIELD)()
+    for model in apps.get_models(include_auto_created=True):
+        meta = model._meta  # noqa: SLF001 - Django's documented way to a model's table
+        if not meta.managed or meta.proxy or meta.db_table in ours:
+            continue
+        theirs.add(meta.db_table)
+        expected[Key("table", meta.db_table)] = {}
+        for field in meta.local_concrete_fields:
+            # A join table's own key follows the project, not the package, as its migration ran here.
+            kind = project_key if meta.auto_created and field.primary_key else field
+            if db_type := kind.db_type(connections[alias]):
+                expected[Key("column", f"{meta.db_table}.{field.column}")] = {
+                    "type": _catalogue_name(db_type),
+                    "not null": not field.null,
+                }
+    for key, found in actual.items():
+        holder = key.name.partition(".")[0]
+        if key.kind == "sequence":
+            holder = str(found["owned by"] or "").partition(".")[0]
+        if holder in theirs and (key.kind in {"constraint", "index", "sequence"} or holder == MIGRATIONS_TABLE):
+            expected.setdefault(key, {})
+
+
+def _catalogue_name(db_type: str) -> str:
+    """Django's name of a column type as format_type() prints it."""
+    name = re.sub(r"^varchar\b", "character varying", db_type)
+    name = re.sub(r"^char\b", "character", name)
+    name = re.sub(r"^time$", "time without time zone", name)
+    name = {"serial": "integer", "bigserial": "bigint", "smallserial": "smallint"}.get(name, name)
+    return name.replace(", ", ",")
+
+
+def _migrations(alias: str) -> Iterator[Difference]:
+    recorder = MigrationRecorder(connections[alias])
+    applied = set(recorder.applied_migrations())
+    known = MigrationLoader(None).disk_migrations
+    replaced = {old for migration in known.values() for old in migration.replaces}
+    for app, name in sorted(known.keys() - applied):
+        yield Difference("missing", "migration", f"{app}.{name}", "not applied")
+    for app, name in sorted(applied - known.keys() - replaced):
+        yield Difference("extra", "migration", f"{app}.{name}", "applied, but not in this version")
