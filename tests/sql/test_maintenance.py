@@ -80,6 +80,8 @@ class TestUsageRetention:
         ]
 
     def test_half_done_detach_is_finished_first(self, run: Run, user: str) -> None:
+        if run("SELECT current_setting('is_superuser')") != [("on",)]:
+            pytest.skip("only a superuser may fake a half-done detach")
         run(OLD_REQUEST, user, 200)
         run("SELECT create_api_usage_partitions()")
         run(
@@ -114,13 +116,12 @@ class TestPartitions:
     def test_new_partition_has_every_index_and_trigger(self, run: Run) -> None:
         run("SELECT create_api_usage_partitions(7)")
         shapes = run(
-            "SELECT DISTINCT (SELECT array_agg(pg_get_indexdef(indexrelid, 0, true) ~ 'btree' ORDER BY indexrelid)"
-            " FROM pg_index WHERE indrelid = partition) IS NOT NULL,"
-            " (SELECT count(*) FROM pg_index WHERE indrelid = partition),"
+            "SELECT DISTINCT (SELECT count(*) FROM pg_index WHERE indrelid = partition)"
+            " = (SELECT count(*) FROM pg_index WHERE indrelid = 'api_usage'::regclass),"
             " (SELECT array_agg(tgname::text ORDER BY tgname) FROM pg_trigger WHERE tgrelid = partition)"
             " FROM monthly_partitions('api_usage')"
         )
-        assert shapes == [(True, 5, ["count_usage", "keep_counted"])]
+        assert shapes == [(True, ["count_usage", "keep_counted"])]
 
     def test_table_in_the_way_is_named(self, run: Run) -> None:
         name = run("SELECT to_char(now() AT TIME ZONE 'UTC' + interval '4 months', '\"api_usage_\"YYYY\"_\"MM')")[0][0]

@@ -12,4 +12,4 @@ BEGIN
 END
 $$;
 
-REVOKE EXECUTE ON FUNCTION analyze_partitioned_tables() FROM PUBLIC;
+REVOKE EXECUTE ON FUNCTION analyze_partitioned_tables() FROM public;

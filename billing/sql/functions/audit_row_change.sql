@@ -42,4 +42,4 @@ BEGIN
 END
 $$;
 
-REVOKE EXECUTE ON FUNCTION audit_row_change() FROM PUBLIC;
+REVOKE EXECUTE ON FUNCTION audit_row_change() FROM public;

@@ -96,4 +96,4 @@ BEGIN
 END
 $$;
 
-REVOKE EXECUTE ON FUNCTION check_rate_limit(uuid) FROM PUBLIC;
+REVOKE EXECUTE ON FUNCTION check_rate_limit(uuid) FROM public;

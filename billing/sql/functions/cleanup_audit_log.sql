@@ -3,7 +3,6 @@ CREATE FUNCTION cleanup_audit_log(days int DEFAULT 365) RETURNS bigint
 LANGUAGE plpgsql
 SECURITY DEFINER
 SET search_path = public, pg_temp
-SET "app.audit_retention" = 'on'
 AS $$
 DECLARE
     cutoff timestamptz;
@@ -20,13 +19,15 @@ BEGIN
     SELECT count(*) INTO dropped
     FROM audit_log AS a
     WHERE a.tableoid IN (SELECT p.partition FROM monthly_partitions('audit_log') AS p WHERE p.closes <= cutoff);
+    PERFORM set_config('app.audit_retention', 'on', true);
     DELETE FROM audit_log AS a
     WHERE a.occurred_at < cutoff
         AND a.tableoid NOT IN (SELECT p.partition FROM monthly_partitions('audit_log') AS p WHERE p.closes <= cutoff);
     GET DIAGNOSTICS deleted = ROW_COUNT;
+    PERFORM set_config('app.audit_retention', '', true);
     PERFORM drop_partitions_before('audit_log', cutoff);
     RETURN dropped + deleted;
 END
 $$;
 
-REVOKE EXECUTE ON FUNCTION cleanup_audit_log(int) FROM PUBLIC;
+REVOKE EXECUTE ON FUNCTION cleanup_audit_log(int) FROM public;

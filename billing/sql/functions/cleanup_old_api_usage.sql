@@ -15,4 +15,4 @@ BEGIN
 END
 $$;
 
-REVOKE EXECUTE ON FUNCTION cleanup_old_api_usage(int) FROM PUBLIC;
+REVOKE EXECUTE ON FUNCTION cleanup_old_api_usage(int) FROM public;

@@ -16,4 +16,4 @@ BEGIN
 END
 $$;
 
-REVOKE EXECUTE ON FUNCTION create_api_usage_partitions(int) FROM PUBLIC;
+REVOKE EXECUTE ON FUNCTION create_api_usage_partitions(int) FROM public;

@@ -16,4 +16,4 @@ BEGIN
 END
 $$;
 
-REVOKE EXECUTE ON FUNCTION create_audit_log_partitions(int) FROM PUBLIC;
+REVOKE EXECUTE ON FUNCTION create_audit_log_partitions(int) FROM public;

@@ -7,7 +7,6 @@
 CREATE FUNCTION create_monthly_partition(parent regclass, month date) RETURNS boolean
 LANGUAGE plpgsql
 SET search_path = public, pg_temp
-SET "app.audit_retention" = 'on'
 AS $$
 #variable_conflict error
 DECLARE
@@ -31,10 +30,12 @@ BEGIN
 
     EXECUTE format('CREATE TABLE %I (LIKE %I INCLUDING ALL)', partition_name, parent_name);
     IF to_regclass(quote_ident(parent_name || '_default')) IS NOT NULL THEN
+        PERFORM set_config('app.audit_retention', 'on', true);
         EXECUTE format(
             'WITH moved AS (DELETE FROM %1$I WHERE %2$I >= %3$L AND %2$I < %4$L RETURNING *) INSERT INTO %5$I SELECT * FROM moved',
             parent_name || '_default', key_column, starts, ends, partition_name
         );
+        PERFORM set_config('app.audit_retention', '', true);
     END IF;
     IF parent_name = 'api_usage' THEN
         EXECUTE format(

@@ -47,4 +47,4 @@ BEGIN
 END
 $$;
 
-REVOKE EXECUTE ON FUNCTION record_api_usage FROM PUBLIC;
+REVOKE EXECUTE ON FUNCTION record_api_usage FROM public;

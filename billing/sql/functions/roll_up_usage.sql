@@ -6,7 +6,6 @@ CREATE FUNCTION roll_up_usage() RETURNS bigint
 LANGUAGE plpgsql
 SECURITY DEFINER
 SET search_path = public, pg_temp
-SET "app.counting" = 'on'
 AS $$
 DECLARE
     folded bigint;
@@ -16,6 +15,8 @@ BEGIN
         RETURN 0;
     END IF;
 
+    -- Set here and not in the function's header, which only a superuser may do.
+    PERFORM set_config('app.counting', 'on', true);
     WITH keys AS MATERIALIZED (
         SELECT k.id
         FROM api_keys AS k
@@ -69,8 +70,9 @@ BEGIN
         WHERE k.id = u.api_key_id
     )
     SELECT count(*) INTO folded FROM queued;
+    PERFORM set_config('app.counting', '', true);
     RETURN folded;
 END
 $$;
 
-REVOKE EXECUTE ON FUNCTION roll_up_usage() FROM PUBLIC;
+REVOKE EXECUTE ON FUNCTION roll_up_usage() FROM public;

@@ -3,13 +3,13 @@
 CREATE FUNCTION sync_subscription_usage() RETURNS bigint
 LANGUAGE plpgsql
 SET search_path = public, pg_temp
-SET "app.counting" = 'on'
 AS $$
 DECLARE
     changed bigint;
 BEGIN
     PERFORM pg_advisory_xact_lock(hashtextextended('sync_subscription_usage', 0));
 
+    PERFORM set_config('app.counting', 'on', true);
     WITH stale AS (
         SELECT s.id, coalesce(m.total_requests, 0) AS requests
         FROM subscriptions AS s
@@ -25,6 +25,7 @@ BEGIN
     FROM stale
     WHERE s.id = stale.id;
     GET DIAGNOSTICS changed = ROW_COUNT;
+    PERFORM set_config('app.counting', '', true);
     RETURN changed;
 END
 $$;

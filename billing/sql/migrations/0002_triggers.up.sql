@@ -195,7 +195,6 @@ CREATE FUNCTION roll_up_usage() RETURNS bigint
 LANGUAGE plpgsql
 SECURITY DEFINER
 SET search_path = public, pg_temp
-SET "app.counting" = 'on'
 AS $$
 DECLARE
     folded bigint;
@@ -205,6 +204,8 @@ BEGIN
         RETURN 0;
     END IF;
 
+    -- Set here and not in the function's header, which only a superuser may do.
+    PERFORM set_config('app.counting', 'on', true);
     WITH keys AS MATERIALIZED (
         SELECT k.id
         FROM api_keys AS k
@@ -258,6 +259,7 @@ BEGIN
         WHERE k.id = u.api_key_id
     )
     SELECT count(*) INTO folded FROM queued;
+    PERFORM set_config('app.counting', '', true);
     RETURN folded;
 END
 $$;
@@ -267,13 +269,13 @@ $$;
 CREATE FUNCTION sync_subscription_usage() RETURNS bigint
 LANGUAGE plpgsql
 SET search_path = public, pg_temp
-SET "app.counting" = 'on'
 AS $$
 DECLARE
     changed bigint;
 BEGIN
     PERFORM pg_advisory_xact_lock(hashtextextended('sync_subscription_usage', 0));
 
+    PERFORM set_config('app.counting', 'on', true);
     WITH stale AS (
         SELECT s.id, coalesce(m.total_requests, 0) AS requests
         FROM subscriptions AS s
@@ -289,6 +291,7 @@ BEGIN
     FROM stale
     WHERE s.id = stale.id;
     GET DIAGNOSTICS changed = ROW_COUNT;
+    PERFORM set_config('app.counting', '', true);
     RETURN changed;
 END
 $$;
@@ -323,7 +326,6 @@ $$;
 CREATE FUNCTION create_monthly_partition(parent regclass, month date) RETURNS boolean
 LANGUAGE plpgsql
 SET search_path = public, pg_temp
-SET "app.audit_retention" = 'on'
 AS $$
 #variable_conflict error
 DECLARE
@@ -347,10 +349,12 @@ BEGIN
 
     EXECUTE format('CREATE TABLE %I (LIKE %I INCLUDING ALL)', partition_name, parent_name);
     IF to_regclass(quote_ident(parent_name || '_default')) IS NOT NULL THEN
+        PERFORM set_config('app.audit_retention', 'on', true);
         EXECUTE format(
             'WITH moved AS (DELETE FROM %1$I WHERE %2$I >= %3$L AND %2$I < %4$L RETURNING *) INSERT INTO %5$I SELECT * FROM moved',
             parent_name || '_default', key_column, starts, ends, partition_name
         );
+        PERFORM set_config('app.audit_retention', '', true);
     END IF;
     IF parent_name = 'api_usage' THEN
         EXECUTE format(
