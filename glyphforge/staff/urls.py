@@ -1,16 +1,17 @@
 """Sign-in, under /admin/. The names are those that django-allauth looks up."""
 
-from allauth.socialaccount.providers.openid_connect import views as openid_connect
 from django.urls import path
 from django.views.generic import RedirectView
 
 from glyphforge.staff import views
 
+SSO = {"provider_id": "sso"}  # the only one; allauth wants it named
+
 urlpatterns = [
     path("login/", views.SignIn.as_view(), name="account_login"),
     path("login/code/", views.SecondFactor.as_view(), name="mfa_authenticate"),
-    path("login/sso/", openid_connect.login, {"provider_id": "sso"}, name="openid_connect_login"),
-    path("login/sso/callback/", openid_connect.callback, {"provider_id": "sso"}, name="openid_connect_callback"),
+    path("login/sso/", views.single_sign_on, SSO, name="openid_connect_login"),
+    path("login/sso/callback/", views.single_sign_on_callback, SSO, name="openid_connect_callback"),
     path("login/cancelled/", RedirectView.as_view(pattern_name="admin:login"), name="socialaccount_login_cancelled"),
     path("security/", views.Security.as_view(), name="mfa_index"),
     path("security/password/", views.PasswordAgain.as_view(), name="account_reauthenticate"),

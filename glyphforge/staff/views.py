@@ -1,5 +1,7 @@
 """The pages of sign-in. django-allauth decides; these give its views the look of the back office."""
 
+import logging
+from collections.abc import Callable
 from typing import Any
 
 from allauth.account.internal.flows.login import perform_password_login
@@ -10,6 +12,7 @@ from allauth.mfa.base.views import ReauthenticateView as SecondFactorReauthentic
 from allauth.mfa.recovery_codes.views import GenerateRecoveryCodesView, ViewRecoveryCodesView
 from allauth.mfa.totp.views import ActivateTOTPView, DeactivateTOTPView
 from allauth.socialaccount.models import SocialAccount
+from allauth.socialaccount.providers.openid_connect import views as openid_connect
 from django import forms
 from django.conf import settings
 from django.contrib import admin
@@ -18,9 +21,12 @@ from django.contrib.auth.views import LoginView
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect, render
 from django.urls import reverse
+from requests import RequestException
 from unfold.forms import AuthenticationForm
 
 from glyphforge.staff.adapters import remember_second_factor
+
+logger = logging.getLogger(__name__)
 
 
 class BackOfficePage:
@@ -149,6 +155,23 @@ class NewRecoveryCodes(BackOfficePage, GenerateRecoveryCodesView):
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         return super().get_context_data(cancel_url=reverse("mfa_index"), **kwargs)
+
+
+def _while_issuer_answers(view: Callable[..., HttpResponse]) -> Callable[[HttpRequest, str], HttpResponse]:
+    """allauth lets an issuer that cannot be reached end in a server error."""
+
+    def guarded(request: HttpRequest, provider_id: str) -> HttpResponse:
+        try:
+            return view(request, provider_id)
+        except RequestException as error:
+            logger.warning("The issuer of single sign-on cannot be reached: %s", type(error).__name__)
+            return refused(request, "Single sign-on did not work: its issuer cannot be reached.", status=503)
+
+    return guarded
+
+
+single_sign_on = _while_issuer_answers(openid_connect.login)
+single_sign_on_callback = _while_issuer_answers(openid_connect.callback)
 
 
 def refused(request: HttpRequest, message: str, status: int = 403) -> HttpResponse:

@@ -1,0 +1,170 @@
+"""Single sign-on against an issuer on this machine."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from allauth.socialaccount.models import SocialAccount, SocialToken
+from django.contrib.auth.models import Group, User
+from django.test import Client
+
+from billing.models import AuditEntry
+from tests.glyphforge.staff.conftest import Codes, enrol, log_in
+from tests.glyphforge.staff.issuer import CLIENT_ID, CLIENT_SECRET, Issuer
+
+pytestmark = pytest.mark.django_db
+GRACE = {"sub": "sub-grace", "email": "grace@example.com", "cognito:groups": ["glyph-support", "unrelated"]}
+
+
+@pytest.fixture
+def issuer(settings: Any) -> Iterator[Issuer]:
+    running = Issuer(claims=dict(GRACE))
+    settings.STAFF_OIDC_ISSUER = running.url
+    settings.STAFF_OIDC_GROUPS = {"glyph-support": "support", "glyph-audit": "auditor"}
+    app = {
+        "provider_id": "sso",
+        "name": "single sign-on",
+        "client_id": CLIENT_ID,
+        "secret": CLIENT_SECRET,
+        "settings": {"server_url": running.url, "fetch_userinfo": False},
+    }
+    settings.SOCIALACCOUNT_PROVIDERS = {"openid_connect": {"OAUTH_PKCE_ENABLED": True, "APPS": [app]}}
+    for role in ("support", "auditor"):
+        Group.objects.get_or_create(name=role)
+    yield running
+    running.close()
+
+
+def sign_in(client: Client, issuer: Issuer, query: str = "") -> Any:
+    location = client.get(f"/admin/login/sso/{query}").url
+    assert location.startswith(f"{issuer.url}/authorize?")
+    return client.get(issuer.authorize(location))
+
+
+def roles(user: User) -> list[str]:
+    return sorted(user.groups.values_list("name", flat=True))
+
+
+def test_the_button_is_there_only_when_configured(client: Client, issuer: Issuer, settings: Any) -> None:
+    assert "/admin/login/sso/" in client.get("/admin/login/").content.decode()
+    settings.STAFF_OIDC_ISSUER = ""
+    assert "/admin/login/sso/" not in client.get("/admin/login/").content.decode()
+    settings.SOCIALACCOUNT_PROVIDERS = {}
+    assert client.get("/admin/login/sso/").status_code == 404
+
+
+def test_the_first_sign_in_creates_an_account_with_the_mapped_roles(client: Client, issuer: Issuer) -> None:
+    assert sign_in(client, issuer).url == "/admin/"
+    user = User.objects.get()
+    assert (user.username, user.is_staff, user.is_superuser) == ("grace@example.com", True, False)
+    assert not user.has_usable_password()
+    assert roles(user) == ["support"]
+    assert client.get("/admin/").status_code == 200
+    assert list(AuditEntry.objects.filter(table_name="auth_user").values_list("action", flat=True)) == [
+        "set_roles",
+        "sign_in",
+    ]
+
+
+def test_roles_follow_the_groups_at_each_sign_in(client: Client, issuer: Issuer) -> None:
+    sign_in(client, issuer)
+    client.logout()
+    issuer.claims["cognito:groups"] = ["glyph-audit"]
+    sign_in(client, issuer)
+    assert roles(User.objects.get()) == ["auditor"]
+    entry = AuditEntry.objects.filter(action="set_roles").latest("id")
+    assert (entry.old_values, entry.new_values) == ({"roles": ["support"]}, {"roles": ["auditor"]})
+
+
+def test_someone_in_no_group_is_refused_and_loses_the_roles(client: Client, issuer: Issuer) -> None:
+    sign_in(client, issuer)
+    other = Client()
+    issuer.claims["cognito:groups"] = []
+    assert sign_in(other, issuer).status_code == 403
+    user = User.objects.get()
+    assert (user.is_staff, roles(user)) == (False, [])
+    assert client.get("/admin/").status_code == 302  # the session that is still open can do nothing
+
+
+def test_a_stranger_in_no_group_gets_no_account(client: Client, issuer: Issuer) -> None:
+    issuer.claims["cognito:groups"] = ["unrelated"]
+    response = sign_in(client, issuer)
+    assert "in no group that may use the back office" in response.content.decode()
+    assert not User.objects.exists()
+
+
+def test_an_account_is_never_taken_over_by_its_address(ada: User, client: Client, issuer: Issuer) -> None:
+    issuer.claims |= {"email": "ADA@example.com", "email_verified": True}
+    response = sign_in(client, issuer)
+    assert response.status_code == 403
+    assert "Log in to it with its password and connect" in response.content.decode()
+    assert User.objects.count() == 1
+    assert not SocialAccount.objects.exists()
+
+
+def test_an_account_is_connected_by_its_owner(ada: User, client: Client, issuer: Issuer) -> None:
+    issuer.claims["email"] = "ada@example.com"
+    log_in(client)
+    assert sign_in(client, issuer, "?process=connect").url == "/admin/security/"
+    client.logout()
+    assert sign_in(client, issuer).url == "/admin/"
+    assert client.session["_auth_user_id"] == str(ada.pk)
+
+
+def test_an_account_that_is_switched_off_stays_out(client: Client, issuer: Issuer) -> None:
+    sign_in(client, issuer)
+    client.logout()
+    User.objects.update(is_active=False)
+    assert sign_in(client, issuer).status_code == 403
+    assert "_auth_user_id" not in client.session
+
+
+def test_the_second_factor_is_asked_for_after_single_sign_on_too(
+    client: Client, issuer: Issuer, settings: Any, app: Codes
+) -> None:
+    settings.STAFF_SECOND_FACTOR_REQUIRED = True
+    sign_in(client, issuer)
+    assert client.get("/admin/").url.startswith("/admin/security/set-up/")
+    secret, _ = enrol(client, app)
+    client.logout()
+    assert sign_in(client, issuer).url == "/admin/login/code/"
+    assert client.post("/admin/login/code/", {"code": app(secret)}).url == "/admin/"
+
+
+@pytest.mark.parametrize("fault", ["audience", "expired", "issuer", "state", "replay", "no pkce"])
+def test_a_forged_or_stale_answer_is_refused(fault: str, client: Client, issuer: Issuer) -> None:
+    location = client.get("/admin/login/sso/").url
+    callback = issuer.authorize(location)
+    if fault == "audience":
+        issuer.audience = "another-application"
+    elif fault == "expired":
+        issuer.lifetime = -60
+    elif fault == "issuer":
+        issuer.claims["iss"] = "https://evil.example"
+    elif fault == "state":
+        callback = callback.replace("state=", "state=x")
+    elif fault == "replay":
+        client.get(callback)
+        client.logout()
+        User.objects.all().delete()
+    elif fault == "no pkce":
+        issuer.challenges = dict.fromkeys(issuer.challenges, "stolen")
+    response = client.get(callback)
+    assert response.status_code == 403
+    assert "Single sign-on did not work" in response.content.decode()
+    assert not User.objects.exists()
+
+
+def test_an_issuer_that_is_down_is_a_clear_refusal(client: Client, issuer: Issuer) -> None:
+    issuer.close()
+    response = client.get("/admin/login/sso/")
+    assert response.status_code in {403, 502, 503}
+    assert "did not work" in response.content.decode()
+
+
+def test_no_token_is_kept(client: Client, issuer: Issuer) -> None:
+    sign_in(client, issuer)
+    assert not SocialToken.objects.exists()
+    stored = str(list(SocialAccount.objects.values()))
+    assert "eyJ" not in stored
+    assert CLIENT_SECRET not in stored
