@@ -214,6 +214,10 @@ if STAFF_OIDC_ISSUER:
 
 # --- API keys -------------------------------------------------------------------------------------
 
+# name=token pairs, one for each API server; a token is at least 32 random characters.
+API_SERVICE_TOKENS = env.pairs("API_SERVICE_TOKENS", default={})
+if any(len(token) < 32 for token in API_SERVICE_TOKENS.values()):
+    refuse("API_SERVICE_TOKENS", "each token must have at least 32 random characters")
 API_KEY_BCRYPT_ROUNDS = 12  # a quarter of a second, once a key, process and ten minutes
 
 # --- Stripe ---------------------------------------------------------------------------------------

@@ -4,12 +4,14 @@ from django.contrib import admin
 from django.urls import include, path, re_path
 from django.views.generic import RedirectView
 
+from billing.api.routes import api
 from billing.views import stripe_webhook
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index")),
     path("admin/", include("glyphforge.staff.urls")),
     path("admin/", admin.site.urls),
+    path("api/v1/", api.urls),
     # With or without the slash: a redirect would lose the body.
     re_path(r"^webhooks/stripe/?$", stripe_webhook, name="stripe-webhook"),
 ]

@@ -23,6 +23,7 @@ for _name in (
     "STRIPE_API_HOST",
     "DATABASE_REPLICA_URL",
     "STAFF_OIDC_ISSUER",
+    "API_SERVICE_TOKENS",
 ):
     os.environ[_name] = ""  # nothing from a developer's .env may leak in
 

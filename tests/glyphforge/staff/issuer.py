@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from dataclasses import dataclass, field
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -15,6 +16,11 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 CLIENT_ID = "back-office"
 CLIENT_SECRET = "issuer-client-secret-0123456789"
+
+
+@cache
+def _key() -> rsa.RSAPrivateKey:
+    return rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
 
 @dataclass
@@ -28,10 +34,9 @@ class Issuer:
     challenges: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self.url = f"http://127.0.0.1:{self._server.server_port}"
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
 
     def close(self) -> None:
         self._server.shutdown()
@@ -61,7 +66,7 @@ class Issuer:
             return 400, {"error": "invalid_grant"}
         now = int(time.time())
         claims = {"iss": self.url, "aud": self.audience, "iat": now, "exp": now + self.lifetime} | self.claims
-        id_token = jwt.encode(claims, self._key, algorithm="RS256", headers={"kid": "1"})
+        id_token = jwt.encode(claims, _key(), algorithm="RS256", headers={"kid": "1"})
         return 200, {"access_token": "access", "token_type": "Bearer", "id_token": id_token}
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:

@@ -1,0 +1,247 @@
+"""The HTTP API as an API server sees it."""
+
+import json
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from django.test import Client
+from django.utils import timezone
+from pytest_django import DjangoAssertNumQueries
+
+from billing.models import ApiUsage, AuthenticationFailure
+from billing.services import api_keys, key_format, verified_keys
+from glyphforge import brute_force
+from tests.factories import issued_key
+
+pytestmark = pytest.mark.django_db
+TOKEN = "gateway-token-0123456789-0123456789"
+
+
+@pytest.fixture(autouse=True)
+def _configured(settings: Any) -> Iterator[None]:
+    settings.API_SERVICE_TOKENS = {"gateway-1": "another-token-0123456789-0123456789", "gateway-2": TOKEN}
+    verified_keys.verified_keys.clear()
+    yield
+    verified_keys.verified_keys.clear()
+
+
+def call(path: str, body: Any = None, token: str | None = TOKEN) -> tuple[int, dict[str, Any]]:
+    headers = {"Authorization": f"Bearer {token}"} if token is not None else {}
+    data = body if isinstance(body, str | bytes) else json.dumps(body)
+    response = Client().post(f"/api/v1/{path}", data, content_type="application/json", headers=headers)
+    return response.status_code, response.json()
+
+
+def one(key_id: UUID, **values: Any) -> dict[str, Any]:
+    return {
+        "api_key_id": str(key_id),
+        "endpoint": "/v1/glyphs",
+        "method": "GET",
+        "status_code": 200,
+        "response_time_ms": 12,
+    } | values
+
+
+# --- Who may call ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("token", [None, "", "wrong", TOKEN + "x", TOKEN[:-1]])
+@pytest.mark.parametrize("path", ["keys/authenticate", f"keys/{uuid4()}/rate-limit", "usage"])
+def test_nothing_answers_without_a_service_token(path: str, token: str | None) -> None:
+    status, body = call(path, {}, token=token)
+    assert status == 401
+    assert body == {"error": "A valid service token is needed: Authorization: Bearer …", "fields": []}
+
+
+def test_without_configured_tokens_nobody_is_let_in(settings: Any) -> None:
+    settings.API_SERVICE_TOKENS = {}
+    assert call("usage", {}, token="")[0] == 401
+    assert call("usage", {})[0] == 401
+
+
+def test_guessing_service_tokens_is_counted_and_stopped() -> None:
+    for number in range(brute_force.LIMIT):
+        assert call("usage", {}, token=f"guess-{number}")[0] == 401
+    assert call("usage", {}, token="guess-again")[0] == 429
+    assert call("keys/authenticate", {"key": "x"})[0] == 200  # who holds a token is not locked out with the guesser
+    failures = AuthenticationFailure.objects.get()
+    assert (failures.kind, failures.failures, failures.last_subject) == ("service_token", brute_force.LIMIT, None)
+
+
+def test_a_session_of_staff_opens_nothing_here(admin_client: Client) -> None:
+    assert admin_client.post("/api/v1/usage", "{}", content_type="application/json").status_code == 401
+
+
+# --- Authenticate ---------------------------------------------------------------------------------
+
+
+def test_a_good_key_says_whose_it_is() -> None:
+    issued = issued_key(expires_at=timezone.now() + timedelta(days=1))
+    status, body = call("keys/authenticate", {"key": issued.raw_key, "client_address": "203.0.113.9"})
+    assert status == 200
+    assert body == {
+        "valid": True,
+        "outcome": "ok",
+        "api_key_id": str(issued.key.pk),
+        "user_id": str(issued.key.user_id),
+        "environment": "production",
+        "expires_at": body["expires_at"],
+    }
+    assert body["expires_at"].endswith("Z")
+
+
+def test_a_key_that_proves_nothing_learns_nothing() -> None:
+    unknown = key_format.generate("production")
+    for key, outcome in ((unknown, "unknown"), (unknown[:-1], "malformed")):
+        _, body = call("keys/authenticate", {"key": key})
+        assert body == {
+            "valid": False,
+            "outcome": outcome,
+            "api_key_id": None,
+            "user_id": None,
+            "environment": None,
+            "expires_at": None,
+        }
+
+
+def test_a_revoked_key_is_refused_by_name() -> None:
+    issued = issued_key()
+    api_keys.revoke(issued.key, actor="ada", reason="lost")
+    _, body = call("keys/authenticate", {"key": issued.raw_key})
+    assert (body["valid"], body["outcome"], body["api_key_id"]) == (False, "revoked", str(issued.key.pk))
+
+
+def test_an_address_that_guesses_keys_is_stopped() -> None:
+    for _ in range(brute_force.LIMIT):
+        call("keys/authenticate", {"key": key_format.generate("production"), "client_address": "2001:db8::1"})
+    _, body = call("keys/authenticate", {"key": issued_key().raw_key, "client_address": "2001:db8::1"})
+    assert (body["valid"], body["outcome"]) == (False, "stopped")
+
+
+def test_a_remembered_key_costs_no_query(django_assert_num_queries: DjangoAssertNumQueries) -> None:
+    raw_key = issued_key().raw_key
+    call("keys/authenticate", {"key": raw_key})
+    with django_assert_num_queries(0):
+        assert call("keys/authenticate", {"key": raw_key})[1]["valid"]
+
+
+# --- Rate limit -----------------------------------------------------------------------------------
+
+
+def test_requests_are_counted_against_the_plan(django_assert_num_queries: DjangoAssertNumQueries) -> None:
+    issued = issued_key()
+    with django_assert_num_queries(1):
+        status, first = call(f"keys/{issued.key.pk}/rate-limit")
+    second = call(f"keys/{issued.key.pk}/rate-limit")[1]
+    assert (status, first["allowed"], first["reason"]) == (200, True, "ok")
+    assert second["remaining"] == first["remaining"] - 1
+
+
+def test_an_unknown_key_is_refused_with_its_reason() -> None:
+    assert call(f"keys/{uuid4()}/rate-limit") == (
+        200,
+        {"allowed": False, "remaining": 0, "reset_at": None, "reason": "key"},
+    )
+
+
+# --- Usage ----------------------------------------------------------------------------------------
+
+
+def test_a_batch_is_recorded_and_sending_it_again_is_harmless(
+    django_assert_max_num_queries: DjangoAssertNumQueries,
+) -> None:
+    issued = issued_key()
+    batch = {"requests": [one(issued.key.pk, request_id=f"r{number}", ip_address="::1") for number in range(100)]}
+    with django_assert_max_num_queries(8):
+        assert call("usage", batch) == (200, {"recorded": 100, "duplicates": 0})
+    assert call("usage", batch) == (200, {"recorded": 0, "duplicates": 100})
+    assert ApiUsage.objects.filter(user_id=issued.key.user_id).count() == 100
+
+
+def test_secrets_in_an_error_message_are_not_stored() -> None:
+    issued = issued_key()
+    call("usage", {"requests": [one(issued.key.pk, error_message=f"bad key {issued.raw_key}")]})
+    assert ApiUsage.objects.get().error_message == f"bad key {issued.key.key_prefix}…[masked]"
+
+
+def test_a_batch_with_an_unknown_key_is_refused_as_a_whole() -> None:
+    issued, unknown = issued_key(), uuid4()
+    status, body = call("usage", {"requests": [one(issued.key.pk), one(unknown)]})
+    assert (status, body["error"]) == (400, f"There is no API key {unknown}.")
+    assert not ApiUsage.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "field", "problem"),
+    [
+        ({"status_code": 99}, "status_code", "greater than or equal to 100"),
+        ({"status_code": "nonsense"}, "status_code", "valid integer"),
+        ({"response_time_ms": -1}, "response_time_ms", "greater than or equal to 0"),
+        ({"request_bytes": 2**31}, "request_bytes", "less than or equal to 2147483647"),
+        ({"ip_address": "nowhere"}, "ip_address", "not a valid IPv4 or IPv6 address"),
+        ({"method": "get it"}, "method", "should match pattern"),
+        ({"endpoint": ""}, "endpoint", "at least 1 character"),
+        ({"endpoint": "a\x00b"}, "endpoint", "must not contain NUL"),
+        ({"created_at": "2020-01-01T00:00:00Z"}, "created_at", "within the last 31 days"),
+        ({"created_at": "2999-01-01T00:00:00Z"}, "created_at", "not in the future"),
+        ({"created_at": "2026-01-01T00:00:00"}, "created_at", "timezone"),
+        ({"api_key_id": "glyph_sk_live_x"}, "api_key_id", "valid UUID"),
+        ({"respones_bytes": 1}, "respones_bytes", "not permitted"),
+    ],
+)
+def test_bad_input_names_the_field_and_repeats_nothing(change: dict[str, Any], field: str, problem: str) -> None:
+    status, body = call("usage", {"requests": [one(uuid4()), one(uuid4(), **change)]})
+    assert status == 422
+    assert body["error"] == "The request is not valid."
+    assert [entry["field"].rsplit(".", 2)[1:] for entry in body["fields"]] == [["1", field]]
+    assert problem in body["fields"][0]["problem"]
+    assert set(body["fields"][0]) == {"field", "problem"}
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "error"),
+    [
+        ("{", 400, "not valid JSON"),
+        (b"\xff\xfe", 400, "not valid JSON"),
+        ("[]", 422, "not valid"),
+        ("", 422, "not valid"),
+        ({"requests": []}, 422, "not valid"),
+        ({"requests": [{}] * 1001}, 422, "not valid"),
+        ("x" * 3_000_000, 413, "too large"),
+    ],
+    ids=["truncated", "bytes", "list", "empty", "no requests", "too many", "too large"],
+)
+def test_bad_bodies_are_refused_clearly(body: Any, status: int, error: str) -> None:
+    answer = call("usage", body)
+    assert answer[0] == status
+    assert error in answer[1]["error"]
+
+
+def test_a_key_in_a_wrong_place_is_not_repeated() -> None:
+    raw_key = issued_key().raw_key
+    for body in ({"key": [raw_key]}, {"key": raw_key * 10}, {raw_key: 1}, raw_key):
+        assert raw_key[22:] not in json.dumps(call("keys/authenticate", body)[1]).replace(raw_key[:22], "")
+
+
+# --- Documentation --------------------------------------------------------------------------------
+
+
+def test_the_documentation_describes_every_operation(client: Client) -> None:
+    document = client.get("/api/v1/openapi.json").json()
+    assert set(document["paths"]) == {
+        "/api/v1/keys/authenticate",
+        "/api/v1/keys/{api_key_id}/rate-limit",
+        "/api/v1/usage",
+    }
+    assert document["components"]["securitySchemes"] == {"ServiceToken": {"type": "http", "scheme": "bearer"}}
+
+
+def test_the_documentation_page_is_served_from_here_alone(client: Client) -> None:
+    response = client.get("/api/v1/docs")
+    page = response.content.decode()
+    assert "ninja/swagger-ui-bundle.js" in page
+    assert "//cdn" not in page
+    assert "'unsafe" not in response.headers["Content-Security-Policy"]
