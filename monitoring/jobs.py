@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from monitoring import housekeeping, maintenance
+from monitoring import housekeeping, maintenance, stripe_jobs
 from monitoring.outcome import Outcome
 
 
@@ -88,6 +88,20 @@ _ALL = (
         300,
         maintenance.counting("SELECT roll_up_usage()"),
         "A queue of counted usage that grows until the summaries are slow to read.",
+    ),
+    Job(
+        "webhooks",
+        "* * * * *",
+        60,
+        stripe_jobs.sweep,
+        "A Stripe event whose task was lost, whose worker died, or whose next try is due.",
+    ),
+    Job(
+        "reconcile",
+        "30 4 * * *",
+        800,
+        stripe_jobs.reconcile,
+        "A Stripe event that never arrived, and rows that differ from Stripe.",
     ),
 )
 

@@ -33,7 +33,7 @@ class Migration(migrations.Migration):
                             models.TextField(
                                 choices=[
                                     ("running", "Running"),
-                                    ("paused", "Paused: request budget used up"),
+                                    ("paused", "Paused: budget used up"),
                                     ("finished", "Finished"),
                                     ("failed", "Failed"),
                                 ],

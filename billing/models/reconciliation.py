@@ -10,7 +10,7 @@ class ReconciliationRun(models.Model):
 
     class Status(models.TextChoices):
         RUNNING = "running", "Running"
-        PAUSED = "paused", "Paused: request budget used up"
+        PAUSED = "paused", "Paused: budget used up"
         FINISHED = "finished", "Finished"
         FAILED = "failed", "Failed"
 

@@ -20,19 +20,21 @@ def run(
     take_in: bool = True,
     heal: bool = False,
     budget: int = reconciliation.REQUEST_BUDGET,
+    seconds: float | None = None,
     progress: Callable[[ReconciliationRun], None] | None = None,
 ) -> ReconciliationRun:
     """Go on with the unfinished run of the same kind, or start one, and work until it ends or is paused.
 
     ``take_in`` stores and processes events that never arrived; ``heal`` brings differing rows in
     line; without both nothing but the report is written. At most about ``budget`` requests are
-    made. Refuses while another run is under way.
+    made, within about ``seconds``; what is left waits for the next call. Refuses while another run is
+    under way.
     """
     with acting_as(actor=actor, reason=reason):
         opened = reconciliation.open_run(take_in=take_in, heal=heal, actor=actor, reason=reason, budget=budget)
         if opened is None:
             raise Refused("Another reconciliation is under way.")
-        reconciliation.advance(opened, progress)
+        reconciliation.advance(opened, seconds=seconds, progress=progress)
         record(
             "reconcile",
             table_name="reconciliation_runs",

@@ -7,6 +7,7 @@ point, when its budget of requests is used up or its process dies, and go on whe
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -80,12 +81,18 @@ def _cursor() -> Any:
     return max(oldest, last - OVERLAP) if last else oldest
 
 
-def advance(run: ReconciliationRun, progress: Callable[[ReconciliationRun], None] | None = None) -> None:
-    """Work on ``run`` until it is finished, its budget is used up, or Stripe fails; the run says which."""
+def advance(
+    run: ReconciliationRun,
+    *,
+    seconds: float | None = None,
+    progress: Callable[[ReconciliationRun], None] | None = None,
+) -> None:
+    """Work on ``run`` until it is finished, budget or ``seconds`` are used up, or Stripe fails; the run says which."""
+    until = None if seconds is None else time.monotonic() + seconds
     try:
         while run.status == Status.RUNNING:
             before = gateway.requests_made()
-            if run.requests >= run.request_budget:
+            if run.requests >= run.request_budget or (until is not None and time.monotonic() >= until):
                 run.status = Status.PAUSED
             else:
                 _step(run)

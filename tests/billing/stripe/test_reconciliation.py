@@ -226,3 +226,16 @@ def test_command_previews_and_applies(synced: list[recordings.Recording], capsys
     assert "1 healed, 0 open" in capsys.readouterr().out
     with pytest.raises(CommandError, match="--budget"):
         call_command("reconcile_stripe", budget=0)
+
+
+def test_daily_job_takes_in_and_reports_without_healing(synced: list[recordings.Recording]) -> None:
+    Payment.objects.filter(status="partially_refunded").update(refunded_cents=0)
+    WebhookEvent.objects.filter(event_type="customer.created").delete()
+    call_command("run_job", "reconcile")
+    assert found() == {("charge", "refunded_cents", "0", "4000")}
+    assert WebhookEvent.objects.filter(event_type="customer.created").count() == len(NAMES)
+
+
+def test_run_that_has_no_time_left_is_paused(stories: list[recordings.Recording]) -> None:
+    assert reconciliation.run(seconds=0, **WHO).status == "paused"
+    assert reconciliation.run(**WHO).status == "finished"

@@ -1,0 +1,38 @@
+"""The jobs that keep our tables in step with Stripe."""
+
+from billing import tasks
+from billing.models import ReconciliationRun
+from billing.services import reconciliation
+from monitoring.deadline import remaining_seconds
+from monitoring.outcome import JobFailed, Outcome
+
+#: What is left of a job's time when reconciliation stops, to write its report.
+RESERVE_SECONDS = 30
+
+
+def sweep() -> Outcome:
+    """Enqueue events that are due or were lost, and replays that stalled."""
+    return Outcome(rows=tasks.sweep())
+
+
+def reconcile() -> Outcome:
+    """Take in the events that never arrived and report, without healing, what differs from Stripe."""
+    left = remaining_seconds()
+    run = reconciliation.run(
+        actor="job:reconcile",
+        reason="Scheduled comparison with Stripe",
+        seconds=None if left is None else max(1.0, left - RESERVE_SECONDS),
+    )
+    outcome = Outcome(
+        rows=run.missing_events,
+        detail={
+            "run": str(run.pk),
+            "status": run.status,
+            "compared": run.compared,
+            "differences": run.differences_found,
+            "requests": run.requests,
+        },
+    )
+    if run.status == ReconciliationRun.Status.FAILED:
+        raise JobFailed(str(run.error), outcome)
+    return outcome
