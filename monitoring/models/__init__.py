@@ -6,6 +6,7 @@ from monitoring.models.customer_view import OrphanedStripeCustomer, PaidUserWith
 from monitoring.models.daily_figures import DailyFigures
 from monitoring.models.daily_mrr import DailyMrr
 from monitoring.models.database_view import DatabaseConnections, DatabaseSize, LongRunningQuery
+from monitoring.models.health import CriticalAlert, CurrentAlert, HealthCheck, SystemHealth
 from monitoring.models.job_run import JobRun
 from monitoring.models.job_schedule import JobSchedule
 from monitoring.models.mrr_movement import MrrMovement
@@ -18,11 +19,14 @@ __all__ = [
     "Alert",
     "ApiKeyUsage",
     "ApiUsageDay",
+    "CriticalAlert",
+    "CurrentAlert",
     "DailyFigures",
     "DailyMrr",
     "DatabaseConnections",
     "DatabaseSize",
     "FailedWebhookEvent",
+    "HealthCheck",
     "HighVolumeUser",
     "JobRun",
     "JobSchedule",
@@ -36,6 +40,7 @@ __all__ = [
     "SlowEndpoint",
     "StaleSubscription",
     "SubscriptionBreakdown",
+    "SystemHealth",
     "UserGrowth",
     "UserNearLimit",
     "WorkerHeartbeat",

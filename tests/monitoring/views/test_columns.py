@@ -7,7 +7,11 @@ from tests.monitoring.rows import query
 
 pytestmark = [pytest.mark.smoke, pytest.mark.django_db]
 
+ALERT = "fingerprint severity alert_type subject message remediation value detected_at"
 PUBLIC = {
+    "v_system_health": "check_name status value warning_at critical_at message remediation",
+    "v_alerts": ALERT,
+    "v_critical_alerts": ALERT,
     "v_orphaned_stripe_customers": "user_id email stripe_customer_id created_at",
     "v_stale_subscriptions": "subscription_id user_id email tier status current_period_end days_overdue",
     "v_failed_webhook_events": "stripe_event_id event_type status attempts last_error next_retry_at received_at",

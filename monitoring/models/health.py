@@ -1,0 +1,105 @@
+from django.db import models
+from django.db.models.functions import Now
+
+
+class HealthCheck(models.Model):
+    """What the system's health is made of, and from where on it warns; operators change the thresholds."""
+
+    check_name = models.TextField("check", primary_key=True)
+    title = models.TextField()
+    unit = models.TextField()
+    lower_is_worse = models.BooleanField(db_default=False)
+    warning_at = models.DecimalField(
+        "warning beyond", max_digits=20, decimal_places=2, null=True, blank=True, help_text="Empty never warns."
+    )
+    critical_at = models.DecimalField(
+        "critical beyond",
+        max_digits=20,
+        decimal_places=2,
+        null=True,
+        blank=True,
+        help_text="Empty is never critical. Must be at least as bad as the warning.",
+    )
+    is_enabled = models.BooleanField(
+        "enabled", db_default=True, help_text="A disabled check is not measured and raises no alert."
+    )
+    remediation = models.TextField()
+    updated_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    class Meta:
+        db_table = "health_checks"
+
+    def __str__(self) -> str:
+        return self.title
+
+
+class SystemHealth(models.Model):
+    """A check as it stands now."""
+
+    class Status(models.TextChoices):
+        OK = "ok", "OK"
+        WARNING = "warning", "Warning"
+        CRITICAL = "critical", "Critical"
+        UNKNOWN = "unknown", "Unknown"
+
+    check_name = models.TextField("check", primary_key=True)
+    status = models.TextField(choices=Status.choices)
+    value = models.DecimalField(max_digits=30, decimal_places=2, null=True)
+    warning_at = models.DecimalField("warning beyond", max_digits=20, decimal_places=2, null=True)
+    critical_at = models.DecimalField("critical beyond", max_digits=20, decimal_places=2, null=True)
+    message = models.TextField(null=True)
+    remediation = models.TextField()
+    title = models.TextField()
+    unit = models.TextField()
+    lower_is_worse = models.BooleanField()
+
+    class Meta:
+        managed = False
+        db_table = "v_system_health"
+        verbose_name = "system health"
+        verbose_name_plural = "system health"
+
+    def __str__(self) -> str:
+        return self.title
+
+
+class CurrentAlertColumns(models.Model):
+    """What the two views of alerts have in common: what is wrong now, without history."""
+
+    class Severity(models.TextChoices):
+        CRITICAL = "critical", "Critical"
+        WARNING = "warning", "Warning"
+        INFO = "info", "Info"
+
+    fingerprint = models.TextField(primary_key=True)
+    severity = models.TextField(choices=Severity.choices)
+    alert_type = models.TextField("check")
+    subject = models.TextField()
+    message = models.TextField(null=True)
+    remediation = models.TextField()
+    value = models.DecimalField(max_digits=30, decimal_places=2, null=True)
+    detected_at = models.DateTimeField("since")
+    object_type = models.TextField(help_text="user, subscription, webhook_event, job or check.")
+    object_id = models.TextField(null=True)
+
+    class Meta:
+        abstract = True
+
+    def __str__(self) -> str:
+        return f"{self.subject}: {self.message}"
+
+
+class CurrentAlert(CurrentAlertColumns):
+    """Something that somebody should know now."""
+
+    class Meta:
+        managed = False
+        db_table = "v_alerts"
+
+
+class CriticalAlert(CurrentAlertColumns):
+    """Something that needs somebody at once."""
+
+    class Meta:
+        managed = False
+        db_table = "v_critical_alerts"

@@ -1,0 +1,10 @@
+DROP VIEW v_critical_alerts;
+DROP VIEW v_alerts;
+DROP VIEW v_system_health;
+DROP VIEW health_of_server;
+DROP VIEW health_of_queue;
+DROP VIEW health_of_requests;
+DROP VIEW health_of_billing;
+DROP VIEW job_health;
+DROP VIEW failing_users;
+DROP TABLE health_checks;

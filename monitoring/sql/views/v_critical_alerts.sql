@@ -1,0 +1,15 @@
+-- The alerts that need somebody at once.
+CREATE VIEW v_critical_alerts AS
+SELECT
+    a.fingerprint,
+    a.severity,
+    a.alert_type,
+    a.subject,
+    a.message,
+    a.remediation,
+    a.value,
+    a.detected_at,
+    a.object_type,
+    a.object_id
+FROM v_alerts AS a
+WHERE a.severity = 'critical';

@@ -1,0 +1,198 @@
+"""Faults and their cures, as SQL: what breaks, which check must say so, which alert must name it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from uuid import UUID
+
+from tests.monitoring import rows
+from tests.monitoring.rows import SQL, ago, insert, query
+
+Cure = Callable[[], object]
+
+
+@dataclass(frozen=True)
+class Fault:
+    """`inject` returns how to heal it and the object that the alert must name, None for the system as a whole."""
+
+    name: str
+    check: str
+    status: str
+    inject: Callable[[], tuple[Cure, object]]
+    alert_type: str | None = None  # where it is not the check
+    severity: str | None = None  # where it is not the status
+
+    @property
+    def alerts_as(self) -> str:
+        return self.alert_type or self.check
+
+
+def _run(sql: str, *parameters: object) -> Cure:
+    return lambda: query(sql, *parameters)
+
+
+def _expired_subscription(days: int) -> tuple[Cure, UUID]:
+    subscription = rows.subscription(rows.user(), current_period_end=ago(f"{days} days 1 minute"))
+    return _run("UPDATE subscriptions SET current_period_end = now() + interval '1 day'"), subscription
+
+
+def _failing_event(status: str, attempts: int) -> tuple[Cure, str]:
+    event = rows.webhook_event(status=status, attempts=attempts, last_error="boom", next_retry_at=ago("-1 hour"))
+    return _run("UPDATE stripe_webhook_events SET status = 'processed'"), event
+
+
+def _waiting_event() -> tuple[Cure, None]:
+    rows.webhook_event(received_at=ago("16 minutes"))
+    return _run("UPDATE stripe_webhook_events SET status = 'processed'"), None
+
+
+def _abandoned_event() -> tuple[Cure, None]:
+    rows.webhook_event(status="processing", processing_started_at=ago("20 minutes"))
+    return _run("UPDATE stripe_webhook_events SET status = 'processed'"), None
+
+
+def _error_burst() -> tuple[Cure, UUID]:
+    user = rows.user()
+    rows.requests(user, 51, status_code=500)
+    return _run("DELETE FROM api_usage WHERE user_id = %s", user), user
+
+
+def _near_limit() -> tuple[Cure, UUID]:
+    user = rows.user()
+    rows.requests(user, 81)
+    return _run("UPDATE subscriptions SET monthly_request_limit = 1000 WHERE user_id = %s", user), user
+
+
+def _orphans() -> tuple[Cure, None]:
+    for number in range(11):
+        user = rows.user(stripe_customer_id=f"cus_{number}")
+        query("UPDATE subscriptions SET status = 'canceled' WHERE user_id = %s", user)
+    return _run("SELECT * FROM fix_orphaned_stripe_customers()"), None
+
+
+def _duplicate() -> tuple[Cure, UUID]:
+    user = rows.paying_user()
+    rows.api_key(user)
+    duplicate = rows.subscription(user, is_duplicate=True)
+    return _run("UPDATE subscriptions SET status = 'canceled' WHERE id = %s", duplicate), user
+
+
+def _unmatched_customer() -> tuple[Cure, None]:
+    insert("unmatched_stripe_customers", stripe_customer_id="cus_nobody", reason="no user")
+    return _run("DELETE FROM unmatched_stripe_customers"), None
+
+
+def _missing_partition() -> tuple[Cure, None]:
+    (row,) = query(
+        "SELECT partition::text FROM monthly_partitions('api_usage') WHERE opens > now() ORDER BY opens LIMIT 1"
+    )
+    query(f"DROP TABLE {row['partition']}")
+    return _run("SELECT create_api_usage_partitions()"), None
+
+
+def _row_without_partition() -> tuple[Cure, None]:
+    rows.requests(rows.user(), 1, created_at="2031-05-05T00:00:00Z")
+    return _run("SELECT create_api_usage_partitions()"), None
+
+
+def _disabled_trigger() -> tuple[Cure, None]:
+    query("ALTER TABLE api_usage DISABLE TRIGGER count_usage")
+    return _run("ALTER TABLE api_usage ENABLE TRIGGER count_usage"), None
+
+
+def _uncounted_partition() -> tuple[Cure, None]:
+    query("DROP TRIGGER count_usage ON api_usage_default")
+    return _run(
+        "CREATE TRIGGER count_usage AFTER INSERT ON api_usage_default REFERENCING NEW TABLE AS new_requests"
+        " FOR EACH STATEMENT EXECUTE FUNCTION count_api_usage()"
+    ), None
+
+
+def _old_task() -> tuple[Cure, None]:
+    insert("django_q_ormq", key="glyphforge", payload="", lock=ago("6 minutes"))
+    return _run("DELETE FROM django_q_ormq"), None
+
+
+def _silent_worker() -> tuple[Cure, None]:
+    insert("worker_heartbeats", host="a", pid=1, cluster_pid=1, role="pusher", seen_at=ago("6 minutes"))
+    return _run("UPDATE worker_heartbeats SET seen_at = now()"), None
+
+
+def _schedule(**values: object) -> None:
+    insert(
+        "job_schedules",
+        **(
+            {
+                "job": "partitions",
+                "description": "",
+                "cron": "0 1 * * *",
+                "timeout_seconds": 60,
+                "interval_seconds": 86400,
+                "grace_seconds": 600,
+                "next_due_at": ago("-1 hour"),
+            }
+            | values
+        ),
+    )
+
+
+def _overdue_job() -> tuple[Cure, str]:
+    _schedule(next_due_at=ago("11 minutes"))
+    return _run("UPDATE job_schedules SET next_due_at = now() + interval '1 day'"), "partitions"
+
+
+def _failed_job() -> tuple[Cure, str]:
+    _schedule()
+    insert(
+        "job_runs", job="partitions", status="failed", error="boom", started_at=ago("1 hour"), finished_at=SQL("now()")
+    )
+    return (
+        lambda: insert("job_runs", job="partitions", status="succeeded", finished_at=SQL("now()")),
+        "partitions",
+    )
+
+
+def _invalid_index() -> tuple[Cure, None]:
+    update = "UPDATE pg_index SET indisvalid = %s WHERE indexrelid = 'users_created_at'::regclass"
+    query(update, False)
+    return _run(update, True), None
+
+
+def _full_sequence() -> tuple[Cure, None]:
+    query("CREATE SEQUENCE narrow AS smallint")
+    query("SELECT setval('narrow', 32000)")
+    return _run("DROP SEQUENCE narrow"), None
+
+
+def _threshold(check: str) -> tuple[Cure, None]:
+    """Measured, but not to be broken in a test: the threshold comes to the value."""
+    change = "UPDATE health_checks SET warning_at = %s, critical_at = %s WHERE check_name = %s"
+    query(change, 0, 0, check)
+    return _run(change, 100, 100, check), None
+
+
+FAULTS = [
+    Fault("late", "stale_subscriptions", "warning", lambda: _expired_subscription(2)),
+    Fault("very late", "stale_subscriptions", "critical", lambda: _expired_subscription(3)),
+    Fault("failed once", "failed_webhooks", "warning", lambda: _failing_event("failed", 1)),
+    Fault("failed thrice", "failed_webhooks", "warning", lambda: _failing_event("failed", 3)),
+    Fault("failed four times", "failed_webhooks", "critical", lambda: _failing_event("failed", 4)),
+    Fault("dead", "dead_webhooks", "critical", lambda: _failing_event("dead", 1), alert_type="failed_webhooks"),
+    Fault("waiting event", "webhook_delay", "critical", _waiting_event),
+    Fault("abandoned event", "webhook_delay", "critical", _abandoned_event),
+    Fault("error burst", "error_rate", "critical", _error_burst),
+    Fault("near limit", "users_near_limit", "warning", _near_limit),
+    Fault("orphans", "orphaned_stripe_customers", "warning", _orphans),
+    Fault("duplicate", "duplicate_subscriptions", "warning", _duplicate),
+    Fault("unmatched", "unmatched_stripe_customers", "warning", _unmatched_customer),
+    Fault("missing partition", "partitions_ahead", "critical", _missing_partition),
+    Fault("stray row", "default_partition_rows", "warning", _row_without_partition),
+    Fault("disabled trigger", "disabled_triggers", "critical", _disabled_trigger),
+    Fault("missing trigger", "disabled_triggers", "critical", _uncounted_partition),
+    Fault("old task", "queue_age", "warning", _old_task),
+    Fault("silent worker", "worker_silence", "critical", _silent_worker),
+    Fault("overdue job", "overdue_jobs", "warning", _overdue_job),
+    Fault("failed job", "failed_jobs", "warning", _failed_job),
+    Fault("invalid index", "invalid_indexes", "warning", _invalid_index),
+    Fault("full sequence", "sequences", "critical", _full_sequence),
+    Fault("connections", "connections", "critical", lambda: _threshold("connections")),
+]
