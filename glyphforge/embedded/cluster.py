@@ -101,6 +101,18 @@ class Server:
             self._run(self._account(), "pg_ctl", "-D", str(self.data), "-m", "fast", "-w", "-t", "60", "stop")
             return True
 
+    def stop_if_unused(self) -> bool:
+        """Stop the server unless a client is connected; False when one is or when it was not running."""
+        try:
+            with psycopg.connect(self.url("postgres"), autocommit=True, connect_timeout=5) as connection:
+                others = connection.execute(
+                    "SELECT count(*) FROM pg_stat_activity"
+                    " WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
+                ).fetchone()
+        except psycopg.OperationalError:
+            return False
+        return others == (0,) and self.stop()
+
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
         try:

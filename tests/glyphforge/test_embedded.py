@@ -181,7 +181,15 @@ with connection.cursor() as cursor:
         timeout=60,
     )
     assert done.stdout == "glyphforge\n", done.stderr
-    assert stopped_server.is_running()
+    assert not stopped_server.is_running(), "the last one out turns off the light"
+
+
+def test_server_in_use_is_not_stopped_by_the_one_who_started_it(stopped_server: Server) -> None:
+    stopped_server.start()
+    with psycopg.connect(stopped_server.url()):
+        assert stopped_server.stop_if_unused() is False
+    assert stopped_server.stop_if_unused() is True
+    assert stopped_server.stop_if_unused() is False
 
 
 def test_commands_start_and_stop_it_by_hand(stopped_server: Server) -> None:

@@ -1,17 +1,21 @@
 """Django's PostgreSQL backend, except that the embedded server is started before the first connection.
 
 Settings use it only while DATABASE_URL is unset. The server's files are under `EMBEDDED_ROOT` of the
-DATABASES entry, by default under `postgres` in `settings.VAR_DIR`.
+DATABASES entry, by default under `postgres` in `settings.VAR_DIR`. The process that started it stops it
+at its end, unless another one is using it by then: a command leaves nothing running behind.
 """
 
+import atexit
+import os
 from pathlib import Path
 from typing import Any
 
 from django.conf import settings
+from django.db import connections
 from django.db.backends.postgresql import base
 from django.db.utils import OperationalError
 
-from glyphforge.embedded import EmbeddedError, server
+from glyphforge.embedded import EmbeddedError, Server, server
 from glyphforge.embedded.cluster import PORT, USER
 
 _ready: set[Path] = set()
@@ -30,8 +34,15 @@ class DatabaseWrapper(base.DatabaseWrapper):
         # Once a process waits for the database to exist; later the check is two small files.
         if self.embedded.root not in _ready or not self.embedded.is_running():
             try:
-                self.embedded.start()
+                if self.embedded.start():
+                    atexit.register(_stop_at_exit, self.embedded, os.getpid())
             except EmbeddedError as error:
                 raise OperationalError(str(error)) from error
             _ready.add(self.embedded.root)
         return super().get_new_connection(conn_params)
+
+
+def _stop_at_exit(embedded: Server, starter: int) -> None:
+    if os.getpid() == starter:  # not in a fork of it
+        connections.close_all()
+        embedded.stop_if_unused()
