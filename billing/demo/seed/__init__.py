@@ -1,0 +1,1 @@
+"""Believable data in any size: customers, subscriptions, payments, keys, usage, and troubles."""

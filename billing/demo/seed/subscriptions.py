@@ -1,0 +1,149 @@
+"""The subscriptions that customers have and had."""
+
+import json
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import cache
+from typing import Any
+
+from billing.demo import recordings
+from billing.demo.seed.customers import Customer, Trouble
+from billing.demo.seed.identities import stripe_id
+from billing.models import Subscription, Tier
+
+YEARLY = 0.18
+MONTH = timedelta(days=365.25 / 12)
+YEAR = timedelta(days=365.25)
+
+
+@dataclass(slots=True)
+class Paid:
+    """One subscription at Stripe."""
+
+    customer: Customer
+    id: str
+    tier: str
+    price_id: str
+    charge_cents: int
+    interval: str
+    status: str
+    started_at: datetime
+    ended_at: datetime | None
+    period_start: datetime
+    period_end: datetime
+    cancel_at_period_end: bool
+    is_duplicate: bool
+
+    @property
+    def monthly_cents(self) -> int:
+        return round(self.charge_cents / 12) if self.interval == Subscription.Interval.YEAR else self.charge_cents
+
+    @property
+    def period(self) -> timedelta:
+        return YEAR if self.interval == Subscription.Interval.YEAR else MONTH
+
+
+@cache
+def catalogue() -> dict[tuple[str, str], dict[str, Any]]:
+    """The recorded catalogue's prices by tier and interval."""
+    prices = json.loads((recordings.FOLDER / "catalogue.json").read_text())["prices"]
+    return {(price["metadata"]["tier"], price["recurring"]["interval"]): price for price in prices}
+
+
+def invent(rng: random.Random, customers: list[Customer], now: datetime) -> list[Paid]:
+    """The paid subscription of each customer who pays or paid, and the second ones of those in trouble."""
+    subscriptions = []
+    for customer in customers:
+        if customer.paid_since is None:
+            continue
+        tier = customer.tier if customer.is_paying else Tier.STARTER
+        subscriptions.append(_paid(rng, customer, customer.paid_since, tier, now, is_duplicate=False))
+        if customer.trouble is Trouble.DUPLICATE:
+            subscriptions.append(_paid(rng, customer, customer.paid_since, Tier.STARTER, now, is_duplicate=True))
+    return subscriptions
+
+
+def _paid(
+    rng: random.Random, customer: Customer, since: datetime, tier: str, now: datetime, *, is_duplicate: bool
+) -> Paid:
+    interval = Subscription.Interval.MONTH
+    if (tier, "year") in catalogue() and rng.random() < YEARLY:
+        interval = Subscription.Interval.YEAR
+    price = catalogue()[tier, interval]
+    period = YEAR if interval == Subscription.Interval.YEAR else MONTH
+    upto = customer.paid_until or now
+    period_start = since + ((upto - since) // period) * period
+    period_end = period_start + period
+    status = Subscription.Status.CANCELED if customer.paid_until else _status(rng)
+    if customer.trouble is Trouble.STALE:
+        # Stripe renewed or ended it, but the news never arrived.
+        status = Subscription.Status.ACTIVE
+        period_end = now - timedelta(days=rng.choice((1.5, 2.5, 4, 6, 9, 13, 20)), hours=rng.random() * 10)
+        period_start = period_end - period
+    started_at = min(since, period_start)
+    return Paid(
+        customer=customer,
+        id=stripe_id(rng, "sub"),
+        tier=tier,
+        price_id=price["id"],
+        charge_cents=price["unit_amount"],
+        interval=interval,
+        status=status,
+        started_at=started_at,
+        ended_at=customer.paid_until,
+        period_start=period_start,
+        period_end=max(period_end, customer.paid_until or period_end),
+        cancel_at_period_end=status == Subscription.Status.ACTIVE and rng.random() < 0.03,
+        is_duplicate=is_duplicate,
+    )
+
+
+def _status(rng: random.Random) -> str:
+    status = Subscription.Status
+    return rng.choices(
+        (status.ACTIVE, status.TRIALING, status.PAST_DUE, status.UNPAID, status.PAUSED), (91, 4, 3, 1.2, 0.8)
+    )[0]
+
+
+def rows(subscriptions: list[Paid]) -> Iterator[dict[str, Any]]:
+    """What is written: the paid ones, and a free one after each that ended."""
+    for each in subscriptions:
+        yield {
+            "user_id": each.customer.id,
+            "tier": each.tier,
+            "status": each.status,
+            "stripe_subscription_id": each.id,
+            "stripe_price_id": each.price_id,
+            "price_cents": each.monthly_cents,
+            "interval": each.interval,
+            "current_period_start": each.period_start,
+            "current_period_end": each.period_end,
+            "cancel_at_period_end": each.cancel_at_period_end,
+            "canceled_at": each.ended_at or (each.period_start if each.cancel_at_period_end else None),
+            "trial_end": each.period_end if each.status == Subscription.Status.TRIALING else None,
+            "is_duplicate": each.is_duplicate,
+            "created_at": each.started_at,
+        }
+        if each.ended_at:
+            yield free_row(each.customer, each.ended_at)
+
+
+def free_row(customer: Customer, since: datetime) -> dict[str, Any]:
+    return {
+        "user_id": customer.id,
+        "tier": Tier.FREE,
+        "status": Subscription.Status.ACTIVE,
+        "stripe_subscription_id": None,
+        "stripe_price_id": None,
+        "price_cents": 0,
+        "interval": Subscription.Interval.MONTH,
+        "current_period_start": since,
+        "current_period_end": None,
+        "cancel_at_period_end": False,
+        "canceled_at": None,
+        "trial_end": None,
+        "is_duplicate": False,
+        "created_at": since,
+    }

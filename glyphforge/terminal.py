@@ -1,0 +1,51 @@
+"""Progress for people and for logs: a bar on a terminal, a line now and then elsewhere."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+SECONDS_BETWEEN_LINES = 5.0
+
+Advance = Callable[[int], None]
+
+
+def say(text: str = "") -> None:
+    """Print a line at once. A reader who went away is no reason to stop working."""
+    with suppress(BrokenPipeError, ValueError):
+        sys.stdout.write(f"{text}\n")
+        sys.stdout.flush()
+
+
+@contextmanager
+def progress(title: str, total: int) -> Iterator[Advance]:
+    """Show how far a task of `total` steps is; call the yielded function with the steps just done."""
+    if sys.stdout is not None and sys.stdout.isatty():
+        yield from _bar(title, total)
+    else:
+        yield from _lines(title, total)
+
+
+def _bar(title: str, total: int) -> Iterator[Advance]:
+    columns = (TextColumn("{task.description:<34}"), BarColumn(40), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(file=sys.stdout)) as bar:
+        task = bar.add_task(title, total=total)
+        yield lambda steps: bar.update(task, advance=steps)
+
+
+def _lines(title: str, total: int) -> Iterator[Advance]:
+    begun = last = time.monotonic()
+    done = 0
+
+    def advance(steps: int) -> None:
+        nonlocal done, last
+        done += steps
+        if time.monotonic() - last >= SECONDS_BETWEEN_LINES:
+            last = time.monotonic()
+            say(f"{title}: {done:,} of {total:,}")
+
+    yield advance
+    say(f"{title}: {done:,} of {total:,} in {time.monotonic() - begun:.0f} s")
