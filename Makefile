@@ -1,5 +1,7 @@
 # Every target works from a clean clone: the virtual environment is made on first use.
-PYTHON ?= $(firstword $(foreach v,3.13 3.12 3.11,$(shell command -v python$(v) 2>/dev/null)) python3)
+# The first supported Python that really runs; version managers leave stubs of versions that are not chosen.
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$p && break; done)
 VENV ?= .venv
 BIN := $(VENV)/bin
 
@@ -9,12 +11,20 @@ BIN := $(VENV)/bin
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
-$(VENV)/.dev: requirements-dev.txt
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --requirement requirements-dev.txt
-	@touch $@
+.PHONY: python runtime development
+python:
+	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed and none was found: install one, or add PYTHON=/path/to/it" >&2; exit 1; }
 
-lint: $(VENV)/.dev ## Linters, formatters and type checker in check mode
+runtime: python
+	@$(PYTHON) bootstrap.py $(VENV) requirements.txt
+
+development: python
+	@$(PYTHON) bootstrap.py $(VENV) requirements-dev.txt
+
+run: runtime ## The whole back office on this machine, with demo data; Ctrl-C stops it
+	@exec $(BIN)/python -m billing.demo.run
+
+lint: development ## Linters, formatters and type checker in check mode
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -22,13 +32,14 @@ lint: $(VENV)/.dev ## Linters, formatters and type checker in check mode
 	$(BIN)/python manage.py makemigrations --check --dry-run
 	$(BIN)/python manage.py check
 
-format: $(VENV)/.dev ## Format the code
+format: development ## Format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-test: $(VENV)/.dev ## The whole test suite
+test: python ## The whole test suite
+	@$(PYTHON) bootstrap.py $(VENV) requirements-dev.txt --browser
 	$(BIN)/python -m pytest
 
-lock: $(VENV)/.dev ## Pin the requirements anew from the .in files
+lock: development ## Pin the requirements anew from the .in files
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate requirements.in -o requirements.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate requirements-dev.in -o requirements-dev.txt

@@ -1,0 +1,1 @@
+"""`make run`: the whole back office on this machine, from nothing, until Ctrl-C."""

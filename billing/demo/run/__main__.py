@@ -1,0 +1,21 @@
+"""`python -m billing.demo.run`: start everything, say where it is, wait, stop everything."""
+
+import sys
+
+from billing.demo.run import configuration, supervisor
+from glyphforge.embedded import EmbeddedError
+from glyphforge.terminal import say
+
+
+def main() -> None:
+    """Run until a signal; exits with one line on standard error when something is in the way."""
+    try:
+        supervisor.run(configuration.prepare())
+    except (configuration.UnusableError, EmbeddedError) as error:
+        sys.exit(f"make run: {error}")
+    except supervisor.Stopped:
+        say("Stopped.")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,193 @@
+"""Starts database, web server, worker and the demo's Stripe; keeps them up; stops what it started."""
+
+import fcntl
+import http.client
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from billing.demo.run.configuration import ROOT, VAR, Configuration, UnusableError, require_free_port
+from billing.demo.run.processes import Process, stop_all
+from glyphforge import embedded
+from glyphforge.terminal import say
+
+WEB_START_SECONDS = 60
+DEMO_USERS = 3000
+DEMO_USAGE = 300_000
+LOGS = VAR / "log"
+OWNERSHIP = VAR / ".run.owns-postgres"
+STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Stopped(BaseException):
+    """A signal asked to stop. Not an Exception: nothing on the way may swallow it."""
+
+
+def run(configuration: Configuration) -> None:
+    """Start everything, wait for a signal, stop everything; raises Stopped when the signal came.
+
+    Raises UnusableError when a part does not start. In every case what was started is stopped.
+    """
+    for number in STOPPING:
+        # nohup asks for just that: to live on when the terminal closes.
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, _stop)
+    with _only_one(configuration):
+        started: list[Process] = []
+        require_free_port(configuration.port)
+        cluster = embedded.server(VAR / "postgres") if configuration.embedded else None
+        # Left by a run that was killed, or not running yet: ours to stop. Started by another command: left alone.
+        ours = cluster is not None and (OWNERSHIP.exists() or not cluster.is_running())
+        try:
+            if cluster:
+                say("Starting PostgreSQL")
+                if ours:
+                    OWNERSHIP.touch()
+                cluster.start()
+            _start(configuration, started)
+            _watch(started, cluster)
+        finally:
+            _shield_from_signals()
+            say("Stopping.")
+            stop_all(started)
+            if cluster and ours:
+                cluster.stop()
+                OWNERSHIP.unlink(missing_ok=True)
+
+
+def _start(configuration: Configuration, started: list[Process]) -> None:
+    # Not at the top of the file: settings are read now that the environment is complete.
+    import django  # noqa: PLC0415
+
+    django.setup()
+    from django.core.management import call_command  # noqa: PLC0415
+    from django.db import OperationalError, connections  # noqa: PLC0415
+
+    from glyphforge.database.migrate import migrate  # noqa: PLC0415
+
+    try:
+        migrate()
+    except OperationalError as error:
+        raise UnusableError(f"DATABASE_URL: {' '.join(str(error).split())}") from error
+    if not configuration.demo:
+        call_command("collectstatic", interactive=False, verbosity=0)
+    for process in _processes(configuration):
+        started.append(process)
+        process.start()
+    _wait_for_web(configuration, started)
+    if configuration.demo:
+        _fill(configuration)
+    connections.close_all()
+    _announce(configuration)
+
+
+def _fill(configuration: Configuration) -> None:
+    """Events through the real endpoint, customers in bulk, staff logins."""
+    from billing.demo.run import events, staff  # noqa: PLC0415
+    from billing.demo.seed import seeding  # noqa: PLC0415
+
+    # Before the events: what the worker writes meanwhile must not be taken for the invented past.
+    if not seeding.is_seeded():
+        seeding.seed(users=DEMO_USERS, usage=DEMO_USAGE)
+    staff.ensure_logins(staff.demo_password(VAR / "demo_password"))
+    delivered = events.deliver(configuration.url, configuration.webhook_secret) if configuration.own_stripe_port else []
+    events.wait_until_processed(delivered)
+
+
+def _processes(configuration: Configuration) -> Iterator[Process]:
+    python = sys.executable
+    if configuration.own_stripe_port:
+        stripe = ["billing.demo.stripe_server", "--port", str(configuration.own_stripe_port)]
+        hook = [
+            "--webhook-url",
+            f"{configuration.url}/webhooks/stripe/",
+            "--webhook-secret",
+            configuration.webhook_secret,
+        ]
+        yield Process("local Stripe", [python, "-m", *stripe, *hook], LOGS / "stripe.log")
+    bind = ["--bind", f"127.0.0.1:{configuration.port}"]
+    size = ["--workers", "2", "--threads", "4", "--access-logfile", "-", "--no-control-socket"]
+    web = [python, "-m", "gunicorn", "glyphforge.wsgi:application", *bind, *size]
+    yield Process("web server", web, LOGS / "web.log")
+    yield Process("worker", [python, str(ROOT / "manage.py"), "worker"], LOGS / "worker.log")
+
+
+def _wait_for_web(configuration: Configuration, started: list[Process]) -> None:
+    web = next(process for process in started if process.name == "web server")
+    deadline = time.monotonic() + WEB_START_SECONDS
+    while time.monotonic() < deadline:
+        if web.has_ended():
+            raise UnusableError(f"the web server does not start: {web.last_words()} ({web.log})")
+        connection = http.client.HTTPConnection("127.0.0.1", configuration.port, timeout=10)
+        try:
+            connection.request("GET", "/admin/login/")
+            if connection.getresponse().status < 500:
+                return
+        except OSError:
+            pass  # not listening yet
+        finally:
+            connection.close()
+        time.sleep(0.2)
+    raise UnusableError(f"the web server gives no answer after {WEB_START_SECONDS} s; see {web.log}")
+
+
+def _watch(started: list[Process], cluster: embedded.Server | None) -> None:
+    """Keep everything running until a signal comes or the `make` that started this is killed."""
+    parent = os.getppid() if os.environ.get("MAKELEVEL") else None
+    while parent in (None, os.getppid()):
+        if cluster and not cluster.is_running():
+            say("PostgreSQL ended; starting it again.")
+            cluster.start()
+        for process in started:
+            try:
+                process.restart_if_ended()
+            except RuntimeError as error:
+                raise UnusableError(str(error)) from error
+        time.sleep(1)
+    raise Stopped
+
+
+def _announce(configuration: Configuration) -> None:
+    say()
+    say(f"  The back office is at {configuration.url}/admin/")
+    if configuration.demo:
+        from billing.demo.run import staff  # noqa: PLC0415
+
+        say(f"  Demo logins: {', '.join((*staff.GROUPS, staff.ADMIN))}")
+        say(f"  Password of each: {staff.demo_password(VAR / 'demo_password')}")
+    else:
+        say("  No demo data: this database is not the demo's. Make a login with: manage.py createsuperuser")
+    say(f"  Logs: {LOGS}")
+    say("  Ctrl-C stops it; the data stays.")
+    say()
+
+
+@contextmanager
+def _only_one(configuration: Configuration) -> Iterator[None]:
+    """Two supervisors would fight over one database folder and one set of logs."""
+    VAR.mkdir(exist_ok=True)
+    descriptor = os.open(VAR / ".run.lock", os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UnusableError(f"already running here: {os.read(descriptor, 200).decode()}") from None
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, f"process {os.getpid()}, {configuration.url}".encode())
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    raise Stopped
+
+
+def _shield_from_signals() -> None:
+    """A second Ctrl-C must not interrupt the stopping half-way; it has a time limit of its own."""
+    for number in STOPPING:
+        signal.signal(number, signal.SIG_IGN)
