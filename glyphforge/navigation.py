@@ -74,13 +74,11 @@ UNFOLD: dict[str, Any] = {
                 ],
             },
             {
-                "title": "Maintenance",
+                "title": "Monitoring",
                 "separator": True,
                 "items": [
-                    page("Jobs", "build_circle", "jobschedule", app="monitoring"),
-                    page("Job runs", "list_alt", "jobrun", app="monitoring"),
-                    page("Workers", "memory", "workerheartbeat", app="monitoring"),
-                    page("Failed tasks", "running_with_errors", "failure", app="django_q"),
+                    page("Alerts", "notifications", "alert", app="monitoring"),
+                    page("Messages", "outgoing_mail", "notification", app="monitoring"),
                 ],
             },
             {

@@ -279,6 +279,15 @@ LOGGING = logs.configuration(level=LOG_LEVEL, plain=DEBUG, folder=LOG_DIR, strea
 SLACK_WEBHOOK_URL = env.url("SLACK_WEBHOOK_URL")
 ALERT_EMAIL = env.matching("ALERT_EMAIL", lambda value: "@" in value, "an e-mail address")
 vars().update(env.email("EMAIL_URL", default="consolemail://" if DEBUG else "smtp://localhost:25"))
+EMAIL_TIMEOUT = 10
+DEFAULT_FROM_EMAIL = SERVER_EMAIL = (
+    env.matching("EMAIL_FROM", lambda value: "@" in value, "an e-mail address")
+    or f"Glyph Forge back office <backoffice@{ALLOWED_HOSTS[0].lstrip('.*') or 'localhost'}>"
+)
+# Where links in messages lead; a proxy may serve the back office under another name than the first allowed host.
+BACKOFFICE_URL = env.url("BACKOFFICE_URL") or (
+    f"https://{ALLOWED_HOSTS[0].lstrip('.*') or 'localhost'}" if HTTPS else "http://localhost:8000"
+)
 METRICS_TOKEN = env.text("METRICS_TOKEN")
 AWS_REGION = env.text("AWS_REGION", default="us-east-1")
 AWS_ACCOUNT_ID = env.matching("AWS_ACCOUNT_ID", lambda value: value.isdigit() and len(value) == 12, "12 digits")

@@ -1,11 +1,145 @@
 """The inbox: what is wrong, since when, and who looks after it."""
 
-from django.contrib import admin
+from typing import Any
 
+from django.contrib import admin
+from django.contrib.admin import SimpleListFilter
+from django.db.models import Case, IntegerField, QuerySet, Value, When
+from django.http import HttpRequest
+from django.utils.html import format_html
+
+from billing.admin.operations import OperationsMixin
 from glyphforge.admin import ReadOnlyModelAdmin
-from monitoring.models import Alert
+from glyphforge.display import EMPTY, Tone, badge_column, copyable_column, moment, moment_column
+from monitoring.admin.alert_operations import OPERATIONS
+from monitoring.alerts import links
+from monitoring.models import Alert, Notification
+
+SEVERITY = {Alert.Severity.CRITICAL: Tone.DANGER, Alert.Severity.WARNING: Tone.WARNING, Alert.Severity.INFO: Tone.INFO}
+STATE = {
+    Alert.State.PENDING: Tone.NEUTRAL,
+    Alert.State.FIRING: Tone.DANGER,
+    Alert.State.ACKNOWLEDGED: Tone.INFO,
+    Alert.State.SNOOZED: Tone.NEUTRAL,
+    Alert.State.RESOLVED: Tone.SUCCESS,
+}
+DELIVERY = {
+    Notification.Status.PENDING: Tone.INFO,
+    Notification.Status.SENT: Tone.SUCCESS,
+    Notification.Status.DEAD: Tone.DANGER,
+}
+
+
+class StateFilter(SimpleListFilter):
+    """Without a choice the inbox: what is open."""
+
+    title = "state"
+    parameter_name = "state"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("all", "All"), *((state.value, str(state.label)) for state in Alert.State)]
+
+    def choices(self, changelist: Any) -> Any:
+        choices = super().choices(changelist)
+        yield next(choices) | {"display": "Open"}
+        yield from choices
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Alert]) -> QuerySet[Alert]:
+        if self.value() == "all":
+            return queryset
+        return queryset.filter(state=self.value()) if self.value() else queryset.filter(state__in=Alert.OPEN)
 
 
 @admin.register(Alert)
-class AlertAdmin(ReadOnlyModelAdmin):
-    list_display = ["message", "severity", "state", "fired_at"]
+class AlertAdmin(OperationsMixin, ReadOnlyModelAdmin):
+    """Alerts: the worst of those that nobody looks after first."""
+
+    operations = OPERATIONS
+
+    severity_badge = badge_column("severity", SEVERITY, description="severity")
+    state_badge = badge_column("state", STATE, description="state")
+    fired = moment_column("fired_at", description="since", ordering="fired_at")
+    first_seen = moment_column("first_seen_at", description="first seen")
+    last_seen = moment_column("last_seen_at", description="last seen")
+    notified = moment_column("notified_at", description="last message")
+    acknowledged = moment_column("acknowledged_at", description="acknowledged")
+    snoozed = moment_column("snoozed_until", description="snoozed until")
+    resolved = moment_column("resolved_at", description="resolved")
+    key = copyable_column("fingerprint", description="fingerprint")
+
+    list_display = ("subject", "severity_badge", "state_badge", "what", "fired", "looked_after", "about")
+    list_filter = (StateFilter, "severity", "alert_type")
+    list_filter_submit = False
+    search_fields = ("subject__istartswith", "fingerprint__startswith")
+    search_help_text = "A subject or fingerprint (its beginning)"
+    fieldsets = (
+        (None, {"fields": ("subject", "severity_badge", "state_badge", "message", "remediation", "about", "value")}),
+        ("Looked after", {"fields": ("looked_after", "note", "acknowledged", "snoozed")}),
+        ("Times", {"fields": ("first_seen", "fired", "last_seen", "notified", "resolved")}),
+        ("Messages", {"fields": ("messages",)}),
+        ("Ids", {"fields": ("key",)}),
+    )
+    readonly_fields = (
+        "severity_badge", "state_badge", "fired", "first_seen", "last_seen", "notified", "acknowledged", "snoozed",
+        "resolved", "looked_after", "about", "messages", "key",
+    )  # fmt: skip
+
+    def get_ordering(self, request: HttpRequest) -> tuple[Any, ...]:
+        worst = [When(severity=severity, then=Value(rank)) for rank, severity in enumerate(Alert.Severity.values)]
+        return (
+            Case(When(state=Alert.State.FIRING, then=Value(0)), default=Value(1), output_field=IntegerField()).asc(),
+            Case(*worst, output_field=IntegerField()).asc(),
+            "-fired_at",
+            "-first_seen_at",
+        )
+
+    @admin.display(description="what")
+    def what(self, alert: Alert) -> str:
+        return format_html('<span class="gf-clip" title="{}">{}</span>', alert.message, alert.message)
+
+    @admin.display(description="looked after by")
+    def looked_after(self, alert: Alert) -> str:
+        name = alert.acknowledged_by or alert.snoozed_by
+        if not name:
+            return EMPTY
+        return format_html('<span title="{}">{}</span>', alert.note, name)
+
+    @admin.display(description="fix")
+    def about(self, alert: Alert) -> str:
+        address = links.fix(alert)
+        if address == links.page(alert):
+            return EMPTY
+        kind = (alert.object_type or "").replace("_", " ")
+        return format_html('<a class="gf-link" href="{}">Open {}</a>', address, kind)
+
+    @admin.display(description="messages")
+    def messages(self, alert: Alert) -> str:
+        rows = [
+            format_html(
+                "<li>{} {} {}{}</li>",
+                moment(row.sent_at or row.created_at),
+                row,
+                Notification.Status(row.status).label.lower(),
+                f", {row.attempts} attempts: {row.last_error}" if row.last_error else "",
+            )
+            for row in alert.notifications.order_by("-id")[:20]
+        ]
+        return format_html("<ul>{}</ul>", format_html("{}" * len(rows), *rows)) if rows else EMPTY
+
+
+@admin.register(Notification)
+class NotificationAdmin(ReadOnlyModelAdmin):
+    """What went out, what waits, and what could not be delivered."""
+
+    delivery = badge_column("status", DELIVERY, description="status")
+    created = moment_column("created_at", description="queued")
+    sent = moment_column("sent_at", description="sent")
+    next_attempt = moment_column("next_attempt_at", description="next attempt")
+    list_display = ("id", "channel", "kind", "message", "delivery", "attempts", "created", "sent")
+    list_filter = ("status", "channel", "kind")
+    ordering = ("-id",)
+    fields = (
+        "channel", "kind", "alert", "report_on", "message", "delivery", "attempts", "last_error", "created",
+        "next_attempt", "sent",
+    )  # fmt: skip
+    readonly_fields = ("delivery", "created", "sent", "next_attempt")

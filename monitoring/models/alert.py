@@ -43,6 +43,8 @@ class Alert(models.Model):
     snoozed_by = models.TextField(null=True)
     note = models.TextField(db_default="")
     resolved_at = models.DateTimeField(null=True)
+    object_type = models.TextField(null=True, help_text="What kind of thing it is about; empty: the whole system.")
+    object_id = models.TextField(null=True)
 
     class Meta:
         db_table = "alerts"

@@ -1,4 +1,3 @@
-from django.contrib.postgres.functions import RandomUUID
 from django.db import models
 from django.db.models.functions import Now
 
@@ -10,7 +9,7 @@ class WorkerHeartbeat(models.Model):
         PUSHER = "pusher", "Pusher"
         WORKER = "worker", "Worker"
 
-    id = models.UUIDField(primary_key=True, db_default=RandomUUID(), editable=False)
+    pk = models.CompositePrimaryKey("host", "pid")
     host = models.TextField()
     pid = models.IntegerField()
     cluster_pid = models.IntegerField()
@@ -23,9 +22,6 @@ class WorkerHeartbeat(models.Model):
 
     class Meta:
         db_table = "worker_heartbeats"
-        constraints = [models.UniqueConstraint(fields=["host", "pid"], name="worker_heartbeats_process")]
-        verbose_name = "worker"
-        default_permissions = ("view",)
 
     def __str__(self) -> str:
         return f"{self.role} {self.host}:{self.pid}"

@@ -41,6 +41,7 @@ def history() -> None:
         canceled_at=now - timedelta(days=5),
     )
     WebhookEvent.objects.create(stripe_event_id="evt_dead", status="dead", attempts=8)
+    JobSchedule.objects.all().delete()
     JobSchedule.objects.create(
         job="sync", description="", cron="5 * * * *", timeout_seconds=1, interval_seconds=1, grace_seconds=1
     )

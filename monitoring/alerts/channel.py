@@ -1,0 +1,9 @@
+"""What every channel has in common: it may fail."""
+
+
+class Undelivered(Exception):  # noqa: N818 - a fact, as in `except Undelivered`
+    """The message did not get through; it will be tried again."""
+
+    def __init__(self, message: str, *, retry_after_seconds: int | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds

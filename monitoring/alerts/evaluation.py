@@ -1,0 +1,181 @@
+"""The state machine: observations in, episodes and notifications out."""
+
+from collections import Counter
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from enum import Enum
+from uuid import uuid4
+
+from django.db import connection, transaction
+from django.utils import timezone
+
+from monitoring.alerts import routing
+from monitoring.alerts.observation import Observation, observe, rank
+from monitoring.models import Alert, Notification
+from monitoring.outcome import Outcome
+
+# How many evaluations in a row must see it fail before anybody is told. Critical alerts ask for immediate action, and
+# what raises them does not flap; the others may pass by themselves.
+OPENS_AFTER = {Alert.Severity.CRITICAL: 1, Alert.Severity.WARNING: 2, Alert.Severity.INFO: 2}
+# And how many must see it better before it counts as better.
+CLOSES_AFTER = 2
+REPEATS_AFTER = timedelta(hours=4)
+REPEATED = frozenset({Alert.Severity.CRITICAL, Alert.Severity.WARNING})
+
+_EVALUATED = (
+    "severity", "state", "message", "remediation", "subject", "value", "object_type", "object_id",
+    "evaluations_failing", "evaluations_better", "fired_at", "notified_at", "acknowledged_at",
+    "acknowledged_by", "snoozed_until", "snoozed_by", "note", "resolved_at",
+)  # fmt: skip
+
+
+class Step(Enum):
+    """What an evaluation did to an alert that nobody is told about."""
+
+    UNCHANGED = "unchanged"
+    PASSED = "passed"
+
+
+def evaluate_alerts() -> Outcome:
+    """Compares the open alerts with what the checks see now, moves them on and queues what has to be said.
+
+    Safe to run at any time and by several at once: one evaluates, the others return at once. `rows` is the number of
+    alerts that changed state.
+    """
+    with transaction.atomic():
+        if not _is_only_evaluator():
+            return Outcome(detail={"skipped": "another evaluation is running"})
+        return evaluate(observe(), timezone.now())
+
+
+def _is_only_evaluator() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_xact_lock(hashtextextended('evaluate_alerts', 0))")
+        return bool(cursor.fetchone()[0])
+
+
+def evaluate(seen: Mapping[str, Observation], now: datetime) -> Outcome:
+    """One evaluation, in the transaction of the caller."""
+    known = Alert.objects.select_for_update().exclude(state=Alert.State.RESOLVED).order_by("fingerprint")
+    alerts = {alert.fingerprint: alert for alert in known}
+    steps: Counter[str] = Counter()
+    told: list[tuple[Alert, Notification.Kind]] = []
+    passed: list[Alert] = []
+    before = {alert.pk: _values(alert) for alert in alerts.values()}
+
+    for alert in alerts.values():
+        step = _advance(alert, seen.get(alert.fingerprint), now)
+        steps[step.value] += 1
+        if step is Step.PASSED:
+            passed.append(alert)
+        elif isinstance(step, Notification.Kind):
+            told.append((alert, step))
+    begun = [_begin(observation, now) for fingerprint, observation in seen.items() if fingerprint not in alerts]
+    for alert in begun:
+        steps["begun"] += 1
+        if alert.state == Alert.State.FIRING:
+            told.append((alert, Notification.Kind.OPENED))
+            steps[Notification.Kind.OPENED.value] += 1
+
+    notifications = [notification for alert, kind in told for notification in routing.notifications(alert, kind, now)]
+    gone = {alert.pk for alert in passed}
+    Alert.objects.filter(pk__in=gone).delete()
+    Alert.objects.bulk_create(begun, batch_size=500)
+    changed = [a for a in alerts.values() if a.pk not in gone and _values(a) != before[a.pk]]
+    Alert.objects.bulk_update(changed, _EVALUATED, batch_size=500)
+    Alert.objects.filter(fingerprint__in=seen.keys() & alerts.keys()).exclude(state=Alert.State.RESOLVED).update(
+        last_seen_at=now
+    )
+    Notification.objects.bulk_create(notifications, batch_size=500)
+    unchanged = steps.pop(Step.UNCHANGED.value, 0)
+    return Outcome(
+        rows=sum(count for step, count in steps.items() if step != "begun") + sum(a.fired_at is None for a in begun),
+        detail={"seen": len(seen), "unchanged": unchanged, "notifications": len(notifications), **steps},
+    )
+
+
+def _values(alert: Alert) -> tuple[object, ...]:
+    return tuple(getattr(alert, name) for name in _EVALUATED)
+
+
+def _begin(seen: Observation, now: datetime) -> Alert:
+    alert = Alert(
+        id=uuid4(),
+        fingerprint=seen.fingerprint,
+        alert_type=seen.alert_type,
+        evaluations_failing=1,
+        evaluations_better=0,
+        first_seen_at=now,
+        last_seen_at=now,
+        severity=seen.severity,
+        state=Alert.State.PENDING,
+        note="",
+    )
+    _describe(alert, seen)
+    if OPENS_AFTER[Alert.Severity(seen.severity)] <= 1:
+        _fire(alert, now)
+    return alert
+
+
+def _describe(alert: Alert, seen: Observation) -> None:
+    alert.subject = seen.subject
+    alert.message = seen.message
+    alert.remediation = seen.remediation
+    alert.value = seen.value
+    alert.object_type = seen.object_type
+    alert.object_id = seen.object_id
+
+
+def _fire(alert: Alert, now: datetime) -> None:
+    alert.state = Alert.State.FIRING
+    alert.fired_at = alert.fired_at or now
+    alert.acknowledged_at = alert.acknowledged_by = alert.snoozed_until = alert.snoozed_by = None
+    alert.note = ""
+
+
+def _advance(alert: Alert, seen: Observation | None, now: datetime) -> Step | Notification.Kind:
+    if seen is not None:
+        _describe(alert, seen)
+    if seen is None or rank(seen.severity) < rank(alert.severity):
+        return _improve(alert, seen, now)
+    worsened = rank(seen.severity) > rank(alert.severity)
+    alert.severity = seen.severity
+    alert.evaluations_better = 0
+    if alert.state == Alert.State.PENDING:
+        alert.evaluations_failing += 1
+        if alert.evaluations_failing < OPENS_AFTER[Alert.Severity(alert.severity)]:
+            return Step.UNCHANGED
+        _fire(alert, now)
+        return Notification.Kind.OPENED
+    if worsened:
+        # Whoever acknowledged or snoozed it had agreed to something milder.
+        _fire(alert, now)
+        return Notification.Kind.ESCALATED
+    return _remind(alert, now)
+
+
+def _improve(alert: Alert, seen: Observation | None, now: datetime) -> Step | Notification.Kind:
+    alert.evaluations_better += 1
+    if alert.state == Alert.State.PENDING and seen is None:
+        return Step.PASSED  # it was nothing, and nobody was told
+    if alert.evaluations_better < CLOSES_AFTER:
+        return Step.UNCHANGED
+    if seen is not None:
+        alert.severity = seen.severity
+        alert.evaluations_better = 0
+        return Step.UNCHANGED
+    alert.state = Alert.State.RESOLVED
+    alert.resolved_at = now
+    return Notification.Kind.RESOLVED
+
+
+def _remind(alert: Alert, now: datetime) -> Step | Notification.Kind:
+    if alert.state == Alert.State.SNOOZED and alert.snoozed_until is not None and alert.snoozed_until <= now:
+        _fire(alert, now)
+        return Notification.Kind.REMINDER
+    if alert.state != Alert.State.FIRING or alert.severity not in REPEATED:
+        return Step.UNCHANGED
+    told_at = alert.notified_at or alert.fired_at
+    if told_at is not None and now - told_at >= REPEATS_AFTER:
+        return Notification.Kind.REMINDER
+    return Step.UNCHANGED

@@ -1,0 +1,61 @@
+"""Messages by e-mail: plain text and HTML, to the address in ALERT_EMAIL."""
+
+from collections.abc import Sequence
+from smtplib import SMTPException
+from uuid import UUID
+
+from django.conf import settings
+from django.core.mail import EmailMultiAlternatives
+from django.template.loader import render_to_string
+
+from monitoring.alerts import links
+from monitoring.alerts.channel import Undelivered
+from monitoring.models import Notification
+
+LONGEST_SUBJECT = 150
+
+
+def send(*, subject: str, text: str, html: str, delivery_id: UUID) -> None:
+    """Sends a message. Raises `Undelivered`.
+
+    A second try has the same Message-ID, so that mail clients show it once.
+    """
+    domain = settings.DEFAULT_FROM_EMAIL.rpartition("@")[2].rstrip(">") or "localhost"
+    mail = EmailMultiAlternatives(
+        subject=" ".join(subject.split())[:LONGEST_SUBJECT],
+        body=text,
+        to=[settings.ALERT_EMAIL],
+        headers={"Message-ID": f"<{delivery_id}@{domain}>", "Auto-Submitted": "auto-generated"},
+    )
+    mail.attach_alternative(html, "text/html")
+    try:
+        mail.send()
+    except (OSError, SMTPException) as error:
+        raise Undelivered(f"the mail server did not take it: {error}") from error
+
+
+def alerts(notifications: Sequence[Notification], title: str, lines: Sequence[str], delivery_id: UUID) -> None:
+    """A message about one alert or a summary of many."""
+    shown = [
+        {
+            "line": line,
+            "resolved": notification.kind == Notification.Kind.RESOLVED,
+            "severity": notification.severity,
+            "remediation": notification.alert.remediation if notification.alert else "",
+            "url": links.absolute(links.page(notification.alert)) if notification.alert else "",
+            "fix": links.absolute(links.fix(notification.alert)) if notification.alert else "",
+        }
+        for notification, line in list(zip(notifications, lines, strict=True))[:100]
+    ]
+    context = {
+        "title": title,
+        "alerts": shown,
+        "hidden": len(lines) - len(shown),
+        "inbox": links.absolute(links.inbox()),
+    }
+    send(
+        subject=f"[Glyph Forge] {title}",
+        text=render_to_string("monitoring/mail/alerts.txt", context),
+        html=render_to_string("monitoring/mail/alerts.html", context),
+        delivery_id=delivery_id,
+    )

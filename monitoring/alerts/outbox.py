@@ -1,0 +1,147 @@
+"""Delivery: takes queued notifications to their channels, and keeps at it until they got through."""
+
+import random
+from collections.abc import Sequence
+from datetime import timedelta
+from uuid import NAMESPACE_URL, UUID, uuid5
+
+from django.db import transaction
+from django.utils import timezone
+
+from glyphforge.masking import mask
+from monitoring.alerts import mail, slack
+from monitoring.alerts.channel import Undelivered
+from monitoring.models import Alert, Notification
+from monitoring.outcome import Outcome
+
+# A sender that dies leaves its rows due again after this long.
+LEASE = timedelta(minutes=2)
+FIRST_PAUSE = timedelta(seconds=30)
+LONGEST_PAUSE = timedelta(minutes=30)
+# Some ten hours of outage; after that a message is stale, and the inbox has it anyway.
+MOST_ATTEMPTS = 24
+# More than this many at once go out as one summary.
+SUMMARISED_ABOVE = 5
+MESSAGES_PER_MINUTE = 10
+CLAIMED_AT_ONCE = 1000
+
+TITLES = {
+    Notification.Kind.OPENED: "New",
+    Notification.Kind.ESCALATED: "Worse",
+    Notification.Kind.REMINDER: "Still",
+    Notification.Kind.RESOLVED: "Resolved",
+}
+
+
+def deliver_notifications() -> Outcome:
+    """Sends what is due on every channel: at most ten messages a minute each, many at once as one summary.
+
+    Delivers at least once: a row is claimed before and marked after sending, so a sender that is killed in between
+    leaves a message that is sent again. Safe for several at once. `rows` is the number of notifications delivered.
+    """
+    detail: dict[str, int] = {}
+    for channel in Notification.Channel:
+        delivered, failed = _deliver(channel)
+        detail |= {f"{channel.value}_delivered": delivered, f"{channel.value}_failed": failed}
+    return Outcome(rows=sum(count for name, count in detail.items() if name.endswith("_delivered")), detail=detail)
+
+
+def _deliver(channel: Notification.Channel) -> tuple[int, int]:
+    delivered = failed = 0
+    for group in _claim(channel):
+        delivery_id = uuid5(NAMESPACE_URL, ",".join(str(notification.pk) for notification in group))
+        if failed:  # the channel is down: the rest waits as long
+            _postpone(group, "The channel did not take an earlier message.", None)
+            failed += len(group)
+            continue
+        try:
+            _send(channel, group, delivery_id)
+        except Undelivered as problem:
+            _postpone(group, mask(str(problem)), problem.retry_after_seconds)
+            failed += len(group)
+        else:
+            Notification.objects.filter(pk__in=[notification.pk for notification in group]).update(
+                status=Notification.Status.SENT, sent_at=timezone.now(), delivery_id=delivery_id, last_error=None
+            )
+            delivered += len(group)
+    return delivered, failed
+
+
+def _claim(channel: Notification.Channel) -> list[list[Notification]]:
+    """What is due, in the groups that make one message each; nobody else gets the same rows while the lease lasts."""
+    now = timezone.now()
+    with transaction.atomic():
+        recent = Notification.objects.filter(channel=channel, sent_at__gt=now - timedelta(minutes=1))
+        budget = MESSAGES_PER_MINUTE - recent.values("delivery_id").distinct().count()
+        if budget <= 0:
+            return []
+        due = Notification.objects.select_for_update(skip_locked=True, of=("self",)).select_related("alert")
+        rows = list(
+            due.filter(channel=channel, status=Notification.Status.PENDING, next_attempt_at__lte=now).order_by("id")[
+                :CLAIMED_AT_ONCE
+            ]
+        )
+        reports = [[row] for row in rows if row.kind == Notification.Kind.REPORT]
+        alerts = [row for row in rows if row.kind != Notification.Kind.REPORT]
+        groups = [[row] for row in alerts]
+        if len(alerts) > min(SUMMARISED_ABOVE, budget - len(reports)):
+            groups = [alerts]
+        groups = [*groups, *reports][:budget]
+        for group in groups:
+            for row in group:
+                row.attempts += 1
+                row.next_attempt_at = now + LEASE
+        Notification.objects.bulk_update(
+            [row for group in groups for row in group], ["attempts", "next_attempt_at"], batch_size=500
+        )
+    return groups
+
+
+def _postpone(group: Sequence[Notification], error: str, retry_after_seconds: int | None) -> None:
+    for row in group:
+        row.last_error = error[:2000]
+        row.next_attempt_at = timezone.now() + pause(row.attempts, retry_after_seconds)
+        if row.attempts >= MOST_ATTEMPTS:
+            row.status = Notification.Status.DEAD
+    Notification.objects.bulk_update(group, ["last_error", "next_attempt_at", "status"], batch_size=500)
+
+
+def pause(attempts: int, retry_after_seconds: int | None = None) -> timedelta:
+    """How long to wait after so many attempts: doubling, with jitter; never shorter than the channel asked for."""
+    backoff = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(attempts - 1, 10))
+    jittered = backoff * random.uniform(0.8, 1.2)  # noqa: S311 - spreads retries, guards nothing
+    return max(jittered, timedelta(seconds=min(retry_after_seconds or 0, 3600)))
+
+
+def _send(channel: Notification.Channel, group: Sequence[Notification], delivery_id: UUID) -> None:
+    lines = [describe(notification) for notification in group]
+    title = lines[0] if len(group) == 1 else summarise(group)
+    if channel == Notification.Channel.EMAIL:
+        mail.alerts(group, title, lines, delivery_id)
+    elif len(group) == 1:
+        slack.post(slack.one(group[0], headline(group[0])))
+    else:
+        slack.post(slack.many(group, title, lines))
+
+
+def headline(notification: Notification) -> str:
+    """`New critical: Failed webhooks invoice.paid evt_1`."""
+    subject = notification.alert.subject if notification.alert else ""
+    kind = TITLES[Notification.Kind(notification.kind)]
+    return f"{kind} {Alert.Severity(notification.severity).label.lower()}: {subject}"
+
+
+def describe(notification: Notification) -> str:
+    """The headline with what was seen at the time."""
+    kind = TITLES[Notification.Kind(notification.kind)]
+    return f"{kind} {Alert.Severity(notification.severity).label.lower()}: {notification.message}"
+
+
+def summarise(group: Sequence[Notification]) -> str:
+    """`12 changes: 3 new critical, 8 new warning, 1 resolved`."""
+    counts: dict[str, int] = {}
+    for row in sorted(group, key=lambda row: (row.kind == Notification.Kind.RESOLVED, row.severity != "critical")):
+        kind = TITLES[Notification.Kind(row.kind)].lower()
+        name = kind if row.kind == Notification.Kind.RESOLVED else f"{kind} {row.severity}"
+        counts[name] = counts.get(name, 0) + 1
+    return f"{len(group):,} alert changes: " + ", ".join(f"{count:,} {name}" for name, count in counts.items())

@@ -1,0 +1,1 @@
+ALTER TABLE alerts DROP COLUMN object_type, DROP COLUMN object_id;

@@ -1,0 +1,1 @@
+ALTER TABLE alerts ADD COLUMN object_type text, ADD COLUMN object_id text;
