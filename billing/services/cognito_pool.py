@@ -1,0 +1,101 @@
+"""Reads the Cognito user pool; the only module that talks to AWS."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+from django.conf import settings
+
+from billing.services.errors import Refused
+
+PAGE_SIZE = 60  # Cognito's own ceiling
+
+
+@dataclass(frozen=True)
+class Identity:
+    """A user of the pool, named by its `sub`, which never changes and is never used again."""
+
+    sub: str
+    email: str | None
+    email_verified: bool
+    name: str
+    enabled: bool = True
+    confirmed: bool = True
+
+    @classmethod
+    def from_attributes(cls, attributes: Mapping[str, str], **state: bool) -> "Identity":
+        full_name = " ".join(filter(None, (attributes.get("given_name"), attributes.get("family_name"))))
+        return cls(
+            sub=attributes["sub"],
+            email=attributes.get("email", "").strip() or None,
+            email_verified=attributes.get("email_verified", "").lower() == "true",
+            name=(attributes.get("name") or full_name).strip(),
+            **state,
+        )
+
+
+@dataclass(frozen=True)
+class Page:
+    """Up to 60 identities, and the token of the page after it."""
+
+    identities: list[Identity]
+    next_token: str | None
+
+
+class Pool:
+    """One user pool. Whatever AWS refuses comes out as `Refused`, without request ids or credentials."""
+
+    def __init__(self, pool_id: str) -> None:
+        self.pool_id = pool_id
+        retries = Config(
+            retries={"mode": "standard", "max_attempts": 6},
+            connect_timeout=5,
+            read_timeout=20,
+            user_agent_extra="glyphforge",
+        )
+        self._client = boto3.client("cognito-idp", region_name=settings.AWS_REGION, config=retries)
+
+    def pages(self, token: str | None = None) -> Iterator[Page]:
+        """Every page from the token on, from the first without one."""
+        while True:
+            following = {"PaginationToken": token} if token else {}
+            answer = self._call("list_users", Limit=PAGE_SIZE, **following)
+            token = answer.get("PaginationToken")
+            yield Page([_identity(user, user["Attributes"]) for user in answer["Users"]], token)
+            if not token:
+                return
+
+    def find(self, sub: str) -> Identity | None:
+        """The identity of that sub; None when the pool has none."""
+        answer = self._call("list_users", Limit=1, Filter=f'sub = "{sub}"')
+        found = [_identity(user, user["Attributes"]) for user in answer["Users"]]
+        return found[0] if found else None
+
+    def _call(self, operation: str, **arguments: Any) -> dict[str, Any]:
+        try:
+            answer: dict[str, Any] = getattr(self._client, operation)(UserPoolId=self.pool_id, **arguments)
+        except ClientError as error:
+            code = error.response["Error"]["Code"]
+            if code == "InvalidParameterException" and "PaginationToken" in arguments:
+                raise StaleTokenError from error
+            raise Refused(f"Cognito refused {operation} on {self.pool_id}: {code}.") from error
+        except BotoCoreError as error:
+            raise Refused(
+                f"Cognito could not be asked ({type(error).__name__}); check AWS_REGION and credentials."
+            ) from error
+        return answer
+
+
+class StaleTokenError(Exception):
+    """The token of a page has expired: the pass has to start again."""
+
+
+def _identity(user: dict[str, Any], attributes: list[dict[str, str]]) -> Identity:
+    return Identity.from_attributes(
+        {attribute["Name"]: attribute.get("Value", "") for attribute in attributes},
+        enabled=user["Enabled"],
+        confirmed=user["UserStatus"] != "UNCONFIRMED",
+    )

@@ -1,0 +1,1 @@
+DROP TABLE cognito_sync_cursors;

@@ -1,0 +1,225 @@
+"""Customers follow the Cognito user pool, played by moto."""
+
+from collections.abc import Iterator
+from io import StringIO
+from typing import Any
+
+import boto3
+import pytest
+from django.core.management import CommandError, call_command
+from moto import mock_aws
+
+from billing.models import AuditEntry, CognitoSyncCursor, User
+from billing.services import cognito_pool, cognito_users
+from billing.services.cognito_pool import Pool
+from tests.factories import customer
+
+pytestmark = pytest.mark.django_db
+
+
+class FakeCognito:
+    """The administrator's side of the pool."""
+
+    def __init__(self) -> None:
+        self.client = boto3.client("cognito-idp", region_name="us-east-1")
+        pool = self.client.create_user_pool(PoolName="customers", UsernameAttributes=["email"])
+        self.pool_id = pool["UserPool"]["Id"]
+
+    def add(self, email: str, *, verified: bool = True, **attributes: str) -> str:
+        """Returns the new user's sub."""
+        given = {"email": email, "email_verified": str(verified).lower()} | attributes
+        user = self.client.admin_create_user(
+            UserPoolId=self.pool_id,
+            Username=email,
+            UserAttributes=[{"Name": name, "Value": value} for name, value in given.items()],
+        )["User"]
+        return next(entry["Value"] for entry in user["Attributes"] if entry["Name"] == "sub")
+
+    def change(self, username: str, **attributes: str) -> None:
+        self.client.admin_update_user_attributes(
+            UserPoolId=self.pool_id,
+            Username=username,
+            UserAttributes=[{"Name": name, "Value": value} for name, value in attributes.items()],
+        )
+
+    def do(self, operation: str, username: str) -> None:
+        getattr(self.client, operation)(UserPoolId=self.pool_id, Username=username)
+
+
+@pytest.fixture
+def cognito(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeCognito]:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
+    settings.AWS_REGION = "us-east-1"
+    with mock_aws():
+        fake = FakeCognito()
+        settings.COGNITO_USER_POOL_ID = fake.pool_id
+        yield fake
+
+
+def sync(*arguments: str) -> str:
+    out = StringIO()
+    call_command("sync_cognito_users", *arguments, stdout=out)
+    return out.getvalue()
+
+
+def test_preview_names_what_apply_then_does(cognito: FakeCognito) -> None:
+    sub = cognito.add("ada@example.com", name="Ada")
+    preview = sync()
+    assert "ada@example.com" in preview
+    assert "1 create; --apply does it." in preview
+    assert not User.objects.exists()
+    assert "1 create." in sync("--apply")
+    user = User.objects.get()
+    assert (user.cognito_user_id, user.email, user.name, user.status) == (sub, "ada@example.com", "Ada", "active")
+    assert user.subscriptions.get().tier == "free"
+    assert sync("--apply") == "nothing to do.\n"
+
+
+def test_a_pass_reads_every_page(cognito: FakeCognito, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cognito_pool, "PAGE_SIZE", 2)
+    for number in range(5):
+        cognito.add(f"customer{number}@example.com")
+    sync("--apply")
+    assert User.objects.count() == 5
+    assert not CognitoSyncCursor.objects.exists()
+
+
+def test_an_interrupted_pass_goes_on_where_it_stopped(cognito: FakeCognito, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cognito_pool, "PAGE_SIZE", 2)
+    for number in range(6):
+        cognito.add(f"customer{number}@example.com")
+    steps = cognito_users.synchronize(Pool(cognito.pool_id), apply=True)
+    for _ in range(2):
+        next(steps)
+    steps.close()  # killed after the first page
+    assert User.objects.count() == 2
+    assert CognitoSyncCursor.objects.get().pages == 1
+
+    asked = []
+    original = Pool._call
+    monkeypatch.setattr(Pool, "_call", lambda self, *args, **kw: asked.append(kw) or original(self, *args, **kw))
+    assert "4 create." in sync("--apply")
+    assert all("PaginationToken" in arguments for arguments in asked if "Filter" not in arguments)
+    assert User.objects.count() == 6
+
+
+def test_an_expired_cursor_starts_again(cognito: FakeCognito, monkeypatch: pytest.MonkeyPatch) -> None:
+    cognito.add("ada@example.com")
+    CognitoSyncCursor.objects.create(pk=cognito.pool_id, page_token="expired", pages=3)
+    original = Pool._call
+
+    def call(self: Pool, operation: str, **arguments: Any) -> dict[str, Any]:
+        if arguments.get("PaginationToken") == "expired":
+            raise cognito_pool.StaleTokenError
+        return original(self, operation, **arguments)
+
+    monkeypatch.setattr(Pool, "_call", call)
+    assert "1 create." in sync("--apply")
+
+
+def test_changes_in_cognito_follow(cognito: FakeCognito) -> None:
+    cognito.add("ada@example.com", name="Ada")
+    sync("--apply")
+    cognito.change("ada@example.com", name="Ada Lovelace", email="ada@lovelace.example")
+    assert "1 update." in sync("--apply")
+    assert User.objects.values_list("email", "name").get() == ("ada@lovelace.example", "Ada Lovelace")
+    entry = AuditEntry.objects.filter(table_name="users", action="update").latest("id")
+    assert entry.actor == "cognito"
+
+
+def test_disabling_suspends_and_enabling_reactivates(cognito: FakeCognito) -> None:
+    cognito.add("ada@example.com")
+    sync("--apply")
+    cognito.do("admin_disable_user", "ada@example.com")
+    assert "1 suspend." in sync("--apply")
+    assert User.objects.get().status == "suspended"
+    cognito.do("admin_enable_user", "ada@example.com")
+    assert "1 reactivate." in sync("--apply")
+    assert User.objects.get().status == "active"
+
+
+def test_a_suspension_by_support_stands(cognito: FakeCognito) -> None:
+    cognito.add("ada@example.com")
+    sync("--apply")
+    User.objects.update(status="suspended")
+    assert sync("--apply") == "nothing to do.\n"
+    assert User.objects.get().status == "suspended"
+
+
+def test_a_customer_deleted_in_cognito_is_suspended(cognito: FakeCognito) -> None:
+    cognito.add("ada@example.com")
+    cognito.add("grace@example.com")
+    sync("--apply")
+    cognito.do("admin_delete_user", "ada@example.com")
+    assert "is no longer in the user pool" in sync("--apply").replace("\n", " ")
+    assert dict(User.objects.values_list("email", "status")) == {
+        "ada@example.com": "suspended",
+        "grace@example.com": "active",
+    }
+
+
+def test_a_wrong_pool_does_not_suspend_everybody(cognito: FakeCognito, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cognito_users, "FEW", 2)
+    for number in range(3):
+        customer(cognito_user_id=f"sub-{number}")
+    with pytest.raises(CommandError, match="is it the right pool"):
+        sync("--apply")
+    assert not User.objects.exclude(status="active").exists()
+    assert "3 suspend." in sync("--apply", "--allow-many")
+
+
+def test_a_verified_address_links_a_customer_without_an_identity(cognito: FakeCognito) -> None:
+    user = customer(email="Ada@Example.com", stripe_customer_id="cus_1")
+    sub = cognito.add("ada@example.com")
+    assert "1 link." in sync("--apply")
+    user.refresh_from_db()
+    assert (user.cognito_user_id, user.stripe_customer_id) == (sub, "cus_1")
+
+
+@pytest.mark.parametrize(
+    ("values", "verified", "why"),
+    [
+        ({"cognito_user_id": "another-sub"}, True, "belongs to Cognito user"),
+        ({}, False, "has not verified"),
+        ({"status": "deleted"}, True, "was deleted"),
+    ],
+)
+def test_an_address_alone_never_takes_a_customer_over(
+    cognito: FakeCognito, values: dict[str, Any], verified: bool, why: str
+) -> None:
+    user = customer(email="ada@example.com", **values)
+    cognito.add("ada@example.com", verified=verified)
+    output = sync("--apply", "--allow-many")
+    assert why.split(maxsplit=1)[0] in output
+    assert "1 conflict" in output
+    user.refresh_from_db()
+    assert user.cognito_user_id == values.get("cognito_user_id")
+    assert User.objects.count() == 1
+
+
+def test_an_address_that_another_customer_has_is_reported(cognito: FakeCognito) -> None:
+    cognito.add("ada@example.com")
+    sync("--apply")
+    customer(email="taken@example.com")
+    cognito.change("ada@example.com", email="taken@example.com")
+    assert "1 conflict." in sync("--apply")
+    assert User.objects.filter(email="ada@example.com").exists()
+
+
+def test_a_deleted_customer_is_not_revived(cognito: FakeCognito) -> None:
+    cognito.add("ada@example.com")
+    sync("--apply")
+    User.objects.update(status="deleted")
+    assert sync("--apply") == "nothing to do.\n"
+
+
+def test_without_a_pool_or_with_a_wrong_one_the_command_says_so(cognito: FakeCognito, settings: Any) -> None:
+    settings.COGNITO_USER_POOL_ID = "us-east-1_nowhere"
+    with pytest.raises(
+        CommandError, match="Cognito refused list_users on us-east-1_nowhere: ResourceNotFoundException"
+    ):
+        sync()
+    settings.COGNITO_USER_POOL_ID = ""
+    with pytest.raises(CommandError, match="COGNITO_USER_POOL_ID is not set"):
+        sync()
