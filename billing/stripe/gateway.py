@@ -8,6 +8,7 @@ currency's smallest unit.
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -73,6 +74,7 @@ def requests_made() -> int:
 
 def configure() -> None:
     """Apply the project's settings to the library; called once when Django is ready."""
+    logging.getLogger("stripe").setLevel(logging.WARNING)  # it announces every request
     stripe.enable_telemetry = False  # it would write an id file under the home directory
     stripe.max_network_retries = NETWORK_RETRIES
     stripe.api_version = settings.STRIPE_API_VERSION
