@@ -14,7 +14,7 @@ from django.db import DEFAULT_DB_ALIAS
 from django.db.models.signals import post_migrate
 
 READING_BILLING = ("billing.view_*", "djstripe.view_product", "djstripe.view_price", "djstripe.view_invoice")
-READING = (*READING_BILLING, "monitoring.view_*")
+READING = (*READING_BILLING, "monitoring.view_*", "django_q.view_failure")
 # Business figures are for those who answer for them.
 FIGURES = (
     "monitoring.view_revenuemetrics",
@@ -39,7 +39,14 @@ ENTITLEMENT = ("billing.link_customer", "billing.map_planprice", "billing.suspen
 ROLES: dict[str, tuple[str, ...]] = {
     "support": (*READING, *HEALING, *KEYS),
     "billing_lead": (*READING, *HEALING, *KEYS, *ENTITLEMENT, *MONEY),
-    "operator": (*READING, *HEALING, "billing.revoke_apikey", "billing.suspend_user", "monitoring.run_job"),
+    "operator": (
+        *READING,
+        *HEALING,
+        "billing.revoke_apikey",
+        "billing.suspend_user",
+        "monitoring.run_job",
+        "monitoring.schedule_job",
+    ),
     "auditor": (*READING, "auth.view_user", "auth.view_group", "axes.view_*"),
 }
 WITHOUT: dict[str, tuple[str, ...]] = {"support": FIGURES, "operator": FIGURES}

@@ -82,6 +82,16 @@ UNFOLD: dict[str, Any] = {
                 ],
             },
             {
+                "title": "Maintenance",
+                "separator": True,
+                "items": [
+                    page("Jobs", "build_circle", "jobschedule", app="monitoring"),
+                    page("Job runs", "list_alt", "jobrun", app="monitoring"),
+                    page("Workers", "memory", "workerheartbeat", app="monitoring"),
+                    page("Failed tasks", "running_with_errors", "failure", app="django_q"),
+                ],
+            },
+            {
                 "title": "Record",
                 "separator": True,
                 "items": [page("Audit log", "history", "auditentry")],

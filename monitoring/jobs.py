@@ -86,8 +86,13 @@ _ALL = (
         "rollup",
         "* * * * *",
         300,
-        maintenance.counting("SELECT roll_up_usage()"),
-        "A queue of counted usage that grows until the summaries are slow to read.",
+        maintenance.steps(
+            {
+                "roll_up_usage": maintenance.number("SELECT roll_up_usage()"),
+                "fold_traffic": maintenance.number("SELECT fold_traffic()"),
+            }
+        ),
+        "Queues of counted usage that grow until the summaries and views are slow to read.",
     ),
     Job(
         "webhooks",

@@ -33,15 +33,24 @@ class Migration(migrations.Migration):
                     ],
                     options={
                         "db_table": "job_schedules",
+                        "verbose_name": "job",
+                        "default_permissions": ("view",),
+                        "permissions": [
+                            ("run_job", "Can run a maintenance job now"),
+                            ("schedule_job", "Can change or switch off a job's schedule"),
+                        ],
                     },
                 ),
                 migrations.CreateModel(
                     name="WorkerHeartbeat",
                     fields=[
                         (
-                            "pk",
-                            models.CompositePrimaryKey(
-                                "host", "pid", blank=True, editable=False, primary_key=True, serialize=False
+                            "id",
+                            models.UUIDField(
+                                db_default=django.contrib.postgres.functions.RandomUUID(),
+                                editable=False,
+                                primary_key=True,
+                                serialize=False,
                             ),
                         ),
                         ("host", models.TextField()),
@@ -61,6 +70,11 @@ class Migration(migrations.Migration):
                     ],
                     options={
                         "db_table": "worker_heartbeats",
+                        "verbose_name": "worker",
+                        "constraints": [
+                            models.UniqueConstraint(fields=("host", "pid"), name="worker_heartbeats_process")
+                        ],
+                        "default_permissions": ("view",),
                     },
                 ),
                 migrations.CreateModel(
@@ -124,6 +138,8 @@ class Migration(migrations.Migration):
                     ],
                     options={
                         "db_table": "job_runs",
+                        "verbose_name": "job run",
+                        "default_permissions": ("view",),
                         "constraints": [models.UniqueConstraint(fields=("job", "scheduled_for"), name="job_runs_slot")],
                     },
                 ),

@@ -38,6 +38,8 @@ class JobRun(models.Model):
 
     class Meta:
         db_table = "job_runs"
+        verbose_name = "job run"
+        default_permissions = ("view",)
         constraints = [models.UniqueConstraint(fields=["job", "scheduled_for"], name="job_runs_slot")]
 
     def __str__(self) -> str:

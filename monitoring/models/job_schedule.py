@@ -1,5 +1,8 @@
+from datetime import timedelta
+
 from django.db import models
 from django.db.models.functions import Now
+from django.utils import timezone
 
 
 class JobSchedule(models.Model):
@@ -17,6 +20,19 @@ class JobSchedule(models.Model):
 
     class Meta:
         db_table = "job_schedules"
+        verbose_name = "job"
+        default_permissions = ("view",)
+        permissions = [
+            ("run_job", "Can run a maintenance job now"),
+            ("schedule_job", "Can change or switch off a job's schedule"),
+        ]
 
     def __str__(self) -> str:
         return self.job
+
+    @property
+    def is_overdue(self) -> bool:
+        """Whether a slot passed, with its grace, and nobody ran it."""
+        if not self.enabled or self.next_due_at is None:
+            return False
+        return self.next_due_at + timedelta(seconds=self.grace_seconds) < timezone.now()

@@ -1,3 +1,4 @@
+from django.contrib.postgres.functions import RandomUUID
 from django.db import models
 from django.db.models.functions import Now
 
@@ -9,7 +10,7 @@ class WorkerHeartbeat(models.Model):
         PUSHER = "pusher", "Pusher"
         WORKER = "worker", "Worker"
 
-    pk = models.CompositePrimaryKey("host", "pid")
+    id = models.UUIDField(primary_key=True, db_default=RandomUUID(), editable=False)
     host = models.TextField()
     pid = models.IntegerField()
     cluster_pid = models.IntegerField()
@@ -22,6 +23,9 @@ class WorkerHeartbeat(models.Model):
 
     class Meta:
         db_table = "worker_heartbeats"
+        constraints = [models.UniqueConstraint(fields=["host", "pid"], name="worker_heartbeats_process")]
+        verbose_name = "worker"
+        default_permissions = ("view",)
 
     def __str__(self) -> str:
         return f"{self.role} {self.host}:{self.pid}"

@@ -42,6 +42,7 @@ CREATE TABLE job_schedules (
 -- Signs of life of the queue's processes, one row each: the pusher's says that the queue is read, a worker's says what
 -- it does.
 CREATE TABLE worker_heartbeats (
+    id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
     host text NOT NULL,
     pid int NOT NULL,
     cluster_pid int NOT NULL,
@@ -51,7 +52,7 @@ CREATE TABLE worker_heartbeats (
     pulled_at timestamptz,
     task text,
     task_deadline_at timestamptz,
-    CONSTRAINT worker_heartbeats_pkey PRIMARY KEY (host, pid),
+    CONSTRAINT worker_heartbeats_process UNIQUE (host, pid),
     CONSTRAINT worker_heartbeats_role_known CHECK (role IN ('pusher', 'worker'))
 );
 

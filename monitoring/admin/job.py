@@ -1,0 +1,193 @@
+"""The maintenance jobs: what they protect against, how their last runs went, when the next is due."""
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.db.models import Avg, DurationField, ExpressionWrapper, F, Max, OuterRef, Q, QuerySet, Subquery
+from django.http import HttpRequest
+from django.template.loader import render_to_string
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from unfold.widgets import UnfoldAdminTextInputWidget
+
+from billing.admin.operations import Operation, OperationsMixin, ReasonForm
+from glyphforge.admin import ReadOnlyModelAdmin
+from glyphforge.display import EMPTY, Tone, badge, moment_column
+from monitoring import job_requests, slots
+from monitoring.admin.job_run import RUN_TONES, duration_text
+from monitoring.models import JobRun, JobSchedule
+
+SHOWN_RUNS = 50
+
+
+class RunNow(Operation):
+    """Queues a run of the job."""
+
+    name, label, icon = "run", "Run now", "play_arrow"
+    permission = "monitoring.run_job"
+
+    def effect(self, count: int) -> str:
+        return "The next free worker runs this job once, now. Its schedule stays as it is."
+
+    def carry_out(self, rows: QuerySet[Any], *, actor: str, reason: str, form: ReasonForm) -> str:
+        name = rows.get().job
+        if job_requests.run_now(name, actor=actor, reason=reason):
+            return f"{name} is queued and runs in a moment."
+        return f"{name} is queued, but no worker is alive: it runs when one starts."
+
+
+class CronForm(ReasonForm):
+    """The slots of a job."""
+
+    cron = forms.CharField(
+        label="Cron expression",
+        max_length=100,
+        widget=UnfoldAdminTextInputWidget(),
+        help_text="Minute, hour, day of month, month, day of week, in UTC. 0 2 * * * is 02:00 every day.",
+    )
+    field_order = ("cron", "reason")
+
+    def __init__(self, *args: Any, rows: QuerySet[Any], **kwargs: Any) -> None:
+        super().__init__(*args, rows=rows, **kwargs)
+        if row := rows.first():
+            self.fields["cron"].initial = row.cron
+
+    def clean_cron(self) -> str:
+        cron = " ".join(self.cleaned_data["cron"].split())
+        if not slots.is_valid(cron):
+            raise forms.ValidationError("This is no cron expression.")
+        return cron
+
+
+class Reschedule(Operation):
+    """Gives the job other slots."""
+
+    name, label, icon = "reschedule", "Change schedule", "edit_calendar"
+    permission = "monitoring.schedule_job"
+    form_class = CronForm
+
+    def effect(self, count: int) -> str:
+        return "From now on the job runs at the times below. Slots that have passed are not made up for."
+
+    def carry_out(self, rows: QuerySet[Any], *, actor: str, reason: str, form: ReasonForm) -> str:
+        name, cron = rows.get().job, form.cleaned_data["cron"]
+        job_requests.reschedule(name, cron=cron, actor=actor, reason=reason)
+        return f"{name} runs at {cron} (UTC)."
+
+
+class SwitchOff(Operation):
+    """Takes the job off the schedule."""
+
+    name, label, icon, danger = "off", "Switch off", "pause", True
+    permission = "monitoring.schedule_job"
+
+    def applicable(self, rows: QuerySet[Any]) -> QuerySet[Any]:
+        return rows.filter(enabled=True)
+
+    def offered(self, row: JobSchedule) -> bool:
+        return row.enabled
+
+    def effect(self, count: int) -> str:
+        return "No scheduler runs this job until it is switched on again. What it protects against can then happen."
+
+    def carry_out(self, rows: QuerySet[Any], *, actor: str, reason: str, form: ReasonForm) -> str:
+        name = rows.get().job
+        job_requests.switch(name, on=False, actor=actor, reason=reason)
+        return f"{name} is switched off."
+
+
+class SwitchOn(Operation):
+    """Puts the job back on the schedule."""
+
+    name, label, icon = "on", "Switch on", "play_circle"
+    permission = "monitoring.schedule_job"
+
+    def applicable(self, rows: QuerySet[Any]) -> QuerySet[Any]:
+        return rows.filter(enabled=False)
+
+    def offered(self, row: JobSchedule) -> bool:
+        return not row.enabled
+
+    def effect(self, count: int) -> str:
+        return "The job runs at its next slot again. Slots that have passed are not made up for."
+
+    def carry_out(self, rows: QuerySet[Any], *, actor: str, reason: str, form: ReasonForm) -> str:
+        name = rows.get().job
+        job_requests.switch(name, on=True, actor=actor, reason=reason)
+        return f"{name} is switched on."
+
+
+@admin.register(JobSchedule)
+class JobAdmin(OperationsMixin, ReadOnlyModelAdmin):
+    """Every job with its state; its page shows the history and offers the operations."""
+
+    operations = (RunNow(), Reschedule(), SwitchOff(), SwitchOn())
+
+    last_success = moment_column("last_success_at", description="last success")
+    next_run = moment_column("next_due_at", description="next run")
+
+    list_display = ("job", "state", "cron", "last_success", "next_run", "usual_duration", "description")
+    ordering = ("job",)
+    fieldsets = (
+        (None, {"fields": ("job", "description", "state", "problem")}),
+        ("Schedule (UTC)", {"fields": ("cron", "next_run", "last_success", "limit")}),
+        ("Latest runs", {"fields": ("history",)}),
+    )
+    readonly_fields = ("state", "problem", "next_run", "last_success", "limit", "history")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[JobSchedule]:
+        ended = Q(status__in=(JobRun.Status.SUCCEEDED, JobRun.Status.FAILED))
+        runs = JobRun.objects.filter(job=OuterRef("job"))
+        latest = runs.exclude(status=JobRun.Status.SKIPPED).order_by("-started_at")
+        took = ExpressionWrapper(F("finished_at") - F("started_at"), output_field=DurationField())
+        successes = runs.filter(status=JobRun.Status.SUCCEEDED).order_by().values("job")
+        queryset: QuerySet[JobSchedule] = super().get_queryset(request)
+        return queryset.annotate(
+            last_status=Subquery(latest.values("status")[:1]),
+            last_error=Subquery(latest.filter(ended).values("error")[:1]),
+            last_success_at=Subquery(successes.annotate(at=Max("finished_at")).values("at")),
+            usually_takes=Subquery(successes.annotate(took=Avg(took)).values("took")),
+        )
+
+    @admin.display(description="state")
+    def state(self, obj: Any) -> SafeString:
+        if obj.last_status == JobRun.Status.RUNNING:
+            return badge("Running", Tone.INFO)
+        if not obj.enabled:
+            return badge("Switched off", Tone.NEUTRAL)
+        if obj.is_overdue:
+            return badge("Overdue", Tone.DANGER)
+        if obj.last_status is None:
+            return badge("Not run yet", Tone.NEUTRAL)
+        status = JobRun.Status(obj.last_status)
+        return badge(status.label, RUN_TONES[status])
+
+    @admin.display(description="last error")
+    def problem(self, obj: Any) -> str:
+        return obj.last_error or EMPTY
+
+    @admin.display(description="usually takes")
+    def usual_duration(self, obj: Any) -> str:
+        return duration_text(obj.usually_takes)
+
+    @admin.display(description="stopped after")
+    def limit(self, obj: JobSchedule) -> str:
+        return f"{obj.timeout_seconds} s"
+
+    @admin.display(description="")
+    def history(self, obj: JobSchedule) -> str:
+        runs = list(JobRun.objects.filter(job=obj.job).order_by("-started_at")[:SHOWN_RUNS])
+        if not runs:
+            return format_html("{}", EMPTY)
+        seconds = [run.duration.total_seconds() if run.duration else 0 for run in runs]
+        rows = [
+            {
+                "run": run,
+                "took": duration_text(run.duration),
+                "seconds": taken,
+                "tone": RUN_TONES[JobRun.Status(run.status)],
+            }
+            for run, taken in zip(runs, seconds, strict=True)
+        ]
+        return render_to_string("monitoring/job_history.html", {"rows": rows, "longest": max(*seconds, 0.001)})

@@ -1,0 +1,70 @@
+"""What every run of a job did."""
+
+import json
+from datetime import timedelta
+
+from django.contrib import admin
+from django.utils.html import format_html
+
+from glyphforge.admin import ReadOnlyModelAdmin
+from glyphforge.display import EMPTY, Tone, badge_column, copyable_column, moment_column, number
+from monitoring.models import JobRun
+
+RUN_TONES = {
+    JobRun.Status.RUNNING: Tone.INFO,
+    JobRun.Status.SUCCEEDED: Tone.SUCCESS,
+    JobRun.Status.FAILED: Tone.DANGER,
+    JobRun.Status.SKIPPED: Tone.NEUTRAL,
+}
+
+
+def duration_text(duration: timedelta | None) -> str:
+    """`40 ms`, `2.5 s` or `3 min 20 s`."""
+    if duration is None:
+        return EMPTY
+    seconds = duration.total_seconds()
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    return f"{seconds // 60:.0f} min {seconds % 60:.0f} s"
+
+
+@admin.register(JobRun)
+class JobRunAdmin(ReadOnlyModelAdmin):
+    """The record of the jobs, the latest first."""
+
+    state = badge_column("status", RUN_TONES, description="status")
+    slot = moment_column("scheduled_for", description="slot", ordering="scheduled_for")
+    started = moment_column("started_at", description="started", ordering="started_at")
+    finished = moment_column("finished_at", description="finished")
+    row_id = copyable_column("id", description="id")
+
+    list_display = ("job", "state", "slot", "started", "took", "rows", "trigger", "short_error")
+    list_filter = ("status", "job")
+    ordering = ("-started_at",)
+    fieldsets = (
+        (None, {"fields": ("job", "state", "error")}),
+        ("Times", {"fields": ("slot", "started", "finished", "took")}),
+        ("What it did", {"fields": ("rows", "content")}),
+        ("Who", {"fields": ("trigger", "worker", "attempts", "row_id")}),
+    )
+    readonly_fields = ("state", "slot", "started", "finished", "took", "rows", "content", "row_id")
+
+    @admin.display(description="took")
+    def took(self, obj: JobRun) -> str:
+        return duration_text(obj.duration)
+
+    @admin.display(description="rows")
+    def rows(self, obj: JobRun) -> str:
+        return number(obj.rows_affected)
+
+    @admin.display(description="error")
+    def short_error(self, obj: JobRun) -> str:
+        if not obj.error:
+            return EMPTY
+        return format_html('<span class="gf-clip" title="{}">{}</span>', obj.error, obj.error)
+
+    @admin.display(description="detail")
+    def content(self, obj: JobRun) -> str:
+        return format_html('<pre class="gf-json" tabindex="0">{}</pre>', json.dumps(obj.detail, indent=2))
