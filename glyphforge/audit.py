@@ -17,6 +17,7 @@ from django.core.serializers.json import DjangoJSONEncoder
 from django.db import DEFAULT_DB_ALIAS, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from psycopg import sql
+from psycopg.pq import TransactionStatus
 
 MASK = "[masked]"
 # As audit_row_change() masks them.
@@ -104,6 +105,8 @@ def _carry(execute: Callable[..., Any], query: Any, params: Any, many: bool, con
     """Puts the settings in front of a writing statement: in the same message, and so in the same transaction."""
     connection: Any = context["connection"]
     in_transaction = connection.in_atomic_block or not connection.autocommit
+    if connection.connection.info.transaction_status == TransactionStatus.IDLE:
+        connection.carries_audit_context = False  # the first statement of a transaction: the last one's settings are gone
     # A transaction that has seen an actor must forget it once that actor's block has ended.
     stale = in_transaction and getattr(connection, "carries_audit_context", False)
     acting = _current.get()

@@ -142,7 +142,7 @@ def test_the_notice_is_tried_again_when_the_mail_server_refuses(monkeypatch: pyt
     api_keys.report_leaked(issued.raw_key, **ACTING)
     monkeypatch.setattr("billing.services.leak_notice.send", _refuse)
     tasks.tell_of_leaked_key(str(issued.key.pk))
-    again = Schedule.objects.get()
+    again = Schedule.objects.get(func="billing.tasks.tell_of_leaked_key")
     assert again.args == str((str(issued.key.pk), 2))
     with pytest.raises(ConnectionRefusedError):
         tasks.tell_of_leaked_key(str(issued.key.pk), tasks.MAIL_ATTEMPTS)
