@@ -110,7 +110,7 @@ def _page(model: type[Model]) -> str:
     """The list page of a model; empty where the site has none."""
     if not admin.site.is_registered(model):
         return ""
-    options = model._meta  # noqa: SLF001 - Django's documented name
+    options = model._meta
     return reverse(f"admin:{options.app_label}_{options.model_name}_changelist")
 
 

@@ -135,7 +135,7 @@ def _expect_packages(expected: Catalogue, actual: Catalogue, alias: str) -> None
     theirs = {MIGRATIONS_TABLE}
     project_key: Field[Any, Any] = import_string(settings.DEFAULT_AUTO_FIELD)()
     for model in apps.get_models(include_auto_created=True):
-        meta = model._meta  # noqa: SLF001 - Django's documented way to a model's table
+        meta = model._meta
         if not meta.managed or meta.proxy or meta.db_table in ours:
             continue
         theirs.add(meta.db_table)
