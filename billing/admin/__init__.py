@@ -1,6 +1,17 @@
 """The back office's pages of billing, one noun a file."""
 
-from billing.admin import api_key, audit_log, customer, payment, plan, stripe_mirror, subscription, usage, webhook_event
+from billing.admin import (
+    api_key,
+    audit_log,
+    customer,
+    payment,
+    plan,
+    stripe_mirror,
+    subscription,
+    unmatched_customer,
+    usage,
+    webhook_event,
+)
 
 __all__ = [
     "api_key",
@@ -10,6 +21,7 @@ __all__ = [
     "plan",
     "stripe_mirror",
     "subscription",
+    "unmatched_customer",
     "usage",
     "webhook_event",
 ]

@@ -8,6 +8,15 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from billing.admin import tones
+from billing.admin.customer_operations import (
+    AddNote,
+    CreateKey,
+    FixOrphans,
+    LinkCustomer,
+    Reactivate,
+    Suspend,
+    SyncFromStripe,
+)
 from billing.admin.operations import OperationsMixin
 from billing.admin.stripe_links import stripe_id_column
 from billing.models import Subscription, User
@@ -19,6 +28,15 @@ from glyphforge.display import EMPTY, badge, badge_column, copyable_column, mome
 class CustomerAdmin(OperationsMixin, ReadOnlyModelAdmin):
     """Customers of the API."""
 
+    operations = (
+        AddNote(),
+        CreateKey(),
+        SyncFromStripe(),
+        LinkCustomer(),
+        Suspend(),
+        Reactivate(),
+        FixOrphans(),
+    )
     state = badge_column("status", tones.CUSTOMER, description="status")
     created = moment_column("created_at", description="created", ordering="created_at")
     stripe = copyable_column("stripe_customer_id", description="Stripe customer")

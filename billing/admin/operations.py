@@ -53,6 +53,7 @@ class Operation(ABC):
     on_one: ClassVar[bool] = True
     on_selection: ClassVar[bool] = False
     on_all: ClassVar[bool] = False
+    makes_new: ClassVar[bool] = False  # instead of changing rows that could be counted
     form_class: ClassVar[type[ReasonForm]] = ReasonForm
 
     def permitted(self, request: HttpRequest) -> bool:
@@ -79,9 +80,14 @@ class Operation(ABC):
     def carry_out(self, rows: QuerySet[Any], *, actor: str, reason: str, form: ReasonForm) -> str:
         """Do it, and return what changed, in one sentence. Raises `Refused` where it may not be done."""
 
-    def respond(self, request: HttpRequest, form: ReasonForm, back: str) -> HttpResponseBase:
+    def respond(self, request: HttpRequest, context: dict[str, Any], form: ReasonForm, back: str) -> HttpResponseBase:
         """Where to go afterwards. An operation with something to show once shows it here."""
         return HttpResponseRedirect(back)
+
+
+def counted(count: int, noun: str) -> str:
+    """`1 event`, `1,200 events`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def actor_of(request: HttpRequest) -> str:
@@ -184,8 +190,10 @@ class OperationsMixin(ModelAdmin):
         # A selection from the list posts without having seen this page: only its own button confirms.
         confirmed = request.method == "POST" and "confirmed" in request.POST
         applicable = operation.applicable(rows)
-        form = operation.form_class(request.POST if confirmed else None, rows=applicable)
-        if confirmed and form.is_valid():
+        # A link may fill in what the form asks for: the price to map, the customer to link.
+        initial = request.GET.dict()
+        form = operation.form_class(request.POST if confirmed else None, initial=initial, rows=applicable)
+        if confirmed and form.is_valid() and (operation.makes_new or applicable.exists()):
             return self._carry_out(operation, request, applicable, form, back)
         return self._page(operation, request, applicable, form, back=back, hidden=hidden)
 
@@ -198,7 +206,7 @@ class OperationsMixin(ModelAdmin):
             messages.error(request, str(refusal))
             return HttpResponseRedirect(back)
         messages.success(request, changed)
-        return operation.respond(request, form, back)
+        return operation.respond(request, self.admin_site.each_context(request), form, back)
 
     def _page(
         self,
@@ -210,7 +218,7 @@ class OperationsMixin(ModelAdmin):
         back: str,
         hidden: Sequence[tuple[str, str]],
     ) -> HttpResponse:
-        count = rows.count()
+        count = 0 if operation.makes_new else rows.count()
         context = {
             **self.admin_site.each_context(request),
             "title": operation.label,
@@ -218,7 +226,8 @@ class OperationsMixin(ModelAdmin):
             "operation": operation,
             "effect": operation.effect(count),
             "count": count,
-            "names": [operation.describe(row) for row in rows[:SHOWN]],
+            "possible": count or operation.makes_new,
+            "names": [operation.describe(row) for row in rows[:SHOWN]] if count else [],
             "others": max(count - SHOWN, 0),
             "form": form,
             "back": back,

@@ -4,6 +4,7 @@ from django.utils.html import format_html
 from billing.admin import tones
 from billing.admin.customer_link import SearchByCustomerMixin, customer_column
 from billing.admin.operations import OperationsMixin
+from billing.admin.payment_operations import RefundPayment
 from billing.admin.stripe_links import stripe_id_column
 from billing.models import Payment
 from glyphforge.admin import ReadOnlyModelAdmin
@@ -23,6 +24,7 @@ def document_link(url: str | None, text: str) -> str:
 class PaymentAdmin(OperationsMixin, SearchByCustomerMixin, ReadOnlyModelAdmin):
     """Charges, as Stripe has them."""
 
+    operations = (RefundPayment(),)
     customer = customer_column()
     amount = money_column("amount_cents")
     refunded = money_column("refunded_cents")

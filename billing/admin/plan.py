@@ -2,6 +2,7 @@ from django.contrib import admin
 
 from billing.admin import tones
 from billing.admin.operations import OperationsMixin
+from billing.admin.price_operations import MapPrice
 from billing.admin.stripe_links import stripe_id_column
 from billing.models import Plan, PlanPrice
 from glyphforge.admin import ReadOnlyModelAdmin
@@ -29,6 +30,7 @@ class PlanAdmin(ReadOnlyModelAdmin):
 class PlanPriceAdmin(OperationsMixin, ReadOnlyModelAdmin):
     """Which tier each Stripe price sells."""
 
+    operations = (MapPrice(),)
     price = copyable_column("stripe_price_id", description="Stripe price")
     stripe_price = stripe_id_column("stripe_price_id", description="Stripe price")
     tier = badge_column("plan__tier", tones.TIER, description="plan")

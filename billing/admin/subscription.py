@@ -4,6 +4,7 @@ from billing.admin import tones
 from billing.admin.customer_link import SearchByCustomerMixin, customer_column
 from billing.admin.operations import OperationsMixin
 from billing.admin.stripe_links import stripe_id_column
+from billing.admin.subscription_operations import CancelSubscription, KeepSubscription
 from billing.models import Subscription
 from glyphforge.admin import ReadOnlyModelAdmin
 from glyphforge.display import badge_column, copyable_column, moment_column, money_column, number
@@ -13,6 +14,7 @@ from glyphforge.display import badge_column, copyable_column, moment_column, mon
 class SubscriptionAdmin(OperationsMixin, SearchByCustomerMixin, ReadOnlyModelAdmin):
     """Subscriptions, as Stripe has them."""
 
+    operations = (CancelSubscription(), KeepSubscription())
     customer = customer_column()
     plan = badge_column("tier", tones.TIER, description="plan")
     state = badge_column("status", tones.SUBSCRIPTION, description="status")

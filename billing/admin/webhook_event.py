@@ -7,6 +7,7 @@ from django.http import HttpRequest
 from django.utils.html import format_html
 
 from billing.admin import tones
+from billing.admin.event_operations import Replay, RetryWebhooks
 from billing.admin.operations import OperationsMixin
 from billing.admin.stripe_links import stripe_id_column
 from billing.models import WebhookEvent
@@ -18,6 +19,7 @@ from glyphforge.keyset import KeysetModelAdmin
 class WebhookEventAdmin(OperationsMixin, KeysetModelAdmin):
     """The events that Stripe sent, and how far their processing is."""
 
+    operations = (RetryWebhooks(), Replay())
     state = badge_column("status", tones.EVENT, description="status")
     stripe_event = stripe_id_column("stripe_event_id", description="Stripe event")
     received = moment_column("received_at", description="received")

@@ -4,6 +4,7 @@ from billing.models.api_key import ApiKey
 from billing.models.audit_entry import AuditEntry
 from billing.models.authentication_failure import AuthenticationFailure
 from billing.models.cognito_sync import CognitoSyncCursor
+from billing.models.customer_note import CustomerNote
 from billing.models.payment import Payment
 from billing.models.plan import Plan, PlanPrice
 from billing.models.rate_limit import RateLimit
@@ -23,6 +24,7 @@ __all__ = [
     "AuditEntry",
     "AuthenticationFailure",
     "CognitoSyncCursor",
+    "CustomerNote",
     "Difference",
     "MonthlyUsageSummary",
     "Payment",

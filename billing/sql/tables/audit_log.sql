@@ -22,6 +22,7 @@ ALTER SEQUENCE audit_log_id_seq OWNED BY audit_log.id;
 CREATE INDEX audit_log_row ON audit_log (table_name, row_id, occurred_at);
 CREATE INDEX audit_log_actor ON audit_log (actor, occurred_at);
 CREATE INDEX audit_log_occurred_at ON audit_log (occurred_at);
+CREATE INDEX audit_log_table ON audit_log (table_name, occurred_at);
 CREATE INDEX audit_log_new_values ON audit_log USING gin (new_values jsonb_path_ops);
 
 CREATE TABLE audit_log_default PARTITION OF audit_log DEFAULT;

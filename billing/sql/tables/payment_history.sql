@@ -32,3 +32,7 @@ WHERE stripe_payment_intent_id IS NOT NULL;
 CREATE INDEX payment_history_paid_at ON payment_history (paid_at)
 INCLUDE (amount_cents, refunded_cents, currency, status) WHERE paid_at IS NOT NULL;
 CREATE INDEX payment_history_failures ON payment_history (created_at) WHERE status IN ('failed', 'disputed');
+
+-- The back office's sorts and filters.
+CREATE INDEX payment_history_created_at ON payment_history (created_at);
+CREATE INDEX payment_history_status ON payment_history (status, created_at DESC);

@@ -34,3 +34,6 @@ CREATE INDEX stripe_webhook_events_finished ON stripe_webhook_events ((coalesce(
 WHERE status IN ('processed', 'ignored');
 -- "Every event of this customer": payload @> '{"data": {"object": {"customer": "cus_…"}}}'.
 CREATE INDEX stripe_webhook_events_payload ON stripe_webhook_events USING gin (payload jsonb_path_ops);
+
+-- The back office's sorts and filters.
+CREATE INDEX stripe_webhook_events_status ON stripe_webhook_events (status, received_at DESC);

@@ -44,3 +44,8 @@ CREATE INDEX subscriptions_user_id ON subscriptions (user_id, created_at);
 CREATE INDEX subscriptions_tier_status ON subscriptions (tier, status) INCLUDE (price_cents, currency);
 CREATE INDEX subscriptions_due ON subscriptions (current_period_end) WHERE status IN ('trialing', 'active');
 CREATE INDEX subscriptions_duplicates ON subscriptions (user_id) WHERE is_duplicate;
+
+-- The back office's sorts and filters.
+CREATE INDEX subscriptions_created_at ON subscriptions (created_at);
+CREATE INDEX subscriptions_status ON subscriptions (status, created_at DESC);
+CREATE INDEX subscriptions_tier ON subscriptions (tier, created_at DESC);

@@ -21,3 +21,6 @@ CREATE UNIQUE INDEX users_email_key ON users (lower(email));
 CREATE INDEX users_email_prefix ON users (upper(email) text_pattern_ops);
 CREATE INDEX users_name_prefix ON users (upper(name) text_pattern_ops);
 CREATE INDEX users_created_at ON users (created_at);
+
+-- The back office's sorts and filters.
+CREATE INDEX users_status ON users (status, created_at DESC);

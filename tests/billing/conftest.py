@@ -1,4 +1,4 @@
-"""A local Stripe for every test of this folder, and a queue that is drained by hand."""
+"""A local Stripe, and a queue that is drained by hand."""
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any

@@ -1,0 +1,227 @@
+"""What staff may do to a customer."""
+
+from typing import Any
+
+from django import forms
+from django.db.models import Exists, OuterRef, QuerySet
+from django.http import HttpRequest, HttpResponseBase
+from django.template.response import TemplateResponse
+from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
+
+from billing.admin.operations import Operation, ReasonForm, counted
+from billing.models import ApiKey, Subscription, User
+from billing.services import accounts, api_keys, customers, notes, orphans
+
+
+class FixOrphans(Operation):
+    """Every customer at Stripe without a live subscription here gets the free tier."""
+
+    name = "fix_orphans"
+    label = "Fix orphans"
+    permission = "billing.fix_orphans"
+    icon = "healing"
+    on_one = False
+    on_all = True
+
+    def applicable(self, rows: QuerySet[Any]) -> QuerySet[Any]:
+        live = Subscription.objects.filter(user=OuterRef("pk"), status__in=Subscription.LIVE, is_duplicate=False)
+        known_to_stripe = rows.filter(stripe_customer_id__isnull=False).exclude(status=User.Status.DELETED)
+        return known_to_stripe.filter(~Exists(live))
+
+    def effect(self, count: int) -> str:
+        return (
+            f"{counted(count, 'customer')} with a Stripe customer and without a live subscription"
+            f" {'gets' if count == 1 else 'get'} the free tier."
+        )
+
+    def carry_out(self, rows: QuerySet[Any], *, actor: str, reason: str, form: ReasonForm) -> str:
+        fixed = orphans.fix(actor=actor, reason=reason)
+        return f"{counted(len(fixed), 'customer')} got the free tier."
+
+
+class Suspend(Operation):
+    """The customer's keys stop working."""
+
+    name = "suspend"
+    label = "Suspend"
+    permission = "billing.suspend_user"
+    icon = "block"
+    danger = True
+
+    def applicable(self, rows: QuerySet[Any]) -> QuerySet[Any]:
+        return rows.filter(status=User.Status.ACTIVE)
+
+    def offered(self, row: User) -> bool:
+        return row.status == User.Status.ACTIVE
+
+    def effect(self, count: int) -> str:
+        return "The customer's API keys stop working within seconds. Subscription and payments at Stripe go on."
+
+    def carry_out(self, rows: QuerySet[Any], *, actor: str, reason: str, form: ReasonForm) -> str:
+        user = rows.get()
+        accounts.suspend(user, actor=actor, reason=reason)
+        return f"{user} is suspended; no key of theirs works any more."
+
+
+class Reactivate(Operation):
+    """A suspended customer's keys work again."""
+
+    name = "reactivate"
+    label = "Reactivate"
+    permission = "billing.suspend_user"
+    icon = "check_circle"
+
+    def applicable(self, rows: QuerySet[Any]) -> QuerySet[Any]:
+        return rows.filter(status=User.Status.SUSPENDED)
+
+    def offered(self, row: User) -> bool:
+        return row.status == User.Status.SUSPENDED
+
+    def effect(self, count: int) -> str:
+        return "The customer's API keys that are neither revoked nor expired work again."
+
+    def carry_out(self, rows: QuerySet[Any], *, actor: str, reason: str, form: ReasonForm) -> str:
+        user = rows.get()
+        accounts.reactivate(user, actor=actor, reason=reason)
+        return f"{user} is active again."
+
+
+class SyncFromStripe(Operation):
+    """Our rows are brought in line with Stripe's, now."""
+
+    name = "sync"
+    label = "Sync from Stripe"
+    permission = "billing.sync_customer"
+    icon = "sync"
+
+    def applicable(self, rows: QuerySet[Any]) -> QuerySet[Any]:
+        return rows.filter(stripe_customer_id__isnull=False)
+
+    def offered(self, row: User) -> bool:
+        return bool(row.stripe_customer_id)
+
+    def effect(self, count: int) -> str:
+        return "Name, subscriptions and payments are fetched from Stripe and our rows brought in line with them."
+
+    def carry_out(self, rows: QuerySet[Any], *, actor: str, reason: str, form: ReasonForm) -> str:
+        user = rows.get()
+        customers.sync_customer(user, actor=actor, reason=reason)
+        return f"{user} is in line with Stripe."
+
+
+class LinkForm(ReasonForm):
+    stripe_customer_id = forms.RegexField(
+        r"^cus_\w+$",
+        label="Stripe customer",
+        widget=UnfoldAdminTextInputWidget(attrs={"placeholder": "cus_…"}),
+        error_messages={"invalid": "A Stripe customer begins with cus_."},
+    )
+    field_order = ["stripe_customer_id", "reason"]
+
+
+class LinkCustomer(Operation):
+    """A customer at Stripe is declared to be this one."""
+
+    name = "link"
+    label = "Link Stripe customer"
+    permission = "billing.link_customer"
+    icon = "link"
+    form_class = LinkForm
+
+    def applicable(self, rows: QuerySet[Any]) -> QuerySet[Any]:
+        return rows.filter(stripe_customer_id__isnull=True).exclude(status=User.Status.DELETED)
+
+    def offered(self, row: User) -> bool:
+        return not row.stripe_customer_id and row.status != User.Status.DELETED
+
+    def effect(self, count: int) -> str:
+        return (
+            "The Stripe customer's subscriptions and payments become this customer's, Stripe is told whose they are,"
+            " and events that waited for the link are processed again."
+        )
+
+    def carry_out(self, rows: QuerySet[Any], *, actor: str, reason: str, form: ReasonForm) -> str:
+        user, stripe_id = rows.get(), form.cleaned_data["stripe_customer_id"]
+        customers.link_customer(stripe_id, user, actor=actor, reason=reason)
+        return f"{stripe_id} now belongs to {user}."
+
+
+class NoteForm(ReasonForm):
+    reason = forms.CharField(
+        label="Note",
+        min_length=3,
+        max_length=2000,
+        widget=UnfoldAdminTextareaWidget(attrs={"rows": 5, "autofocus": True}),
+        help_text="Seen by all staff and kept for good. Never put card numbers or keys here.",
+    )
+
+
+class AddNote(Operation):
+    """Something the next person should know."""
+
+    name = "note"
+    label = "Add note"
+    permission = "billing.add_customernote"
+    icon = "edit_note"
+    form_class = NoteForm
+
+    def effect(self, count: int) -> str:
+        return "The note appears on the customer's page. The customer never sees it."
+
+    def carry_out(self, rows: QuerySet[Any], *, actor: str, reason: str, form: ReasonForm) -> str:
+        notes.add(rows.get(), author=actor, body=reason)
+        return "The note is on the customer's page."
+
+
+class NewKeyForm(ReasonForm):
+    environment = forms.ChoiceField(choices=ApiKey.Environment.choices, widget=UnfoldAdminSelectWidget)
+    name = forms.CharField(
+        required=False,
+        max_length=100,
+        widget=UnfoldAdminTextInputWidget,
+        help_text="What the customer calls it; may stay empty.",
+    )
+    field_order = ["environment", "name", "reason"]
+    issued: api_keys.IssuedKey
+
+
+class CreateKey(Operation):
+    """A new key, shown once."""
+
+    name = "create_key"
+    label = "Create key"
+    permission = "billing.add_apikey"
+    icon = "key"
+    form_class = NewKeyForm
+
+    def applicable(self, rows: QuerySet[Any]) -> QuerySet[Any]:
+        return rows.filter(status=User.Status.ACTIVE)
+
+    def offered(self, row: User) -> bool:
+        return row.status == User.Status.ACTIVE
+
+    def effect(self, count: int) -> str:
+        return "A new API key is made for the customer. It is shown once, on the next page."
+
+    def carry_out(self, rows: QuerySet[Any], *, actor: str, reason: str, form: Any) -> str:
+        form.issued = api_keys.issue(
+            rows.get(),
+            environment=form.cleaned_data["environment"],
+            name=form.cleaned_data["name"],
+            actor=actor,
+            reason=reason,
+        )
+        return f"The key {form.issued.key.key_prefix}… is made."
+
+    def respond(self, request: HttpRequest, context: dict[str, Any], form: Any, back: str) -> HttpResponseBase:
+        return shown_once(request, context, form.issued, back)
+
+
+def shown_once(
+    request: HttpRequest, context: dict[str, Any], issued: api_keys.IssuedKey, back: str
+) -> HttpResponseBase:
+    """The only page that ever shows a whole key; nothing on the way may keep it."""
+    page = {**context, "title": "API key", "issued": issued, "back": back}
+    response = TemplateResponse(request, "billing/operations/key_shown_once.html", page)
+    response["Cache-Control"] = "no-store"
+    return response

@@ -1,0 +1,80 @@
+"""What staff may do to an API key."""
+
+from datetime import timedelta
+from typing import Any
+
+from django import forms
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest, HttpResponseBase
+from django.utils import timezone
+from unfold.widgets import UnfoldAdminSelectWidget
+
+from billing.admin.customer_operations import shown_once
+from billing.admin.operations import Operation, ReasonForm
+from billing.models import ApiKey
+from billing.services import api_keys
+
+OVERLAPS = [(0, "None: the old key ends now"), (1, "1 hour"), (24, "1 day"), (168, "7 days"), (720, "30 days")]
+
+
+class RotateForm(ReasonForm):
+    overlap = forms.TypedChoiceField(
+        coerce=int,
+        choices=OVERLAPS,
+        initial=24,
+        widget=UnfoldAdminSelectWidget,
+        help_text="How long old and new key both work.",
+    )
+    field_order = ["overlap", "reason"]
+    issued: api_keys.IssuedKey
+
+
+class RotateKey(Operation):
+    """A key is replaced by a new one; both work for a while."""
+
+    name = "rotate"
+    label = "Rotate"
+    permission = "billing.rotate_apikey"
+    icon = "autorenew"
+    form_class = RotateForm
+
+    def applicable(self, rows: QuerySet[Any]) -> QuerySet[Any]:
+        return rows.filter(Q(expires_at__isnull=True) | Q(expires_at__gt=timezone.now()), revoked_at__isnull=True)
+
+    def offered(self, row: ApiKey) -> bool:
+        return row.revoked_at is None and (row.expires_at is None or row.expires_at > timezone.now())
+
+    def effect(self, count: int) -> str:
+        return "A new key takes this one's place. It is shown once, on the next page."
+
+    def carry_out(self, rows: QuerySet[Any], *, actor: str, reason: str, form: Any) -> str:
+        old = rows.get()
+        overlap = timedelta(hours=form.cleaned_data["overlap"])
+        form.issued = api_keys.rotate(old, actor=actor, reason=reason, overlap=overlap)
+        return f"{form.issued.key.key_prefix}… replaces {old.key_prefix}…."
+
+    def respond(self, request: HttpRequest, context: dict[str, Any], form: Any, back: str) -> HttpResponseBase:
+        return shown_once(request, context, form.issued, back)
+
+
+class RevokeKey(Operation):
+    """A key stops working for good."""
+
+    name = "revoke"
+    label = "Revoke"
+    permission = "billing.revoke_apikey"
+    icon = "key_off"
+    danger = True
+
+    def applicable(self, rows: QuerySet[Any]) -> QuerySet[Any]:
+        return rows.filter(revoked_at__isnull=True)
+
+    def offered(self, row: ApiKey) -> bool:
+        return row.revoked_at is None
+
+    def effect(self, count: int) -> str:
+        return "The key stops working within seconds and can never be revived. Whoever uses it is refused."
+
+    def carry_out(self, rows: QuerySet[Any], *, actor: str, reason: str, form: ReasonForm) -> str:
+        key = api_keys.revoke(rows.get(), actor=actor, reason=reason)
+        return f"{key.key_prefix}… is revoked."

@@ -1,0 +1,49 @@
+"""What staff may say about Stripe's prices."""
+
+from typing import Any
+
+from django import forms
+from django.db.models import QuerySet
+from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
+
+from billing.admin.operations import Operation, ReasonForm, counted
+from billing.models import Tier
+from billing.services import price_mapping
+
+
+class MapPriceForm(ReasonForm):
+    stripe_price_id = forms.CharField(
+        label="Stripe price", max_length=255, widget=UnfoldAdminTextInputWidget(attrs={"placeholder": "price_…"})
+    )
+    tier = forms.ChoiceField(choices=Tier.choices, widget=UnfoldAdminSelectWidget)
+    note = forms.CharField(required=False, max_length=200, widget=UnfoldAdminTextInputWidget)
+    field_order = ["stripe_price_id", "tier", "note", "reason"]
+
+
+class MapPrice(Operation):
+    """A Stripe price is said to sell a tier."""
+
+    name = "map_price"
+    label = "Map price"
+    permission = "billing.map_planprice"
+    icon = "sell"
+    on_one = False
+    on_all = True
+    makes_new = True
+    form_class = MapPriceForm
+
+    def effect(self, count: int) -> str:
+        return (
+            "Subscriptions to the price give the tier from now on: events that waited for it are processed again, and"
+            " customers who have it are brought in line."
+        )
+
+    def carry_out(self, rows: QuerySet[Any], *, actor: str, reason: str, form: ReasonForm) -> str:
+        said = form.cleaned_data
+        mapped = price_mapping.map_price(
+            said["stripe_price_id"], said["tier"], actor=actor, reason=reason, note=said["note"]
+        )
+        return (
+            f"{said['stripe_price_id']} sells {Tier(said['tier']).label}: {counted(mapped.replayed, 'event')} tried"
+            f" again, {counted(mapped.resynced, 'customer')} brought in line."
+        )

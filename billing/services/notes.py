@@ -1,0 +1,19 @@
+"""What staff write down about a customer."""
+
+from django.db import transaction
+
+from billing.models import CustomerNote, User
+from billing.services.errors import Refused
+from glyphforge.audit import acting_as, record
+from glyphforge.masking import mask
+
+
+def add(user: User, *, author: str, body: str) -> CustomerNote:
+    """Add a note to the customer, visible to all staff. API keys pasted into it are masked; an empty one is refused."""
+    text = mask(body.strip())
+    if not text:
+        raise Refused("A note needs words.")
+    with acting_as(actor=author), transaction.atomic():
+        note = CustomerNote.objects.create(user=user, author=author, body=text)
+        record("add_note", table_name="users", row_id=user.pk, reason=text)
+    return note

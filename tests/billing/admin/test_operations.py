@@ -1,0 +1,192 @@
+"""What staff may do: asked, confirmed, explained, done once and written down."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.contrib.messages import get_messages
+from django.test import Client
+from django.urls import reverse
+from django_q.models import OrmQ
+
+from billing.models import ApiKey, AuditEntry, CustomerNote, PlanPrice, Subscription, User, WebhookEvent
+from tests import factories
+
+pytestmark = pytest.mark.django_db
+CONFIRMED = {"confirmed": "yes", "reason": "Ticket 4711"}
+
+
+@pytest.fixture
+def lead(signed_in: Callable[[str], Client]) -> Client:
+    return signed_in("billing_lead")
+
+
+def one(row: Any, operation: str) -> str:
+    return reverse(f"admin:billing_{row._meta.model_name}_{operation}", args=[row.pk])
+
+
+def on_all(model: Any, operation: str) -> str:
+    return reverse(f"admin:billing_{model._meta.model_name}_{operation}_all")
+
+
+def said(response: Any) -> str:
+    return " ".join(str(message) for message in get_messages(response.wsgi_request))
+
+
+def audited(**wanted: Any) -> AuditEntry:
+    return AuditEntry.objects.filter(reason="Ticket 4711", **wanted).get()
+
+
+def test_nothing_happens_before_the_confirmation(lead: Client) -> None:
+    event = factories.webhook_event()
+    before = AuditEntry.objects.count()
+    for response in (
+        lead.get(one(event, "retry_webhooks")),
+        lead.post(one(event, "retry_webhooks"), {"reason": "not confirmed"}),
+        lead.post(one(event, "retry_webhooks"), {"confirmed": "yes", "reason": "  "}),
+        lead.post(one(event, "retry_webhooks"), {"confirmed": "yes"}),
+    ):
+        assert response.status_code == 200
+        assert "1 event is set back to pending" in response.content.decode()
+    event.refresh_from_db()
+    assert event.status == "failed"
+    assert AuditEntry.objects.count() == before
+
+
+def test_confirmation_needs_the_csrf_token() -> None:
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(factories.staff("billing_lead"))
+    assert client.post(one(factories.webhook_event(), "retry_webhooks"), CONFIRMED).status_code == 403
+
+
+def test_retry_of_selected_events_is_confirmed_done_and_audited(lead: Client) -> None:
+    failed = [factories.webhook_event() for _ in range(3)]
+    processed = factories.webhook_event(status="processed")
+    selection = {"action": "retry_webhooks", "_selected_action": [str(e.pk) for e in [*failed, processed]]}
+    url = reverse("admin:billing_webhookevent_changelist")
+
+    page = lead.post(url, selection)
+    assert page.context["count"] == 3
+    assert all(event.stripe_event_id in page.content.decode() for event in failed)
+    done = lead.post(url, selection | CONFIRMED)
+
+    assert done.status_code == 302
+    assert said(done).startswith("3 events set back to pending")
+    assert set(WebhookEvent.objects.values_list("status", flat=True)) == {"pending", "processed"}
+    assert OrmQ.objects.count() == 3
+    entries = AuditEntry.objects.filter(action="replay", reason="Ticket 4711")
+    assert {entry.row_id for entry in entries} == {event.stripe_event_id for event in failed}
+    assert {entry.actor for entry in entries} == {done.wsgi_request.user.get_username()}
+
+
+def test_retry_of_everything_goes_to_the_background_when_it_is_much(lead: Client) -> None:
+    for _ in range(101):
+        factories.webhook_event(status="dead")
+    page = lead.get(on_all(WebhookEvent, "retry_webhooks"))
+    assert "101 events are set back" in page.content.decode()
+    assert "and 91 more" in page.content.decode()
+    done = lead.post(on_all(WebhookEvent, "retry_webhooks"), CONFIRMED)
+    assert "101 events are processed again in the background" in said(done)
+    assert audited(action="replay_in_background").new_values["total"] == 101
+
+
+def test_replay_takes_processed_events_too(lead: Client) -> None:
+    event = factories.webhook_event(status="processed")
+    assert "replay" in lead.get(reverse("admin:billing_webhookevent_change", args=[event.pk])).content.decode()
+    lead.post(one(event, "replay"), CONFIRMED)
+    event.refresh_from_db()
+    assert event.status == "pending"
+
+
+def test_orphans_are_counted_named_and_fixed(lead: Client) -> None:
+    orphan = factories.customer(stripe_customer_id="cus_orphan")
+    Subscription.objects.filter(user=orphan).delete()
+    factories.customer(stripe_customer_id="cus_fine")
+    page = lead.get(on_all(User, "fix_orphans"))
+    assert page.context["count"] == 1
+    assert orphan.email in page.content.decode()
+    done = lead.post(on_all(User, "fix_orphans"), CONFIRMED)
+    assert said(done) == "1 customer got the free tier."
+    assert Subscription.objects.get(user=orphan).tier == "free"
+    assert audited(action="fix_orphan").row_id == str(orphan.pk)
+    assert "There is nothing to do." in lead.get(on_all(User, "fix_orphans")).content.decode()
+
+
+def test_key_is_shown_once_and_never_again(lead: Client) -> None:
+    user = factories.customer()
+    shown = lead.post(one(user, "create_key"), CONFIRMED | {"environment": "production", "name": "Server"})
+    raw = shown.context["issued"].raw_key
+    assert raw in shown.content.decode()
+    assert "no-store" in shown["Cache-Control"]
+    key = ApiKey.objects.get(user=user)
+    assert (key.environment, key.name) == ("production", "Server")
+    assert raw not in lead.get(reverse("admin:billing_apikey_change", args=[key.pk])).content.decode()
+    assert audited(action="insert", table_name="api_keys").row_id == str(key.pk)
+
+
+def test_rotation_lets_both_keys_work_for_the_overlap(lead: Client) -> None:
+    old = factories.issued_key().key
+    shown = lead.post(one(old, "rotate"), CONFIRMED | {"overlap": "24"})
+    assert shown.context["issued"].key.pk != old.pk
+    old.refresh_from_db()
+    assert old.revoked_at is None
+    assert old.expires_at is not None
+
+
+def test_revocation_keeps_its_reason_and_is_not_offered_twice(lead: Client) -> None:
+    key = factories.issued_key().key
+    lead.post(one(key, "revoke"), CONFIRMED)
+    key.refresh_from_db()
+    assert key.revoked_reason == "Ticket 4711"
+    assert "There is nothing to do." in lead.get(one(key, "revoke")).content.decode()
+    assert lead.post(one(key, "revoke"), CONFIRMED).status_code in {200, 302}
+    assert AuditEntry.objects.filter(table_name="api_keys", row_id=str(key.pk), action="update").count() == 1
+
+
+def test_suspension_and_its_end_are_audited_with_their_reasons(lead: Client) -> None:
+    user = factories.customer()
+    lead.post(one(user, "suspend"), CONFIRMED)
+    user.refresh_from_db()
+    assert user.status == "suspended"
+    assert audited(table_name="users", action="update").new_values == {"status": "suspended"}
+    lead.post(one(user, "reactivate"), CONFIRMED | {"reason": "Paid up"})
+    user.refresh_from_db()
+    assert user.status == "active"
+
+
+def test_note_is_kept_with_its_author_and_without_keys(lead: Client) -> None:
+    user = factories.customer()
+    raw = factories.issued_key(user).raw_key
+    lead.post(one(user, "note"), CONFIRMED | {"reason": f"Calls every Monday about {raw}"})
+    note = CustomerNote.objects.get(user=user)
+    assert note.body.startswith("Calls every Monday")
+    assert raw not in note.body
+    assert AuditEntry.objects.get(action="add_note").row_id == str(user.pk)
+
+
+def test_price_is_mapped_and_says_what_followed(lead: Client) -> None:
+    url = on_all(PlanPrice, "map_price")
+    assert 'value="price_new"' in lead.get(url, {"stripe_price_id": "price_new"}).content.decode()
+    done = lead.post(url, CONFIRMED | {"stripe_price_id": "price_new", "tier": "starter"})
+    assert "price_new sells Starter: 0 events tried again" in said(done)
+    assert PlanPrice.objects.get(pk="price_new").plan_id == "starter"
+    assert audited(action="map_price").row_id == "price_new"
+
+
+def test_refusal_is_shown_and_changes_nothing(lead: Client) -> None:
+    payment = factories.payment(amount_cents=2900)
+    done = lead.post(one(payment, "refund"), CONFIRMED | {"amount": "30.00"})
+    assert "not 3000" in said(done)
+    assert not AuditEntry.objects.filter(action="refund").exists()
+
+
+def test_unknown_row_is_not_found(lead: Client) -> None:
+    for nonsense in ("nonsense", "00000000-0000-0000-0000-000000000000"):
+        assert lead.get(reverse("admin:billing_user_suspend", args=[nonsense])).status_code == 404
+
+
+def test_next_page_stays_in_the_back_office(lead: Client) -> None:
+    user = factories.customer()
+    for evil in ("https://evil.example/", "//evil.example/", "/admin/../../evil"):
+        done = lead.post(f"{one(user, 'note')}?next={evil}", CONFIRMED)
+        assert done["Location"].startswith("/admin/")

@@ -1,0 +1,71 @@
+"""What staff ask Stripe to do, against a local Stripe."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+
+from billing.demo import recordings
+from billing.demo.stripe_world import StripeWorld
+from billing.models import AuditEntry, Payment, Subscription, WebhookEvent
+
+pytestmark = pytest.mark.django_db
+CONFIRMED = {"confirmed": "yes", "reason": "Ticket 4711"}
+
+
+@pytest.fixture
+def lead(signed_in: Callable[[str], Client]) -> Client:
+    return signed_in("billing_lead")
+
+
+@pytest.fixture
+def subscription(world: StripeWorld, feed: Callable[..., Any]) -> Subscription:
+    recording = recordings.load("signup_paid")
+    world.add(recording)
+    feed(recording.events)
+    return Subscription.objects.get(stripe_subscription_id__isnull=False)
+
+
+def one(row: Any, operation: str) -> str:
+    return reverse(f"admin:billing_{row._meta.model_name}_{operation}", args=[row.pk])
+
+
+def deliver_new(world: StripeWorld, feed: Callable[..., Any]) -> None:
+    known = set(WebhookEvent.objects.values_list("stripe_event_id", flat=True))
+    feed([event for event in world.events if event["id"] not in known])
+
+
+def test_cancellation_and_its_end_change_our_row_by_stripes_event(
+    lead: Client, subscription: Subscription, world: StripeWorld, feed: Callable[..., Any]
+) -> None:
+    lead.post(one(subscription, "cancel"), CONFIRMED | {"when": "period_end"})
+    subscription.refresh_from_db()
+    assert not subscription.cancel_at_period_end
+    deliver_new(world, feed)
+    subscription.refresh_from_db()
+    assert subscription.cancel_at_period_end
+
+    lead.post(one(subscription, "keep"), CONFIRMED)
+    deliver_new(world, feed)
+    subscription.refresh_from_db()
+    assert not subscription.cancel_at_period_end
+    assert AuditEntry.objects.filter(reason="Ticket 4711", action__in=["cancel_at_period_end", "resume"]).count() == 2
+
+
+def test_part_of_a_payment_is_refunded(
+    lead: Client, subscription: Subscription, world: StripeWorld, feed: Callable[..., Any]
+) -> None:
+    payment = Payment.objects.get()
+    lead.post(one(payment, "refund"), CONFIRMED | {"amount": "10.00"})
+    deliver_new(world, feed)
+    payment.refresh_from_db()
+    assert (payment.refunded_cents, payment.status) == (1000, "partially_refunded")
+
+
+def test_customer_is_synced_from_stripe(lead: Client, subscription: Subscription) -> None:
+    Subscription.objects.filter(pk=subscription.pk).update(price_cents=1)
+    lead.post(one(subscription.user, "sync"), CONFIRMED)
+    subscription.refresh_from_db()
+    assert subscription.price_cents > 1
