@@ -40,6 +40,9 @@ test: python ## The whole test suite
 	@$(PYTHON) bootstrap.py $(VENV) requirements-dev.txt --browser
 	$(BIN)/python -m pytest
 
+bench: development ## The benchmarks, side by side, as a table and as JSON
+	$(BIN)/python -m benchmarks.keys
+
 lock: development ## Pin the requirements anew from the .in files
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate requirements.in -o requirements.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate requirements-dev.in -o requirements-dev.txt

@@ -18,3 +18,17 @@ def shared_secret_key(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
             id="glyphforge.W001",
         )
     ]
+
+
+@register(Tags.security, deploy=True)
+def second_factor_required(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    """A password alone must not open customers' payments."""
+    if settings.STAFF_SECOND_FACTOR_REQUIRED:
+        return []
+    return [
+        Warning(
+            "Staff may sign in without a second factor.",
+            hint="Remove STAFF_SECOND_FACTOR_REQUIRED=false, or serve over HTTPS.",
+            id="glyphforge.W010",
+        )
+    ]

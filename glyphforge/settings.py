@@ -47,7 +47,7 @@ SECURE_SSL_REDIRECT = HTTPS
 SECURE_REDIRECT_EXEMPT = [r"^webhooks/", r"^healthz$", r"^readyz$", r"^metrics$"]
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS else None
 # How many of our own proxies append to X-Forwarded-For; what stands further left was written by the client.
-TRUSTED_PROXIES = env.number("DJANGO_PROXIES", default=0, minimum=0)
+TRUSTED_PROXIES = env.number("DJANGO_PROXIES", default=int(HTTPS), minimum=0)
 SECURE_HSTS_SECONDS = 365 * 24 * 3600 if HTTPS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = HTTPS
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS

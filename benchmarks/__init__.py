@@ -1,0 +1,1 @@
+"""Measurements that a design was chosen by: run with `make bench`, apart from the tests."""
