@@ -8,6 +8,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+from django.db.models import Q
 from djstripe import models
 from djstripe.models.base import StripeModel
 
@@ -50,10 +51,25 @@ def charge_disputes(charge_id: str) -> list[Json]:
     return [row.stripe_data for row in models.Dispute.objects.filter(charge_id=charge_id)]
 
 
-def customer_invoices(customer_id: str) -> list[Json]:
-    """The invoices of a customer that are known here, newest first."""
-    rows = models.Invoice.objects.filter(customer_id=customer_id).order_by("-created")
-    return [row.stripe_data for row in rows]
+def customer_discount(customer_id: str) -> Json | None:
+    """The discount that a customer carries itself, if it is known here."""
+    row = models.Customer.objects.filter(id=customer_id).first()
+    return row.stripe_data.get("discount") if row else None
+
+
+def invoice_paid_by(customer_id: str, charge_id: str, payment_intent_id: str | None) -> Json | None:
+    """The customer's invoice, if it is known here, that a charge or its payment intent paid or tried to pay."""
+    paid = Q(stripe_data__payments__data__contains=[{"payment": {"charge": charge_id}}])
+    if payment_intent_id:
+        paid |= Q(stripe_data__payments__data__contains=[{"payment": {"payment_intent": payment_intent_id}}])
+    row = models.Invoice.objects.filter(paid, customer_id=customer_id).order_by("created").first()
+    return row.stripe_data if row else None
+
+
+def invoice(invoice_id: str) -> Json | None:
+    """An invoice, if it is known here."""
+    row = models.Invoice.objects.filter(id=invoice_id).first()
+    return row.stripe_data if row else None
 
 
 def recurring_prices() -> list[Json]:

@@ -83,16 +83,10 @@ def _invoice_columns(charge: Json, customer_id: str) -> Json:
     Nothing is said where nobody links the two, so a link that is known already stays.
     """
     named = identifier(charge.get("invoice"))
-    payment_intent_id = identifier(charge.get("payment_intent"))
-    if not named and not payment_intent_id:
-        return {}
-    for invoice in mirror.customer_invoices(customer_id):
-        paid_by = _paid_by(invoice)
-        if invoice["id"] == named or any(
-            charge["id"] == charge_id or (intent and intent == payment_intent_id) for intent, charge_id in paid_by
-        ):
-            return _columns_of(invoice)
-    return {"stripe_invoice_id": named} if named else {}
+    if named:
+        return _columns_of(mirror.invoice(named) or {"id": named})
+    invoice = mirror.invoice_paid_by(customer_id, charge["id"], identifier(charge.get("payment_intent")))
+    return _columns_of(invoice) if invoice else {}
 
 
 def _columns_of(invoice: Json) -> Json:
@@ -109,5 +103,4 @@ def _paid_by(invoice: Json) -> list[tuple[str | None, str | None]]:
         )
         for member in members
     ]
-    legacy = (identifier(invoice.get("payment_intent")), identifier(invoice.get("charge")))
-    return [pair for pair in [*pairs, legacy] if any(pair)]
+    return [pair for pair in pairs if any(pair)]

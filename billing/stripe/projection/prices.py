@@ -34,16 +34,18 @@ def tier_of(price: Json) -> str | None:
     return word if word in RANK else None
 
 
-def monthly_cents(subscription: Json) -> int:
+def monthly_cents(subscription: Json, customer_discount: Json | None = None) -> int:
     """The recurring price a month in the currency's smallest unit, after recurring discounts, before taxes.
 
-    Metered prices count as nothing, because nobody knows the usage to come. ``once`` coupons do
-    not recur. An amount off is taken once a billing period.
+    The customer's own discount holds where the subscription has none, as at Stripe. Metered prices
+    count as nothing, because nobody knows the usage to come. ``once`` coupons do not recur. An
+    amount off is taken once a billing period.
     """
     items = subscription["items"]["data"]
     total = sum((_item_monthly(item) for item in items), Decimal(0))
     if items:
-        total = _discounted(total, subscription.get("discounts"), items[0]["price"])
+        discounts = subscription.get("discounts") or [customer_discount]
+        total = _discounted(total, discounts, items[0]["price"])
     return int(max(total, Decimal(0)).quantize(Decimal(1), ROUND_HALF_UP))
 
 

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from billing.models import MonthlyUsageSummary, Subscription, Tier, User
+from billing.stripe import mirror
 from billing.stripe.errors import PermanentError, UnmappedPriceError
 from billing.stripe.projection import prices, users
 from billing.stripe.projection.rows import moment, write
@@ -54,7 +55,7 @@ def values(data: Json) -> Json:
         "status": data["status"],
         "stripe_price_id": item["price"]["id"],
         "quantity": 1 if item.get("quantity") is None else item["quantity"],
-        "price_cents": prices.monthly_cents(data),
+        "price_cents": prices.monthly_cents(data, mirror.customer_discount(data["customer"])),
         "currency": data["currency"],
         "interval": recurring.get("interval", "month"),
         "current_period_start": moment(_period(data, item, "current_period_start")),

@@ -1,0 +1,86 @@
+"""A paying customer at Stripe whose objects a test may change, each change announced by an event."""
+
+import copy
+from typing import Any
+
+from billing.demo import recordings
+from billing.demo.stripe_world import StripeWorld
+from billing.models import Payment, Subscription, User, WebhookEvent
+from billing.stripe import inbox, processing
+
+Json = dict[str, Any]
+
+
+class Story:
+    """The signup of the recordings, alive: ``customer``, ``subscription``, ``charge`` and ``invoice`` are Stripe's."""
+
+    def __init__(self, world: StripeWorld) -> None:
+        self.world = world
+        self.recording = recordings.load("signup_paid")
+        world.add(self.recording)
+        self.customer = self._only("customer")
+        self.subscription = self._only("subscription")
+        self.charge = self._only("charge")
+        self.invoice = self._only("invoice")
+
+    def _only(self, kind: str) -> Json:
+        return next(item for item in self.world.objects.values() if item["object"] == kind)
+
+    @property
+    def item(self) -> Json:
+        """The subscription's first item."""
+        return self.subscription["items"]["data"][0]
+
+    def signed_up(self) -> "Story":
+        """Let the events happen here that have something to say to our tables."""
+        for event in self.recording.events:
+            if event["type"] in ("customer.created", "charge.succeeded", "customer.subscription.created"):
+                self.deliver(event)
+        return self
+
+    def deliver(self, event: Json) -> str | None:
+        """Store and process one event; returns its status."""
+        inbox.store(event)
+        return processing.process(event["id"])
+
+    def announce(self, event_type: str, item: Json) -> str | None:
+        """Let Stripe send an event about ``item`` and process it; returns its status."""
+        return self.deliver(self.world.emit(event_type, item))
+
+    def update(self, **changes: Any) -> str | None:
+        """Change the subscription and announce it."""
+        self.subscription.update(changes)
+        return self.announce("customer.subscription.updated", self.subscription)
+
+    def copy_of(self, item: Json, **changes: Any) -> Json:
+        """Another object like ``item`` at Stripe, under the id in ``changes``."""
+        other = copy.deepcopy(item) | changes
+        self.world.put(other)
+        return self.world.objects[other["id"]]
+
+    @property
+    def user(self) -> User:
+        return User.objects.get(stripe_customer_id=self.customer["id"])
+
+    @property
+    def row(self) -> Subscription:
+        return Subscription.objects.get(stripe_subscription_id=self.subscription["id"])
+
+    @property
+    def payment(self) -> Payment:
+        return Payment.objects.get(stripe_charge_id=self.charge["id"])
+
+    def live_tier(self) -> str:
+        """What the user may use now."""
+        return Subscription.objects.get(user=self.user, status__in=Subscription.LIVE, is_duplicate=False).tier
+
+
+def last_error() -> str:
+    """Why the latest failed or ignored event is not processed."""
+    event = WebhookEvent.objects.filter(last_error__isnull=False).latest("received_at")
+    return str(event.last_error)
+
+
+def price(world: StripeWorld, lookup_key: str) -> Json:
+    """The catalogue's price with that lookup key."""
+    return next(item for item in world.objects.values() if item.get("lookup_key") == lookup_key)
