@@ -3,6 +3,7 @@
 from billing.models.api_key import ApiKey
 from billing.models.audit_entry import AuditEntry
 from billing.models.authentication_failure import AuthenticationFailure
+from billing.models.backup_run import BackupRun
 from billing.models.cognito_sync import CognitoSyncCursor
 from billing.models.customer_note import CustomerNote
 from billing.models.payment import Payment
@@ -23,6 +24,7 @@ __all__ = [
     "ApiUsage",
     "AuditEntry",
     "AuthenticationFailure",
+    "BackupRun",
     "CognitoSyncCursor",
     "CustomerNote",
     "Difference",

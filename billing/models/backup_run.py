@@ -1,0 +1,32 @@
+from django.db import models
+from django.db.models.functions import Now
+
+from billing.models.fields import uuid_key
+
+
+class BackupRun(models.Model):
+    """A backup or restore drill that ended; `manage.py database` writes it."""
+
+    class Kind(models.TextChoices):
+        BACKUP = "backup", "Backup"
+        DRILL = "drill", "Restore drill"
+
+    class Status(models.TextChoices):
+        SUCCEEDED = "succeeded", "Succeeded"
+        FAILED = "failed", "Failed"
+
+    id = uuid_key()
+    kind = models.TextField(choices=Kind.choices)
+    status = models.TextField(choices=Status.choices)
+    file = models.TextField()
+    bytes = models.BigIntegerField(null=True)
+    row_count = models.BigIntegerField(null=True)
+    error = models.TextField(null=True)
+    started_at = models.DateTimeField()
+    finished_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        db_table = "backup_runs"
+
+    def __str__(self) -> str:
+        return f"{self.get_kind_display()} {self.finished_at:%Y-%m-%d %H:%M} {self.status}"
