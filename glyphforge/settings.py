@@ -1,5 +1,6 @@
 """Settings of the back office: one file, read from the environment, refused at the start when wrong."""
 
+import os
 import sys
 from datetime import timedelta
 from pathlib import Path
@@ -22,12 +23,23 @@ EMBEDDED_DATABASE = _database is None
 DATABASES: dict[str, dict[str, Any]] = {
     "default": _database or {"ENGINE": "glyphforge.embedded.backend", "NAME": "glyphforge", "USER": "postgres"}
 }
+DATABASE_ROUTERS: list[str] = []
+if _replica := env.database("DATABASE_REPLICA_URL"):
+    DATABASES["replica"] = _replica | {"TEST": {"MIRROR": "default"}}
+    DATABASE_ROUTERS = ["glyphforge.replica.Router"]
 for _config in DATABASES.values():
     _config.setdefault("OPTIONS", {}).setdefault("application_name", "glyphforge")
     _config.setdefault("CONN_MAX_AGE", 60)
     _config.setdefault("CONN_HEALTH_CHECKS", True)
     # PgBouncer in transaction mode hands every transaction another server connection.
     _config.setdefault("DISABLE_SERVER_SIDE_CURSORS", True)
+if os.environ.get("GLYPHFORGE_PROCESS") == "web" and not EMBEDDED_DATABASE:
+    DATABASES["default"]["CONN_MAX_AGE"] = 0  # the pool keeps the connections
+    DATABASES["default"]["OPTIONS"]["pool"] = {
+        "min_size": 1,
+        "max_size": env.number("DATABASE_POOL_SIZE", default=8, minimum=1),
+        "timeout": 10,
+    }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # --- Where this runs ------------------------------------------------------------------------------

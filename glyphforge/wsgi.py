@@ -5,5 +5,7 @@ import os
 from django.core.wsgi import get_wsgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "glyphforge.settings")
+# The settings give this process, and no other, a pool of connections: the queue's forks would share and break it.
+os.environ.setdefault("GLYPHFORGE_PROCESS", "web")
 
 application = get_wsgi_application()

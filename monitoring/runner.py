@@ -13,7 +13,7 @@ from django.db import InterfaceError, OperationalError, connection
 from glyphforge.audit import acting_as
 from glyphforge.logs import log_context
 from glyphforge.masking import mask, mask_values
-from monitoring import lease, schedules
+from monitoring import lease, schedules, slots
 from monitoring.deadline import DeadlinePassed, deadline
 from monitoring.jobs import JOBS, Job
 from monitoring.models import JobRun
@@ -44,9 +44,10 @@ class _Ending:
     error: str | None = None
 
 
-def run(name: str, *, trigger: str, slot: datetime | None = None) -> Result:
+def run(name: str, *, trigger: str, slot: datetime | None = None, at_most: float | None = None) -> Result:
     """Run the job `name`, for `slot` of its schedule or else for this moment.
 
+    `at_most` seconds shorten the job's own limit, for a caller whose time is limited too.
     Raises KeyError for a job that does not exist and whatever the database raises when the run cannot even be claimed.
     """
     job = JOBS[name]
@@ -67,7 +68,7 @@ def run(name: str, *, trigger: str, slot: datetime | None = None) -> Result:
         claimed.kept_alive(),
     ):
         try:
-            ending = _perform(job)
+            ending = _perform(job, min(job.timeout_seconds, at_most or job.timeout_seconds))
         except KeyboardInterrupt:
             _record(claimed, _Ending(JobRun.Status.FAILED, Outcome(), "The process was told to stop."))
             raise
@@ -90,15 +91,23 @@ def run_now(name: str, *, trigger: str) -> str:
     return run(name, trigger=trigger).message
 
 
-def _perform(job: Job) -> _Ending:
+def run_due_slot(name: str, *, trigger: str, at_most: float | None = None) -> Result:
+    """What a scheduler of another kind calls: run the slot that is due now, unless somebody has."""
+    cron, enabled = schedules.cron_of(JOBS[name])
+    if not enabled:
+        return Result("taken", f"{name}: its schedule is switched off")
+    return run(name, trigger=trigger, slot=slots.latest(cron, slots.database_time()), at_most=at_most)
+
+
+def _perform(job: Job, seconds: float) -> _Ending:
     logger.info("Job %s starts", job.name)
     started = time.monotonic()
     try:
-        with deadline(job.timeout_seconds):
+        with deadline(seconds):
             outcome = job.function()
     except DeadlinePassed:
-        logger.error("Job %s was stopped at its limit of %s s", job.name, job.timeout_seconds)  # noqa: TRY400 - the trace is a timer's
-        return _Ending(JobRun.Status.FAILED, Outcome(), f"Stopped at the limit of {job.timeout_seconds} s.")
+        logger.error("Job %s was stopped at its limit of %.0f s", job.name, seconds)  # noqa: TRY400 - the trace is a timer's
+        return _Ending(JobRun.Status.FAILED, Outcome(), f"Stopped at the limit of {seconds:.0f} s.")
     except JobFailed as error:
         logger.error("Job %s failed in part: %s", job.name, mask(str(error)))  # noqa: TRY400 - each part has named its error
         return _Ending(JobRun.Status.FAILED, error.outcome, mask(str(error)))

@@ -83,6 +83,12 @@ def mirror_edit(instance: Schedule, **kwargs: Any) -> None:
         mirror(instance.name)
 
 
+def due() -> list[str]:
+    """The jobs with a slot that has come and that nobody has run yet, those due longest first."""
+    found = JobSchedule.objects.filter(enabled=True, job__in=JOBS, next_due_at__lte=slots.database_time())
+    return list(found.order_by("next_due_at", "job").values_list("job", flat=True))
+
+
 def note_slot(name: str, slot: datetime) -> None:
     """The slot has been seen to: the next one is due."""
     cron, _ = cron_of(JOBS[name])

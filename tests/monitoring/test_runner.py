@@ -12,7 +12,7 @@ from django_q.models import Schedule
 
 from monitoring import lease, maintenance, runner, schedules, slots
 from monitoring.deadline import deadline
-from monitoring.models import JobRun
+from monitoring.models import JobRun, JobSchedule
 from monitoring.outcome import JobFailed, Outcome
 from tests.monitoring.jobs import registered
 
@@ -247,3 +247,36 @@ class TestCommand:
         listed = {row["job"]: row for row in json.loads(capsys.readouterr().out)}
         assert listed["daily"]["cron"] == "0 2 * * *"
         assert listed["weekly"]["next_due_at"].endswith("03:00:00Z")
+
+
+class TestDue:
+    """`run_job --due`, what cron starts every minute."""
+
+    def test_only_slots_that_have_come_and_were_not_run_are_due(self) -> None:
+        past = slots.database_time() - timedelta(hours=5)
+        JobSchedule.objects.update(next_due_at=slots.database_time() + timedelta(hours=1))
+        JobSchedule.objects.filter(job__in=("sync", "orphans", "weekly")).update(next_due_at=past)
+        JobSchedule.objects.filter(job="weekly").update(enabled=False)
+        assert schedules.due() == ["orphans", "sync"]
+        runner.run_due_slot("sync", trigger="cron")
+        assert schedules.due() == ["orphans"]
+        run = JobRun.objects.get(job="sync")
+        assert (run.scheduled_for.minute, run.trigger) == (5, "cron")
+
+    def test_each_due_job_runs_in_a_process_of_its_own(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(schedules, "due", lambda: ["good", "busy", "bad"])
+        started: list[list[str]] = []
+
+        class Process:
+            def __init__(self, command: list[str]) -> None:
+                started.append(command[3:])
+                self.status = {"good": 0, "busy": 3, "bad": 1}[command[3]]
+
+            def wait(self) -> int:
+                return self.status
+
+        monkeypatch.setattr("subprocess.Popen", Process)
+        with pytest.raises(CommandError, match="failed: bad") as failed:
+            call_command("run_job", "--due", "--trigger", "cron")
+        assert failed.value.returncode == 1
+        assert started == [[name, "--scheduled", "--trigger", "cron"] for name in ("good", "busy", "bad")]

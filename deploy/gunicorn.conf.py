@@ -1,0 +1,35 @@
+"""Gunicorn for the web process: `gunicorn --config deploy/gunicorn.conf.py`, from the project's folder."""
+
+import os
+from pathlib import Path
+
+from glyphforge import logs
+
+wsgi_app = "glyphforge.wsgi"
+bind = os.environ.get("WEB_BIND", "127.0.0.1:8000")
+workers = int(os.environ.get("WEB_PROCESSES", "2"))
+# The pages wait for PostgreSQL more than they compute; DATABASE_POOL_SIZE belongs to as many threads.
+worker_class = "gthread"
+threads = int(os.environ.get("WEB_THREADS", "8"))
+# Longer than any page may take (its statements are stopped before), shorter than a proxy's patience.
+timeout = 60
+graceful_timeout = 30
+keepalive = 5
+max_requests = 5000
+max_requests_jitter = 500
+# Only a proxy on this machine is believed about addresses and TLS; behind another one, name it here.
+forwarded_allow_ips = os.environ.get("FORWARDED_ALLOW_IPS", "127.0.0.1,::1")
+control_socket_disable = True
+
+accesslog = "-"
+access_log_format = "%(m)s %(U)s %(s)s %(M)s ms %(b)s bytes from %(h)s, request %({x-request-id}o)s"
+_folder = os.environ.get("LOG_DIR")
+logconfig_dict = logs.configuration(
+    level=os.environ.get("LOG_LEVEL", "INFO"),
+    plain=False,
+    folder=Path(_folder) if _folder else None,
+    stream="ext://sys.stdout",
+)
+logconfig_dict["loggers"] |= {
+    name: {"handlers": [], "level": "INFO", "propagate": True} for name in ("gunicorn.error", "gunicorn.access")
+}

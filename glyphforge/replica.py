@@ -1,0 +1,37 @@
+"""Which pages read from the replica, when there is one."""
+
+from typing import Any
+
+from django.db import DEFAULT_DB_ALIAS
+from django.db.models import Model
+
+ALIAS = "replica"
+# Heavy, and as useful some seconds late. Money, health and alerts are always read from the primary, and so is whatever
+# somebody may be about to change.
+READ_THERE = frozenset(
+    {
+        "monitoring.apikeyusage",
+        "monitoring.apiusageday",
+        "monitoring.highvolumeuser",
+        "monitoring.repeatedfailure",
+        "monitoring.slowendpoint",
+        "monitoring.usergrowth",
+    }
+)
+
+
+class Router:
+    """Sends the monitoring pages of `READ_THERE` to the replica and everything else to the primary."""
+
+    def db_for_read(self, model: type[Model], **hints: Any) -> str:
+        label = model._meta.label_lower  # noqa: SLF001 - documented, in spite of its name
+        return ALIAS if label in READ_THERE else DEFAULT_DB_ALIAS
+
+    def db_for_write(self, model: type[Model], **hints: Any) -> str:
+        return DEFAULT_DB_ALIAS
+
+    def allow_relation(self, one: Model, other: Model, **hints: Any) -> bool:
+        return True  # both are the same database
+
+    def allow_migrate(self, db: str, app_label: str, **hints: Any) -> bool:
+        return db == DEFAULT_DB_ALIAS

@@ -1,0 +1,82 @@
+"""The systemd units are valid, and the timers fire when the jobs are due."""
+
+import re
+import shutil
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from deploy.systemd import install
+from monitoring import slots
+from monitoring.jobs import JOBS
+
+ROOT = Path(__file__).resolve().parents[2]
+needs_systemd = pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd-analyze is not installed")
+
+
+def written(tmp_path: Path, timers: dict[str, str] | None) -> list[Path]:
+    """Units that name programs which exist here."""
+    project = tmp_path / "project"
+    for program in ("gunicorn", "python"):
+        target = project / ".venv" / "bin" / program
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.symlink_to(sys.executable)
+    paths = []
+    for name, content in install.units(str(project), "root", timers).items():
+        paths.append(tmp_path / name)
+        paths[-1].write_text(content.replace("/etc/glyph-forge/environment", str(project)))
+    return paths
+
+
+@needs_systemd
+@pytest.mark.parametrize("timers", [None, {job.name: job.cron for job in JOBS.values()}], ids=["worker", "timers"])
+def test_units_are_valid(tmp_path: Path, timers: dict[str, str] | None) -> None:
+    paths = written(tmp_path, timers)
+    # An instance stands for its template.
+    names = [str(path).replace("@.service", "@daily.service") for path in paths]
+    for path, name in zip(paths, names, strict=True):
+        if str(path) != name:
+            shutil.copy(path, name)
+    done = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", *names], capture_output=True, text=True, check=False
+    )
+    complaints = [line for line in done.stderr.splitlines() if "glyph-forge" in line and "postgresql" not in line]
+    assert (done.returncode, complaints) == (0, [])
+
+
+@needs_systemd
+@pytest.mark.parametrize("name", list(JOBS))
+def test_timer_fires_when_the_job_is_due(name: str) -> None:
+    cron = JOBS[name].cron
+    start = datetime(2026, 3, 28, 22, 30, tzinfo=UTC)  # the night in which Europe's clocks change
+    command = ["systemd-analyze", "calendar", "--iterations=3", f"--base-time={start:%Y-%m-%d %H:%M:%S} UTC"]
+    shown = subprocess.run([*command, install.calendar(cron)], capture_output=True, text=True, check=True).stdout
+    fires = re.findall(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) UTC", shown)
+    expected, moment = [], start
+    for _ in range(3):
+        moment = slots.after(cron, moment)
+        expected.append(f"{moment:%Y-%m-%d %H:%M:%S}")
+    assert fires == expected
+
+
+@pytest.mark.parametrize(
+    ("cron", "calendar"),
+    [
+        ("0 2 * * *", "*-*-* 2:0:00 UTC"),
+        ("*/15 * * * *", "*-*-* *:0/15:00 UTC"),
+        ("0 3 * * 0", "Sun *-*-* 3:0:00 UTC"),
+        ("30 6-8 1,15 * *", "*-*-1,15 6..8:30:00 UTC"),
+        ("5 4 * * 1-3", "Mon,Tue,Wed *-*-* 4:5:00 UTC"),
+    ],
+)
+def test_cron_becomes_a_calendar(cron: str, calendar: str) -> None:
+    assert install.calendar(cron) == calendar
+
+
+@pytest.mark.parametrize("cron", ["@daily", "0 2 1 * 5", "0 2 * *", "0 2 * * mon"])
+def test_what_a_timer_cannot_say_is_refused(cron: str) -> None:
+    with pytest.raises(ValueError, match="systemd timer"):
+        install.calendar(cron)
