@@ -24,7 +24,7 @@ class Router:
     """Sends the monitoring pages of `READ_THERE` to the replica and everything else to the primary."""
 
     def db_for_read(self, model: type[Model], **hints: Any) -> str:
-        label = model._meta.label_lower  # noqa: SLF001 - documented, in spite of its name
+        label = model._meta.label_lower
         return ALIAS if label in READ_THERE else DEFAULT_DB_ALIAS
 
     def db_for_write(self, model: type[Model], **hints: Any) -> str:
