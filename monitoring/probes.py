@@ -1,0 +1,66 @@
+"""What load balancers and orchestrators ask: is the process up, and can it do its work?"""
+
+from collections.abc import Callable
+
+from django.core.cache import cache
+from django.db import Error, connection
+from django.db.migrations.executor import MigrationExecutor
+from django.http import HttpRequest, JsonResponse
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_safe
+
+from monitoring.heartbeat import queue_state
+
+# Reading every migration takes a tenth of a second; only the answer "all applied" is kept.
+MIGRATED_SECONDS = 60
+
+
+@require_safe
+@never_cache
+def healthz(request: HttpRequest) -> JsonResponse:
+    """200 as long as the process answers; touches neither database nor queue."""
+    return JsonResponse({"status": "ok"})
+
+
+@require_safe
+@never_cache
+def readyz(request: HttpRequest) -> JsonResponse:
+    """200 when the database is reachable, every migration applied and a worker alive; else 503, naming what is not."""
+    checks: dict[str, str] = {}
+    for name, problem in CHECKS.items():
+        try:
+            checks[name] = problem() or "ok"
+        except Error as error:
+            # The class says enough to a prober; the message may name hosts and roles.
+            checks[name] = f"database error ({type(error).__name__})"
+    ready = all(result == "ok" for result in checks.values())
+    return JsonResponse({"status": "ok" if ready else "unavailable", "checks": checks}, status=200 if ready else 503)
+
+
+def _database() -> str | None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1")
+    return None
+
+
+def _migrations() -> str | None:
+    if cache.get("readyz:migrated"):
+        return None
+    executor = MigrationExecutor(connection)
+    missing = executor.migration_plan(executor.loader.graph.leaf_nodes())
+    if missing:
+        return f"{len(missing)} migrations are not applied"
+    cache.set("readyz:migrated", True, MIGRATED_SECONDS)
+    return None
+
+
+def _worker() -> str | None:
+    state = queue_state()
+    if state.alive:
+        return None
+    if state.seconds_since_sign_of_life is None:
+        return "no worker has given a sign of life"
+    return f"no sign of life for {state.seconds_since_sign_of_life:.0f} seconds"
+
+
+CHECKS: dict[str, Callable[[], str | None]] = {"database": _database, "migrations": _migrations, "worker": _worker}

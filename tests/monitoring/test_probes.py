@@ -1,0 +1,76 @@
+"""/healthz and /readyz."""
+
+from typing import Any
+
+import pytest
+from django.core.cache import cache
+from django.db import OperationalError, connection
+from django.test import Client
+
+from monitoring.models import WorkerHeartbeat
+
+
+@pytest.fixture(autouse=True)
+def _empty_cache() -> None:
+    cache.clear()
+
+
+def beat() -> None:
+    WorkerHeartbeat.objects.create(host="web1", pid=1, cluster_pid=1, role="pusher")
+
+
+def test_process_is_up_without_asking_the_database(client: Client) -> None:
+    response = client.get("/healthz")
+    assert (response.status_code, response.json()) == (200, {"status": "ok"})
+    assert "no-cache" in response["Cache-Control"]
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics"])
+def test_probes_are_read_only(client: Client, path: str) -> None:
+    assert client.post(path).status_code == 405
+
+
+@pytest.mark.django_db
+class TestReady:
+    def test_everything_in_place(self, client: Client) -> None:
+        beat()
+        response = client.get("/readyz")
+        assert (response.status_code, response.json()) == (
+            200,
+            {"status": "ok", "checks": {"database": "ok", "migrations": "ok", "worker": "ok"}},
+        )
+
+    def test_second_probe_reads_no_migrations(self, client: Client, django_assert_max_num_queries: Any) -> None:
+        beat()
+        client.get("/readyz")
+        with django_assert_max_num_queries(3):
+            client.get("/readyz")
+
+    def test_worker_never_seen(self, client: Client) -> None:
+        response = client.get("/readyz")
+        assert response.status_code == 503
+        assert response.json()["checks"]["worker"] == "no worker has given a sign of life"
+
+    def test_worker_silent(self, client: Client) -> None:
+        beat()
+        with connection.cursor() as cursor:
+            cursor.execute("UPDATE worker_heartbeats SET seen_at = now() - interval '10 minutes'")
+        assert client.get("/readyz").json()["checks"]["worker"].startswith("no sign of life for 6")
+
+    def test_migration_missing(self, client: Client) -> None:
+        beat()
+        with connection.cursor() as cursor:
+            cursor.execute("DELETE FROM django_migrations WHERE app = 'monitoring' AND name LIKE '0007%'")
+        response = client.get("/readyz")
+        assert response.status_code == 503
+        assert "not applied" in response.json()["checks"]["migrations"]
+
+    def test_database_away(self, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+        def refuse(*arguments: object) -> None:
+            raise OperationalError("connection to server at 10.0.0.7 failed")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(connection, "cursor", refuse)
+            response = client.get("/readyz")
+        assert response.status_code == 503
+        assert set(response.json()["checks"].values()) == {"database error (OperationalError)"}
