@@ -11,6 +11,10 @@ def absolute(path: str) -> str:
     return f"{settings.BACKOFFICE_URL}{path}"
 
 
+def dashboard() -> str:
+    return reverse("admin:index")
+
+
 def inbox() -> str:
     return reverse("admin:monitoring_alert_changelist")
 

@@ -9,6 +9,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from glyphforge.masking import mask
+from monitoring import reports
 from monitoring.alerts import mail, slack
 from monitoring.alerts.channel import Undelivered
 from monitoring.models import Alert, Notification
@@ -114,6 +115,9 @@ def pause(attempts: int, retry_after_seconds: int | None = None) -> timedelta:
 
 
 def _send(channel: Notification.Channel, group: Sequence[Notification], delivery_id: UUID) -> None:
+    if group[0].kind == Notification.Kind.REPORT:
+        _send_report(channel, group[0], delivery_id)
+        return
     lines = [describe(notification) for notification in group]
     title = lines[0] if len(group) == 1 else summarise(group)
     if channel == Notification.Channel.EMAIL:
@@ -122,6 +126,19 @@ def _send(channel: Notification.Channel, group: Sequence[Notification], delivery
         slack.post(slack.one(group[0], headline(group[0])))
     else:
         slack.post(slack.many(group, title, lines))
+
+
+def _send_report(channel: Notification.Channel, notification: Notification, delivery_id: UUID) -> None:
+    report = reports.build_report(notification.report_on)
+    if channel == Notification.Channel.SLACK:
+        slack.post(reports.render_slack(report))
+        return
+    mail.send(
+        subject=f"[Glyph Forge] {report.day:%a %d %b}: {report.headline}",
+        text=reports.render_text(report),
+        html=reports.render_html(report),
+        delivery_id=delivery_id,
+    )
 
 
 def headline(notification: Notification) -> str:

@@ -13,7 +13,7 @@ from monitoring.alerts import outbox
 from monitoring.alerts import slack as slack_channel
 from monitoring.alerts.evaluation import evaluate_alerts
 from monitoring.models import Alert, Notification
-from tests.monitoring.alerts.conftest import Slack
+from tests.monitoring.conftest import Slack
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -16,7 +16,7 @@ from monitoring.alerts.evaluation import evaluate
 from monitoring.alerts.observation import Observation
 from monitoring.alerts.outbox import MOST_ATTEMPTS, deliver_notifications, pause
 from monitoring.models import Alert, Notification
-from tests.monitoring.alerts.conftest import Mailbox, Slack
+from tests.monitoring.conftest import Mailbox, Slack
 
 pytestmark = pytest.mark.django_db
 See = Callable[..., dict[str, Observation]]

@@ -1,0 +1,72 @@
+"""What one day came to: everything that a report compares."""
+
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+from django.db import connection
+
+from monitoring import figures
+from monitoring.models import DailyFigures, DailyMrr
+
+
+@dataclass(frozen=True)
+class Day:
+    """Money in cents of the report's currency."""
+
+    mrr: int = 0
+    net_new: int = 0
+    paying: int = 0
+    churned: int = 0
+    new_users: int = 0
+    collected: int = 0
+    payments: int = 0
+    refunded: int = 0
+    failed_payments: int = 0
+    requests: int = 0
+    errors: float = 0.0
+    active: int = 0
+    average_ms: float = 0.0
+    events: int = 0
+    job_runs: int = 0
+    failed_runs: int = 0
+
+
+def read_day(day: date, currency: str, mrr: list[DailyMrr], rows: list[DailyFigures]) -> Day:
+    books = [row for row in mrr if row.day == day]
+    counted = next((row for row in rows if row.day == day), None)
+    start, end = figures.midnight(day), figures.midnight(day + timedelta(days=1))
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT coalesce(sum(amount_cents) FILTER (WHERE status NOT IN ('pending', 'failed')), 0)::bigint,"
+            " count(*) FILTER (WHERE status NOT IN ('pending', 'failed')),"
+            " coalesce(sum(refunded_cents), 0)::bigint, count(*) FILTER (WHERE status = 'failed')"
+            " FROM payment_history WHERE currency = %s"
+            " AND coalesce(paid_at, created_at) >= %s AND coalesce(paid_at, created_at) < %s",
+            [currency, start, end],
+        )
+        collected, payments, refunded, failed_payments = cursor.fetchone()
+        cursor.execute(
+            "SELECT (SELECT count(*) FROM stripe_webhook_events WHERE received_at >= %s AND received_at < %s),"
+            " count(*), count(*) FILTER (WHERE status = 'failed')"
+            " FROM job_runs WHERE started_at >= %s AND started_at < %s AND status IN ('succeeded', 'failed')",
+            [start, end, start, end],
+        )
+        events, job_runs, failed_runs = cursor.fetchone()
+    return Day(
+        mrr=sum(row.end_cents for row in books),
+        net_new=sum(row.end_cents - row.start_cents for row in books),
+        paying=sum(row.customers for row in books),
+        churned=counted.churned_customers if counted else 0,
+        new_users=counted.new_users if counted else 0,
+        collected=collected,
+        payments=payments,
+        refunded=refunded,
+        failed_payments=failed_payments,
+        requests=counted.requests if counted else 0,
+        errors=100 * counted.failed_requests / counted.requests if counted and counted.requests else 0.0,
+        active=counted.active_users if counted else 0,
+        average_ms=counted.total_response_time_ms / counted.requests if counted and counted.requests else 0.0,
+        events=events,
+        job_runs=job_runs,
+        failed_runs=failed_runs,
+    )

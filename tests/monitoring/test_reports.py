@@ -1,0 +1,114 @@
+"""The daily report, on paper and on its way."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test import override_settings
+from django.utils import timezone
+
+from monitoring import figures, reports
+from monitoring.alerts.outbox import deliver_notifications
+from monitoring.models import Alert, JobRun, Notification
+from tests import factories
+from tests.monitoring.alerts.test_outbox import assert_fits
+from tests.monitoring.conftest import Mailbox, Slack
+
+pytestmark = pytest.mark.django_db
+YESTERDAY = figures.today() - timedelta(days=1)
+
+
+@pytest.fixture
+def history() -> None:
+    """A customer of ten days, twice the usage of a week ago, a failed job and an alert."""
+    noon = figures.midnight(YESTERDAY) + timedelta(hours=12)
+    paid = factories.subscription(created_at=noon - timedelta(days=10))
+    factories.payment(paid.user, paid_at=noon)
+    factories.payment(paid.user, status="failed", paid_at=None, created_at=noon)
+    JobRun.objects.create(
+        job="sync", status="failed", started_at=noon, finished_at=noon, error="lock timeout\nmore", scheduled_for=noon
+    )
+    Alert.objects.create(
+        fingerprint="f", alert_type="t", subject="invoice <1>", message="Given up", severity="critical",
+        state="firing", fired_at=timezone.now(),
+    )  # fmt: skip
+    with connection.cursor() as cursor:
+        for days, requests in ((1, 10), (2, 10), (8, 5)):
+            cursor.execute(
+                "INSERT INTO api_usage (user_id, endpoint, method, status_code, response_time_ms, created_at)"
+                " SELECT %s, '/v1/a', 'GET', 200 + 300 * (n / 9), 10, %s FROM generate_series(0, %s) AS n",
+                [paid.user_id, noon - timedelta(days=days - 1), requests - 1],
+            )
+        cursor.execute("UPDATE users SET created_at = %s", [noon - timedelta(days=12)])
+        cursor.execute("SELECT rebuild_mrr_history(true)")
+
+
+def figure(report: Any, label: str) -> Any:
+    return next(row for section in report.sections for row in section.figures if row.label == label)
+
+
+def test_report_compares_with_the_day_and_the_week_before(history: None) -> None:
+    report = reports.build_report()
+    assert report.day == YESTERDAY
+    assert report.headline == "MRR $29 (+$0), 10 requests, 1 open alert, 1 critical"
+    requests = figure(report, "Requests")
+    assert (requests.value, requests.day_before.text, requests.week_before.text) == ("10", "=", "+100.0 %")
+    assert requests.week_before.tone == "good"
+    errors = figure(report, "Error rate")
+    assert (errors.value, errors.week_before.text, errors.week_before.tone) == ("10.0 %", "new", "bad")
+    assert figure(report, "Payments").value == "$29"
+    assert figure(report, "Failed payments").value == "1"
+    assert figure(report, "Failed job runs").value == "1"
+
+
+def test_text_has_every_section_and_the_trouble(history: None) -> None:
+    text = reports.render_text(reports.build_report())
+    for expected in (
+        "Business", "Usage", "Health", "Maintenance", "Critical: invoice <1>: Given up", "sync failed: lock timeout",
+        "Last 14 days", "█",
+    ):  # fmt: skip
+        assert expected in text
+    assert "more" not in text.split("sync failed")[1].splitlines()[0]
+
+
+def test_html_escapes_and_uses_no_remote_content(history: None) -> None:
+    html = reports.render_html(reports.build_report())
+    assert "invoice &lt;1&gt;" in html
+    assert "<img" not in html
+    assert "<script" not in html
+
+
+def test_slack_message_fits(history: None) -> None:
+    Alert.objects.update(subject="<&>" * 500, message="&" * 5000)
+    assert_fits(reports.render_slack(reports.build_report()))
+
+
+def test_empty_database_has_a_report() -> None:
+    assert "MRR $0" in reports.render_text(reports.build_report())
+
+
+def test_report_goes_out_once_a_day_on_every_channel(history: None, slack: Slack, mailbox: Mailbox) -> None:
+    assert reports.send().rows == 2
+    assert reports.send().rows == 0
+    assert deliver_notifications().rows == 2
+    assert reports.send().rows == 0
+    assert deliver_notifications().rows == 0
+    assert slack.posts[0]["text"].startswith(f"Daily report, {YESTERDAY}")
+    (mail,) = mailbox.messages
+    assert "MRR $29" in mail["Subject"]
+    assert [part.get_content_type() for part in mail.iter_parts()] == ["text/plain", "text/html"]
+
+
+def test_report_waits_for_a_mail_server_that_is_down(history: None, mailbox: Mailbox) -> None:
+    mailbox.reply = "421 Try again later"
+    reports.send()
+    assert deliver_notifications().detail["email_failed"] == 1
+    mailbox.reply = "250 OK"
+    Notification.objects.update(next_attempt_at=timezone.now() - timedelta(seconds=1))
+    assert deliver_notifications().rows == 1
+
+
+@override_settings(SLACK_WEBHOOK_URL="", ALERT_EMAIL="")
+def test_nobody_to_send_it_to() -> None:
+    assert reports.send().rows == 0
