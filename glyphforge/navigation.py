@@ -33,7 +33,7 @@ UNFOLD: dict[str, Any] = {
     "SHOW_HISTORY": False,  # the audit log is the history
     "SHOW_VIEW_ON_SITE": False,
     "DASHBOARD_CALLBACK": "monitoring.dashboard.dashboard",
-    "STYLES": [lambda request: static("glyphforge/backoffice.css")],
+    "STYLES": [lambda request: static("glyphforge/backoffice.css"), lambda request: static("glyphforge/customer.css")],
     "SCRIPTS": [lambda request: static("glyphforge/backoffice.js")],
     "SIDEBAR": {
         "show_search": True,

@@ -1,13 +1,16 @@
 from typing import Any
 
 from django.contrib import admin
+from django.contrib.admin.utils import unquote
+from django.core.exceptions import PermissionDenied
 from django.db.models import Prefetch, QuerySet
 from django.db.models.functions import Lower
-from django.http import HttpRequest
+from django.http import Http404, HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from billing.admin import tones
+from billing.admin import customer_page, tones
 from billing.admin.customer_operations import (
     AddNote,
     CreateKey,
@@ -18,7 +21,6 @@ from billing.admin.customer_operations import (
     SyncFromStripe,
 )
 from billing.admin.operations import OperationsMixin
-from billing.admin.stripe_links import stripe_id_column
 from billing.models import Subscription, User
 from glyphforge.admin import ReadOnlyModelAdmin
 from glyphforge.display import EMPTY, badge, badge_column, copyable_column, moment_column, number
@@ -40,9 +42,6 @@ class CustomerAdmin(OperationsMixin, ReadOnlyModelAdmin):
     state = badge_column("status", tones.CUSTOMER, description="status")
     created = moment_column("created_at", description="created", ordering="created_at")
     stripe = copyable_column("stripe_customer_id", description="Stripe customer")
-    stripe_customer = stripe_id_column("stripe_customer_id", description="Stripe customer")
-    cognito = copyable_column("cognito_user_id", description="Cognito user")
-    row_id = copyable_column("id", description="id")
 
     list_display = ("address", "name", "plan", "subscription_state", "usage", "state", "stripe", "created")
     list_filter = ("status",)
@@ -50,16 +49,33 @@ class CustomerAdmin(OperationsMixin, ReadOnlyModelAdmin):
     ordering = ("-created_at",)
     search_fields = ("email__istartswith", "name__istartswith", "stripe_customer_id__exact", "cognito_user_id__exact")
     search_help_text = "E-mail, name, or an id"
-    fieldsets = (
-        (None, {"fields": ("email", "name", "state")}),
-        ("Ids", {"fields": ("stripe_customer", "cognito", "row_id", "created")}),
-    )
-    readonly_fields = ("state", "stripe_customer", "cognito", "row_id", "created")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
         live = Subscription.objects.filter(status__in=Subscription.LIVE, is_duplicate=False)
         queryset: QuerySet[User] = super().get_queryset(request)
         return queryset.prefetch_related(Prefetch("subscriptions", queryset=live, to_attr="live"))
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """The customer's page, in place of a form: nothing here is edited in place."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        user = self.get_object(request, unquote(object_id))
+        if user is None:
+            raise Http404("No customer has this id.")
+        page = customer_page.context(request, user)
+        context = {
+            **self.admin_site.each_context(request),
+            **page,
+            "title": "Customer",
+            "opts": self.opts,
+            "original": user,
+            "row_operations": self.offers(request, user),
+            "here": request.path,
+        }
+        request.current_app = self.admin_site.name
+        return TemplateResponse(request, "billing/customer/page.html", context)
 
     @admin.display(description="e-mail", ordering=Lower("email"))
     def address(self, obj: User) -> str:

@@ -1,0 +1,297 @@
+"""Everything about one customer on one page, in a fixed number of queries."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import Count, F, Max, Q, Sum
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils import timezone
+
+from billing import customer_sources
+from billing.admin import tones
+from billing.admin.api_key import key_state
+from billing.admin.audit_log import changes
+from billing.admin.operations import OperationsMixin
+from billing.admin.payment import document_link
+from billing.admin.stripe_links import dashboard_url, stripe_id
+from billing.models import (
+    ApiKey,
+    AuditEntry,
+    CustomerNote,
+    MonthlyUsageSummary,
+    Payment,
+    Plan,
+    Subscription,
+    User,
+    WebhookEvent,
+)
+from glyphforge.display import Tone, badge, money
+
+DAYS = 90
+ROWS = 20  # of each list; the rest is behind its link
+TIMELINE = 40
+CAPTURED = frozenset({Payment.Status.SUCCEEDED, Payment.Status.PARTIALLY_REFUNDED, Payment.Status.REFUNDED})
+SEVERITY = {"critical": Tone.DANGER, "warning": Tone.WARNING}
+
+
+@dataclass(frozen=True)
+class Moment:
+    """One entry of the timeline."""
+
+    at: datetime
+    actor: str
+    title: str
+    changes: list[tuple[str, str, str]] = field(default_factory=list)
+    reason: str = ""
+    is_note: bool = False
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Requests of this calendar month (UTC) against the limit, and the last 90 days as a chart."""
+
+    used: int
+    failed: int
+    limit: int | None
+    chart: str
+    options: str
+    summary: str
+
+    @property
+    def percent(self) -> int | None:
+        """Share of the limit, rounded down, so that 100 means used up; None without a limit."""
+        return None if self.limit is None else (100 * self.used // self.limit if self.limit else 100)
+
+    @property
+    def tone(self) -> str:
+        percent = self.percent or 0
+        return Tone.DANGER if percent >= 100 else Tone.WARNING if percent >= 80 else Tone.SUCCESS
+
+
+def context(request: HttpRequest, user: User) -> dict[str, Any]:
+    """What the customer page's template shows to this person."""
+    subscriptions = list(user.subscriptions.order_by("-created_at")[:ROWS])
+    live = next((row for row in subscriptions if row.is_live), None)
+    keys = list(user.api_keys.defer("key_hash").order_by("-created_at")[:ROWS])
+    payments = list(user.payments.order_by("-created_at")[:ROWS])
+    events = _events(user) if request.user.has_perm("billing.view_webhookevent") else []
+    for row in (*subscriptions, *keys, *payments):
+        row.user = user  # what names them needs no query
+    return {
+        "customer": user,
+        "status": badge(user.get_status_display(), tones.CUSTOMER[User.Status(user.status)]),
+        "facts": _facts(user, live),
+        "ids": _ids(user),
+        "live": _subscription(request, live) if live else None,
+        "subscriptions": [_subscription(request, row) for row in subscriptions],
+        "usage": _usage(user, live),
+        "plan": Plan.objects.filter(tier=live.tier).first() if live else None,
+        "keys": [_key(request, row) for row in keys],
+        "payments": [_payment(request, row) for row in payments],
+        "events": [_event(row) for row in events[:ROWS]],
+        "timeline": _timeline(request, user, [*subscriptions, *keys, *payments, *events]),
+        "alerts": _alerts(user, subscriptions),
+        "links": _links(user),
+    }
+
+
+def _facts(user: User, live: Subscription | None) -> list[tuple[str, str, str]]:
+    """`(name, value, beside it)`: what support looks for first."""
+    captured = Q(status__in=CAPTURED)
+    totals = user.payments.values("currency").annotate(
+        paid=Sum(F("amount_cents") - F("refunded_cents"), filter=captured),
+        failed=Count("pk", filter=Q(status=Payment.Status.FAILED)),
+        last=Max("paid_at", filter=captured),
+    )
+    rows = list(totals.order_by("-paid"))
+    paid = " + ".join(money(row["paid"], row["currency"]) for row in rows if row["paid"]) or money(0)
+    last = max((row["last"] for row in rows if row["last"]), default=None)
+    failed = sum(row["failed"] for row in rows)
+    monthly = money(live.price_cents, live.currency) if live else money(0)
+    since = timezone.localtime(user.created_at)
+    return [
+        ("Pays a month", monthly, _renews(live)),
+        ("Paid so far", paid, f"last on {last:%Y-%m-%d}" if last else "nothing yet"),
+        ("Failed payments", f"{failed:,}", "ever"),
+        ("Customer since", f"{since:%Y-%m-%d}", f"{(timezone.now() - user.created_at).days:,} days"),
+    ]
+
+
+def _renews(live: Subscription | None) -> str:
+    if live is None:
+        return "no live subscription"
+    if live.current_period_end is None or not live.stripe_subscription_id:
+        return "does not renew"
+    return f"{'ends' if live.cancel_at_period_end else 'renews'} on {live.current_period_end:%Y-%m-%d}"
+
+
+def _ids(user: User) -> list[tuple[str, str]]:
+    shown = [("Customer", stripe_id(str(user.pk)))]
+    if user.stripe_customer_id:
+        shown.append(("Stripe", stripe_id(user.stripe_customer_id)))
+    if user.cognito_user_id:
+        shown.append(("Cognito", stripe_id(user.cognito_user_id)))
+    return shown
+
+
+def _offers(request: HttpRequest, row: Any) -> list[dict[str, Any]]:
+    owner = admin.site.get_model_admin(type(row))
+    return owner.offers(request, row) if isinstance(owner, OperationsMixin) else []
+
+
+def _url(row: Any) -> str:
+    return reverse(f"admin:billing_{row._meta.model_name}_change", args=[row.pk])
+
+
+def _subscription(request: HttpRequest, row: Subscription) -> dict[str, Any]:
+    return {
+        "row": row,
+        "url": _url(row),
+        "tier": badge(row.get_tier_display(), tones.TIER[row.tier]),
+        "status": badge(row.get_status_display(), tones.SUBSCRIPTION[Subscription.Status(row.status)]),
+        "price": money(row.price_cents, row.currency),
+        "stripe": stripe_id(row.stripe_subscription_id),
+        "offers": _offers(request, row),
+    }
+
+
+def _key(request: HttpRequest, row: ApiKey) -> dict[str, Any]:
+    return {"row": row, "url": _url(row), "state": key_state(row), "offers": _offers(request, row)}
+
+
+def _payment(request: HttpRequest, row: Payment) -> dict[str, Any]:
+    return {
+        "row": row,
+        "url": _url(row),
+        "amount": money(row.amount_cents, row.currency),
+        "refunded": money(row.refunded_cents, row.currency) if row.refunded_cents else "",
+        "status": badge(row.get_status_display(), tones.PAYMENT[Payment.Status(row.status)]),
+        "receipt": document_link(row.receipt_url, "Receipt"),
+        "invoice": document_link(row.invoice_url, "Invoice"),
+        "offers": _offers(request, row),
+    }
+
+
+def _event(row: WebhookEvent) -> dict[str, Any]:
+    status = badge(row.get_status_display(), tones.EVENT[WebhookEvent.Status(row.status)])
+    return {"row": row, "url": _url(row), "status": status}
+
+
+def _events(user: User) -> list[WebhookEvent]:
+    """Sorted here: asked for the newest few, the planner would rather read every event by time."""
+    if not user.stripe_customer_id:
+        return []
+    about = Q(payload__contains={"data": {"object": {"customer": user.stripe_customer_id}}})
+    about |= Q(payload__contains={"data": {"object": {"id": user.stripe_customer_id}}})
+    found = WebhookEvent.objects.filter(about).defer("payload")
+    return sorted(found, key=lambda event: event.received_at, reverse=True)
+
+
+def _timeline(request: HttpRequest, user: User, rows: Sequence[Any]) -> list[Moment]:
+    """Changes of the customer and of the rows shown, and the notes, newest first."""
+    moments = [
+        Moment(at=note.created_at, actor=note.author, title="Note", reason=note.body, is_note=True)
+        for note in CustomerNote.objects.filter(user=user)[:TIMELINE]
+    ]
+    if request.user.has_perm("billing.view_auditentry"):
+        named: dict[str, list[str]] = {"users": [str(user.pk)]}
+        for row in rows:
+            key = row.stripe_event_id if isinstance(row, WebhookEvent) else str(row.pk)
+            named.setdefault(row._meta.db_table, []).append(key)
+        wanted = Q()
+        for table, ids in named.items():
+            wanted |= Q(table_name=table, row_id__in=ids)
+        # The note itself is there already.
+        entries = AuditEntry.objects.filter(wanted).exclude(action="add_note").order_by("-occurred_at", "-id")
+        moments += [_moment(entry) for entry in entries[:TIMELINE]]
+    return sorted(moments, key=lambda moment: moment.at, reverse=True)[:TIMELINE]
+
+
+def _moment(entry: AuditEntry) -> Moment:
+    words = {"insert": "created", "update": "changed", "delete": "deleted"}
+    nouns = {
+        "users": "Customer",
+        "subscriptions": "Subscription",
+        "api_keys": "API key",
+        "payment_history": "Payment",
+        "stripe_webhook_events": "Webhook event",
+    }
+    action = words.get(entry.action, entry.action.replace("_", " "))
+    shown = [] if entry.action == "insert" else changes(entry)
+    title = f"{nouns.get(entry.table_name, entry.table_name)} {action}"
+    return Moment(at=entry.occurred_at, actor=entry.actor, title=title, changes=shown, reason=entry.reason or "")
+
+
+def _alerts(user: User, subscriptions: list[Subscription]) -> list[dict[str, Any]]:
+    found = customer_sources.open_alerts([user.pk, *(row.pk for row in subscriptions)])
+    return [
+        {"alert": alert, "severity": badge(alert.severity.capitalize(), SEVERITY.get(alert.severity, Tone.INFO))}
+        for alert in found
+    ]
+
+
+def _usage(user: User, live: Subscription | None) -> Usage:
+    today = timezone.now().date()
+    month = MonthlyUsageSummary.objects.filter(user=user, month=today.replace(day=1)).first()
+    since = today - timedelta(days=DAYS - 1)
+    by_day = {day.day: day for day in customer_sources.usage_days(user.pk, since)}
+    days = [since + timedelta(days=number) for number in range(DAYS)]
+    failed = [by_day[day].failed if day in by_day else 0 for day in days]
+    answered = [by_day[day].requests - by_day[day].failed if day in by_day else 0 for day in days]
+    total = sum(answered) + sum(failed)
+    return Usage(
+        used=month.total_requests if month else 0,
+        failed=month.failed_requests if month else 0,
+        limit=live.monthly_request_limit if live else 0,
+        chart=_chart(days, answered, failed),
+        options=OPTIONS,
+        summary=f"API requests of the last {DAYS} days: {total:,}, of which {sum(failed):,} failed.",
+    )
+
+
+def _chart(days: list[date], answered: list[int], failed: list[int]) -> str:
+    bar = {"type": "bar", "stack": "requests", "borderRadius": 1, "barPercentage": 0.9, "categoryPercentage": 0.95}
+    datasets = [
+        {"label": "Answered", "data": answered, "backgroundColor": "#9333ea", **bar},
+        {"label": "Failed", "data": failed, "backgroundColor": "#ef4444", **bar},
+    ]
+    return json.dumps({"labels": [f"{day:%b} {day.day}" for day in days], "datasets": datasets})
+
+
+_TICKS = {"color": "#94a3b8", "maxTicksLimit": 6, "maxRotation": 0, "autoSkipPadding": 16}
+_AXIS = {"stacked": True, "border": {"display": False}}
+OPTIONS = json.dumps(
+    {
+        "animation": False,
+        "responsive": True,
+        "maintainAspectRatio": False,
+        "interaction": {"mode": "index", "intersect": False},
+        "plugins": {"legend": {"display": False}},
+        "scales": {
+            "x": {**_AXIS, "grid": {"display": False}, "ticks": _TICKS},
+            "y": {**_AXIS, "beginAtZero": True, "grid": {"drawTicks": False}, "ticks": {**_TICKS, "precision": 0}},
+        },
+    }
+)
+
+
+def _links(user: User) -> dict[str, str]:
+    """Where each section goes on."""
+
+    def every(model: str, query: str) -> str:
+        return f"{reverse(f'admin:billing_{model}_changelist')}?{query}"
+
+    by_user = f"user__id__exact={user.pk}"
+    return {
+        "subscriptions": every("subscription", by_user),
+        "keys": every("apikey", by_user),
+        "payments": every("payment", by_user),
+        "requests": every("apiusage", by_user),
+        "events": every("webhookevent", f"q={user.stripe_customer_id}") if user.stripe_customer_id else "",
+        "stripe": dashboard_url(user.stripe_customer_id) or "",
+    }
