@@ -35,6 +35,8 @@ UNFOLD: dict[str, Any] = {
     "DASHBOARD_CALLBACK": "monitoring.dashboard.dashboard",
     "STYLES": [lambda request: static("glyphforge/backoffice.css"), lambda request: static("glyphforge/customer.css")],
     "SCRIPTS": [lambda request: static("glyphforge/backoffice.js")],
+    # Models are not searched as they are: that would read whole tables, without a limit.
+    "COMMAND": {"search_models": False, "search_callback": "billing.admin.search.palette", "show_history": False},
     "SIDEBAR": {
         "show_search": True,
         "command_search": True,

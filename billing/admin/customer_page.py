@@ -27,6 +27,7 @@ from billing.models import (
     Payment,
     Plan,
     Subscription,
+    Tier,
     User,
     WebhookEvent,
 )
@@ -80,8 +81,6 @@ def context(request: HttpRequest, user: User) -> dict[str, Any]:
     keys = list(user.api_keys.defer("key_hash").order_by("-created_at")[:ROWS])
     payments = list(user.payments.order_by("-created_at")[:ROWS])
     events = _events(user) if request.user.has_perm("billing.view_webhookevent") else []
-    for row in (*subscriptions, *keys, *payments):
-        row.user = user  # what names them needs no query
     return {
         "customer": user,
         "status": badge(user.get_status_display(), tones.CUSTOMER[User.Status(user.status)]),
@@ -152,7 +151,7 @@ def _subscription(request: HttpRequest, row: Subscription) -> dict[str, Any]:
     return {
         "row": row,
         "url": _url(row),
-        "tier": badge(row.get_tier_display(), tones.TIER[row.tier]),
+        "tier": badge(row.get_tier_display(), tones.TIER[Tier(row.tier)]),
         "status": badge(row.get_status_display(), tones.SUBSCRIPTION[Subscription.Status(row.status)]),
         "price": money(row.price_cents, row.currency),
         "stripe": stripe_id(row.stripe_subscription_id),

@@ -127,3 +127,19 @@ def test_unknown_customer_is_not_found(signed_in: Callable[[str], Client]) -> No
     url = reverse("admin:billing_user_change", args=["00000000-0000-0000-0000-000000000000"])
     assert signed_in("support").get(url).status_code == 404
     assert signed_in("support").get(reverse("admin:billing_user_change", args=["nonsense"])).status_code == 404
+
+
+def test_search_opens_the_only_hit_and_lists_several(signed_in: Callable[[str], Client], ada: User) -> None:
+    support = signed_in("support")
+    find = reverse("admin:billing_user_find")
+    assert support.get(find, {"q": "cus_ada"})["Location"] == page_of(ada)
+    factories.customer(email="ada2@example.com")
+    page = support.get(find, {"q": "ada"})
+    assert len(page.context["hits"]) == 2
+    assert "Nothing found" in support.get(find, {"q": "nobody"}).content.decode()
+
+
+def test_palette_finds_customers_and_minds_the_case_of_ids(signed_in: Callable[[str], Client]) -> None:
+    user = factories.customer(stripe_customer_id="cus_AbC")
+    page = signed_in("support").get(reverse("admin:search"), {"s": "cus_AbC", "extended": "1"}).content.decode()
+    assert page_of(user) in page

@@ -1,0 +1,136 @@
+"""The search box's answers, and that it reads by index only."""
+
+import json
+import re
+import uuid
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from billing.models import User
+from billing.services import search
+from tests import factories
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def ada() -> User:
+    return factories.customer(
+        email="Ada.Lovelace@example.com",
+        name="Ada Lovelace",
+        stripe_customer_id="cus_NffrFeUfNV2Hib",
+        cognito_user_id=str(uuid.uuid4()),
+    )
+
+
+def found(text: str) -> list[Any]:
+    return [hit.found for hit in search.find(text)]
+
+
+def test_customer_is_found_by_everything_support_may_have(ada: User) -> None:
+    factories.customer(email="grace@example.com", name="Grace Hopper")
+    subscription = factories.subscription(ada)
+    payment = factories.payment(ada)
+    issued = factories.issued_key(ada)
+    for text in (
+        "ada.lovelace@example.com",
+        "ADA.LOV",
+        "ada",
+        "lovelace",  # in the middle of both
+        "  Ada Lovelace ",
+        str(ada.pk),
+        str(ada.pk).upper(),
+        ada.cognito_user_id,
+        "cus_NffrFeUfNV2Hib",
+        subscription.stripe_subscription_id,
+        str(subscription.pk),
+        payment.stripe_invoice_id,
+        payment.stripe_charge_id,
+        payment.stripe_payment_intent_id,
+        issued.key.key_prefix,
+        issued.key.key_prefix[:-2],
+        issued.raw_key,
+        str(issued.key.pk),
+    ):
+        assert found(str(text)) == [ada], text
+
+
+def test_event_is_found_by_its_id() -> None:
+    event = factories.webhook_event(stripe_event_id="evt_1NG8Du")
+    assert found("evt_1NG8Du") == [event]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "   ", "cus_nffrfeufnv2hib", "cus_", "nobody@", "%", "_", "%%%", "\0", "x" * 5000, "'; --", str(uuid.uuid4())],
+)
+def test_what_names_nobody_finds_nobody(text: str, ada: User) -> None:
+    assert found(text) == []
+
+
+def test_words_are_limited_and_what_begins_with_them_comes_first() -> None:
+    for number in range(30):
+        factories.customer(email=f"ann{number}@example.com")
+    assert len(found("ann")) == search.LIMIT
+    inside = factories.customer(email="x.zoe@example.com")
+    begins = factories.customer(email="zoe@example.com")
+    assert found("zoe") == [begins, inside]
+
+
+@pytest.fixture
+def crowd() -> None:
+    """Twenty thousand customers who share most of their address, as in a large table."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO users (email, name, stripe_customer_id)"
+            " SELECT 'customer' || n || '@example.com', 'Customer ' || n, 'cus_' || n"
+            " FROM generate_series(1, 20000) AS n"
+        )
+        cursor.execute(
+            "INSERT INTO payment_history (user_id, amount_cents, stripe_invoice_id, stripe_charge_id)"
+            " SELECT id, 100, 'in_' || stripe_customer_id, 'ch_' || stripe_customer_id FROM users"
+        )
+        cursor.execute(
+            "INSERT INTO api_keys (user_id, key_prefix, key_hash)"
+            " SELECT id, 'glyph_sk_live_' || substr(stripe_customer_id, 5), 'x' FROM users"
+        )
+        cursor.execute("ANALYZE users, payment_history, api_keys, subscriptions")
+
+
+def scans(plan: dict[str, Any]) -> set[str]:
+    below = set().union(*(scans(child) for child in plan.get("Plans", [])))
+    return below | {plan["Node Type"] + " " + plan.get("Relation Name", "")}
+
+
+@pytest.mark.usefixtures("crowd")
+def test_no_search_reads_a_whole_table() -> None:
+    for text in (
+        "c",
+        "customer",
+        "customer19",
+        "mer 1999",
+        "zzz",
+        "cus_77",
+        "sub_77",
+        "in_cus_77",
+        "ch_cus_77",
+        "pi_77",
+        "glyph_sk_live_",
+        "glyph_sk_live_77",
+        str(uuid.uuid4()),
+    ):
+        with CaptureQueriesContext(connection) as queries:
+            search.find(text)
+        selects = [query["sql"] for query in queries if query["sql"].startswith("SELECT")]
+        assert selects
+        with connection.cursor() as cursor:
+            cursor.execute("SET LOCAL enable_seqscan = off")
+            for sql in selects:
+                cursor.execute(f"EXPLAIN (FORMAT JSON) {sql}")
+                plan = cursor.fetchone()[0]
+                plan = json.loads(plan) if isinstance(plan, str) else plan
+                read = scans(plan[0]["Plan"])
+                assert not [node for node in read if re.match("Seq Scan", node)], (text, sql, read)
