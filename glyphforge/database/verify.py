@@ -11,21 +11,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from django.apps import apps
-from django.conf import settings
 from django.db import connections, transaction
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
-from django.db.models import Field
-from django.utils.module_loading import import_string
 
-from glyphforge.database import desired
+from glyphforge.database import desired, packages
 from glyphforge.database.catalogue import Catalogue, Key, read
 
 SCRATCH = "glyphforge_verify"
 MONTHS_AHEAD = 3
-# Belongs to Django itself, which has no model for it.
-MIGRATIONS_TABLE = "django_migrations"
 
 
 @dataclass(frozen=True)
@@ -43,19 +37,21 @@ class Difference:
 
 def differences(alias: str = "default") -> list[Difference]:
     """Every difference, sorted by kind and name; needs the right to create a schema, and leaves nothing behind."""
+    theirs = packages.tables(alias)
     with transaction.atomic(using=alias), connections[alias].cursor() as cursor:
         actual = read(cursor, "public", search_path="public")
-        owner = actual.get(Key("table", MIGRATIONS_TABLE), {}).get("owner")
+        owner = actual.get(Key("table", "django_migrations"), {}).get("owner")
         savepoint = transaction.savepoint(using=alias)
-        desired.build(cursor, SCRATCH)
-        expected = read(cursor, SCRATCH, search_path=f"{SCRATCH}, public")
+        desired.build(cursor, SCRATCH, (packages.stand_in(*table) for table in theirs.items()))
+        expected = read(cursor, SCRATCH, search_path=SCRATCH)
         transaction.savepoint_rollback(savepoint, using=alias)
         cursor.execute("RESET search_path")
+    expected = {key: value for key, value in expected.items() if key.name.partition(".")[0] not in theirs}
     for attributes in expected.values():
         if "owner" in attributes:
             attributes["owner"] = owner
     _expect_monthly_partitions(expected, actual)
-    _expect_packages(expected, actual, alias)
+    _expect_packages(expected, actual, theirs)
     found = [*_migrations(alias), *_compare(expected, actual)]
     return sorted(found, key=lambda difference: (difference.kind, difference.name))
 
@@ -129,40 +125,15 @@ def _month_of(bounds: str) -> int | None:
     return int(match[1]) * 12 + int(match[2]) - 1 if match else None
 
 
-def _expect_packages(expected: Catalogue, actual: Catalogue, alias: str) -> None:
-    """Adds the tables of installed packages by their models; what else belongs to them is theirs."""
-    ours = {key.name for key in expected if key.kind in {"table", "view"}}
-    theirs = {MIGRATIONS_TABLE}
-    project_key: Field[Any, Any] = import_string(settings.DEFAULT_AUTO_FIELD)()
-    for model in apps.get_models(include_auto_created=True):
-        meta = model._meta
-        if not meta.managed or meta.proxy or meta.db_table in ours:
-            continue
-        theirs.add(meta.db_table)
-        expected[Key("table", meta.db_table)] = {}
-        for field in meta.local_concrete_fields:
-            # A join table's own key follows the project, not the package, as its migration ran here.
-            kind = project_key if meta.auto_created and field.primary_key else field
-            if db_type := kind.db_type(connections[alias]):
-                expected[Key("column", f"{meta.db_table}.{field.column}")] = {
-                    "type": _catalogue_name(db_type),
-                    "not null": not field.null,
-                }
+def _expect_packages(expected: Catalogue, actual: Catalogue, tables: packages.Tables) -> None:
+    """Adds the tables of installed packages; their constraints, indexes and sequences are their own affair."""
+    for table, columns in tables.items():
+        expected[Key("table", table)] = {}
+        expected |= {Key("column", f"{table}.{name}"): attributes for name, attributes in columns.items()}
     for key, found in actual.items():
-        holder = key.name.partition(".")[0]
-        if key.kind == "sequence":
-            holder = str(found["owned by"] or "").partition(".")[0]
-        if holder in theirs and (key.kind in {"constraint", "index", "sequence"} or holder == MIGRATIONS_TABLE):
-            expected.setdefault(key, {})
-
-
-def _catalogue_name(db_type: str) -> str:
-    """Django's name of a column type as format_type() prints it."""
-    name = re.sub(r"^varchar\b", "character varying", db_type)
-    name = re.sub(r"^char\b", "character", name)
-    name = re.sub(r"^time$", "time without time zone", name)
-    name = {"serial": "integer", "bigserial": "bigint", "smallserial": "smallint"}.get(name, name)
-    return name.replace(", ", ",")
+        holder = found["owned by"] if key.kind == "sequence" else key.name
+        if key.kind in {"constraint", "index", "sequence"} and str(holder).partition(".")[0] in tables:
+            expected[key] = {}
 
 
 def _migrations(alias: str) -> Iterator[Difference]:

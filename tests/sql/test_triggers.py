@@ -154,6 +154,17 @@ class TestAudit:
         run("SELECT roll_up_usage(), sync_subscription_usage()")
         assert [row[0] for row in audit(run, "subscriptions")] == ["insert"]
 
+    @pytest.mark.parametrize("table", ["api_keys", "subscriptions"])
+    def test_every_column_but_the_counters_is_watched(self, run: Run, table: str) -> None:
+        unwatched = run(
+            "SELECT a.attname FROM pg_attribute AS a"
+            " JOIN pg_trigger AS t ON t.tgrelid = a.attrelid AND t.tgname = 'audit'"
+            " WHERE a.attrelid = %s::regclass AND a.attnum > 0 AND NOT a.attisdropped AND a.attnum <> ALL (t.tgattr)",
+            table,
+        )
+        counters = {"api_keys": "last_used_at", "subscriptions": "usage_synced_at"}
+        assert {name for (name,) in unwatched} == {"usage_count", "updated_at", counters[table]}
+
     @pytest.mark.parametrize(
         "statement",
         [

@@ -4,10 +4,8 @@ LANGUAGE plpgsql
 SET search_path = public, pg_temp
 AS $$
 BEGIN
-    IF current_setting('app.counting', true) IS DISTINCT FROM 'on' THEN
-        NEW.usage_count := OLD.usage_count;
-        NEW.usage_synced_at := OLD.usage_synced_at;
-    END IF;
+    NEW.usage_count := OLD.usage_count;
+    NEW.usage_synced_at := OLD.usage_synced_at;
     RETURN NEW;
 END
 $$;

@@ -1,6 +1,7 @@
 -- Triggers fire in the order of their names: the guard comes before set_updated_at compares the row.
 CREATE TRIGGER guard_counters BEFORE UPDATE OF usage_count, last_used_at ON api_keys
-FOR EACH ROW EXECUTE FUNCTION guard_api_key_counters();
+FOR EACH ROW WHEN (current_setting('app.counting', true) IS DISTINCT FROM 'on')
+EXECUTE FUNCTION guard_api_key_counters();
 
 CREATE TRIGGER keep_revoked BEFORE UPDATE OF revoked_at ON api_keys
 FOR EACH ROW WHEN (old.revoked_at IS NOT NULL AND new.revoked_at IS DISTINCT FROM old.revoked_at)
@@ -16,5 +17,8 @@ WHEN (
 )
 EXECUTE FUNCTION set_updated_at();
 
-CREATE TRIGGER audit AFTER INSERT OR UPDATE OR DELETE ON api_keys
+-- All columns but the counters, which the fold moves for every key that was used: it must not pay for an audit.
+CREATE TRIGGER audit AFTER INSERT OR DELETE OR UPDATE OF
+id, user_id, name, environment, key_prefix, key_hash, expires_at, revoked_at, revoked_reason, created_at
+ON api_keys
 FOR EACH ROW EXECUTE FUNCTION audit_row_change('id');

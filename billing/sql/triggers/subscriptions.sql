@@ -3,7 +3,8 @@ CREATE TRIGGER complete_subscription BEFORE INSERT OR UPDATE OF tier, status, mo
 FOR EACH ROW EXECUTE FUNCTION complete_subscription();
 
 CREATE TRIGGER guard_counters BEFORE UPDATE OF usage_count, usage_synced_at ON subscriptions
-FOR EACH ROW EXECUTE FUNCTION guard_subscription_counters();
+FOR EACH ROW WHEN (current_setting('app.counting', true) IS DISTINCT FROM 'on')
+EXECUTE FUNCTION guard_subscription_counters();
 
 -- Counting is no change of the subscription: updated_at stays what support looks for.
 CREATE TRIGGER set_updated_at BEFORE UPDATE ON subscriptions
@@ -15,5 +16,10 @@ WHEN (
 )
 EXECUTE FUNCTION set_updated_at();
 
-CREATE TRIGGER audit AFTER INSERT OR UPDATE OR DELETE ON subscriptions
+-- All columns but the counters, which the sync moves for every user: it must not pay for an audit.
+CREATE TRIGGER audit AFTER INSERT OR DELETE OR UPDATE OF
+id, user_id, tier, status, stripe_subscription_id, stripe_price_id, quantity, price_cents, currency, "interval",
+current_period_start, current_period_end, cancel_at_period_end, canceled_at, trial_end, is_duplicate,
+monthly_request_limit, created_at
+ON subscriptions
 FOR EACH ROW EXECUTE FUNCTION audit_row_change('id');

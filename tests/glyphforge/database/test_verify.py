@@ -56,7 +56,7 @@ SABOTAGE = {
     " failed_requests, total_response_time_ms, max_response_time_ms, last_request_at FROM monthly_usage_totals": (
         "different view monthly_usage_summary"
     ),
-    "DROP VIEW v_failed_webhook_events": "missing view v_failed_webhook_events",
+    "DROP VIEW v_failed_webhook_events CASCADE": "missing view v_failed_webhook_events",
     "CREATE VIEW v_everything AS SELECT 1 AS x": "extra view v_everything",
     "ALTER SEQUENCE audit_log_id_seq CYCLE": "different sequence audit_log_id_seq",
     "CREATE TYPE mood AS ENUM ('ok')": "extra type mood",
