@@ -47,6 +47,7 @@ _ALL = (
                 "take_daily_snapshot": maintenance.number("SELECT take_daily_snapshot()"),
                 "cleanup_job_runs": housekeeping.purge_job_runs,
                 "cleanup_queue": housekeeping.purge_queue,
+                "cleanup_sign_ins": housekeeping.purge_sign_ins,
             }
         ),
         "Tables that grow without end, counters that drift, stale planner statistics.",
