@@ -52,8 +52,8 @@ def main() -> int:
         postgres.start()
         stack.callback(postgres.stop)
         with psycopg.connect(postgres.url("postgres"), autocommit=True) as connection:
-            connection.execute("DROP DATABASE IF EXISTS webhooks WITH (FORCE)")
-            connection.execute("CREATE DATABASE webhooks")
+            if not connection.execute("SELECT FROM pg_database WHERE datname = 'webhooks'").fetchone():
+                connection.execute("CREATE DATABASE webhooks")
         os.environ |= {
             "DJANGO_SETTINGS_MODULE": "benchmarks.webhooks.settings",
             "DATABASE_URL": postgres.url("webhooks"),
@@ -62,7 +62,7 @@ def main() -> int:
             "STRIPE_TEST_SECRET_KEY": f"sk_test_{secrets.token_hex(16)}",
             "STRIPE_WEBHOOK_SECRET": secret,
         }
-        Console().print("Migrating; dj-stripe's tables take most of a minute …")
+        Console().print("Migrating; the first time dj-stripe's tables take most of a minute …")
         subprocess.run([sys.executable, "manage.py", "migrate", "--verbosity", "0"], cwd=ROOT, check=True)
         import django
 

@@ -31,7 +31,7 @@ STORIES = (
 )
 #: The catalogue's events come first in every story and are the same: one story has them, the others do without.
 CATALOGUE_EVENTS = 8
-checked = settings(max_examples=4, deadline=None, derandomize=True, database=None)
+checked = settings(max_examples=3, deadline=None, derandomize=True, database=None)
 
 
 def events_of(story: recordings.Recording) -> list[Json]:

@@ -1,6 +1,5 @@
 """Finding and healing what went past the webhooks."""
 
-from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -21,7 +20,9 @@ from billing.models import (
 )
 from billing.services import reconciliation
 from billing.services.errors import Refused
+from billing.stripe import inbox
 from billing.stripe import reconciliation as engine
+from billing.stripe.resync import resync
 from tests import factories
 from tests.billing.stripe.expected import assert_reached
 
@@ -43,9 +44,14 @@ def stories(world: StripeWorld) -> list[recordings.Recording]:
 
 
 @pytest.fixture
-def synced(stories: list[recordings.Recording], feed: Callable) -> list[recordings.Recording]:
+def synced(stories: list[recordings.Recording]) -> list[recordings.Recording]:
     """The same, and everything arrived."""
-    feed([event for story in stories for event in story.events])
+    for story in stories:
+        for customer in story.expected:
+            resync(customer["stripe_customer_id"])
+        for event in story.events:
+            inbox.store(event)
+    WebhookEvent.objects.update(status="processed")
     return stories
 
 

@@ -1,6 +1,5 @@
 """Trying events again: one, some, or all that a filter finds, at once or in the background."""
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -16,18 +15,16 @@ from billing.services import replay_runs, webhooks
 from billing.services.errors import Refused
 from billing.services.event_filter import EventFilter
 from billing.stripe import processing
+from tests.billing.stripe.story import Story
 
 pytestmark = pytest.mark.django_db
 WHO = {"actor": "ada", "reason": "asked by the customer"}
 
 
 @pytest.fixture
-def signup(world: StripeWorld, feed: Callable) -> recordings.Recording:
+def signup(world: StripeWorld) -> recordings.Recording:
     """A paying customer, here and at Stripe."""
-    recording = recordings.load("signup_paid")
-    world.add(recording)
-    feed(recording.events)
-    return recording
+    return Story(world).signed_up().recording
 
 
 def drain() -> None:

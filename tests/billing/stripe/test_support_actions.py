@@ -24,18 +24,16 @@ from billing.services.errors import Refused
 from billing.stripe import processing
 from tests import factories
 from tests.billing.stripe.expected import assert_reached
+from tests.billing.stripe.story import Story
 
 pytestmark = pytest.mark.django_db
 WHO = {"actor": "ada", "reason": "asked by the customer"}
 
 
 @pytest.fixture
-def signup(world: StripeWorld, feed: Callable) -> recordings.Recording:
+def signup(world: StripeWorld) -> recordings.Recording:
     """A paying customer, here and at Stripe."""
-    recording = recordings.load("signup_paid")
-    world.add(recording)
-    feed(recording.events)
-    return recording
+    return Story(world).signed_up().recording
 
 
 @pytest.fixture
