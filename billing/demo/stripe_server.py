@@ -71,6 +71,11 @@ class _Server(ThreadingHTTPServer):
     allow_reuse_address = True
     request_queue_size = 128
 
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that went away before its answer is no error of this server."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
+
 
 class StripeHandler(BaseHTTPRequestHandler):
     """Maps HTTP onto :class:`StripeWorld`; bound to one server by :class:`StripeServer`."""

@@ -1,0 +1,106 @@
+"""The sweep: what waits without a task is enqueued again, once."""
+
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.utils import timezone
+from django_q.models import OrmQ
+
+from billing import tasks
+from billing.demo import recordings
+from billing.demo.stripe_server import StripeServer
+from billing.demo.stripe_world import StripeWorld
+from billing.models import WebhookEvent
+from billing.stripe import gateway, sweep
+
+pytestmark = pytest.mark.django_db
+
+
+def stored(status: str, *, age: timedelta = timedelta(hours=1), due: timedelta | None = None, **values: Any) -> str:
+    """An event in the inbox that was received ``age`` ago and is due in ``due``."""
+    now = timezone.now()
+    event = WebhookEvent.objects.create(
+        stripe_event_id=f"evt_{WebhookEvent.objects.count()}",
+        status=status,
+        received_at=now - age,
+        next_retry_at=None if due is None else now + due,
+        **values,
+    )
+    return event.stripe_event_id
+
+
+def queued() -> list[str]:
+    return sorted(task.args()[0] for task in OrmQ.objects.all())
+
+
+def started(ago: timedelta, attempts: int = 1) -> dict[str, Any]:
+    return {"processing_started_at": timezone.now() - ago, "attempts": attempts}
+
+
+def test_what_is_due_or_was_lost_is_enqueued_once() -> None:
+    expected = [
+        stored("pending"),
+        stored("failed", due=timedelta(seconds=-1)),
+        stored("failed"),
+        stored("processing", **started(timedelta(minutes=16))),
+    ]
+    assert tasks.sweep() == 4
+    assert queued() == expected
+    assert set(WebhookEvent.objects.values_list("status", flat=True)) == {"pending"}
+    assert tasks.sweep() == 0
+
+
+@pytest.mark.parametrize(
+    ("status", "values"),
+    [
+        ("pending", {"age": timedelta(seconds=30)}),
+        ("pending", {"due": timedelta(minutes=5)}),
+        ("failed", {"due": timedelta(minutes=5)}),
+        ("processing", started(timedelta(minutes=14))),
+        ("processed", {}),
+        ("ignored", {}),
+        ("dead", {}),
+    ],
+)
+def test_what_is_not_due_is_left_alone(status: str, values: dict[str, Any]) -> None:
+    stored(status, **values)
+    assert tasks.sweep() == 0
+    assert WebhookEvent.objects.get().status == status
+
+
+def test_event_that_killed_its_worker_eight_times_is_dead() -> None:
+    stored("processing", **started(timedelta(minutes=16), attempts=8))
+    assert tasks.sweep() == 0
+    event = WebhookEvent.objects.get()
+    assert event.status == "dead"
+    assert "did not finish" in str(event.last_error)
+
+
+def test_full_queue_is_not_filled_further(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sweep, "FULL_QUEUE", 2)
+    for _ in range(3):
+        stored("pending")
+    assert tasks.sweep() == 2
+    assert tasks.sweep() == 0
+    OrmQ.objects.all().delete()
+    assert tasks.sweep() == 1
+
+
+def test_silent_stripe_is_given_up_and_asked_again_later(
+    world: StripeWorld, stripe_server: StripeServer, feed: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    story = recordings.load("signup_paid")
+    world.add(story)
+    monkeypatch.setattr(gateway, "TIMEOUT_SECONDS", 0.2)
+    gateway.configure()
+    stripe_server.intercept = lambda method, path: time.sleep(0.6)
+    began = time.monotonic()
+    assert feed(story.events[-1:]) == ["failed"]
+    assert time.monotonic() - began < 0.6
+    event = WebhookEvent.objects.get()
+    assert "did not answer" in str(event.last_error)
+    assert event.next_retry_at
+    assert event.next_retry_at > timezone.now()
