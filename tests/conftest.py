@@ -1,5 +1,6 @@
 """Fixtures of the whole suite: every test runs on the real migrations on a real PostgreSQL."""
 
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,7 +17,8 @@ def django_db_setup(
     request: pytest.FixtureRequest, django_test_environment: None, django_db_blocker: Any
 ) -> Iterator[None]:
     """One database per worker, copied from a template that is migrated once per state of the migrations."""
-    worker = getattr(request.config, "workerinput", {}).get("workerid", "main")
+    # TEST_DATABASE: for a suite that runs beside another one on the same server.
+    worker = getattr(request.config, "workerinput", {}).get("workerid") or os.environ.get("TEST_DATABASE", "main")
     with django_db_blocker.unblock():
         name = database.create_for(worker)
     yield

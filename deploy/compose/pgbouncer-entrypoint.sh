@@ -1,0 +1,7 @@
+#!/bin/sh
+# Write the list of users from the environment, then become PgBouncer.
+set -eu
+umask 077
+printf '"%s" "%s"\n' "${POSTGRES_USER:?}" "${POSTGRES_PASSWORD:?}" > /tmp/userlist.txt
+sed 's|^auth_file = .*|auth_file = /tmp/userlist.txt|' /etc/pgbouncer/pgbouncer.ini > /tmp/pgbouncer.ini
+exec pgbouncer /tmp/pgbouncer.ini

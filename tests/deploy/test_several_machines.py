@@ -1,0 +1,167 @@
+"""Many processes on one database through PgBouncer in transaction mode, with a replica for the monitoring pages."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from django.conf import settings
+from psycopg import sql
+
+from tests.deploy import topology
+
+ROOT = Path(__file__).resolve().parents[2]
+DATABASE = "several_machines"
+CORE = ("tests/test_smoke.py", "tests/sql/test_triggers.py", "tests/glyphforge/test_audit.py")
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not topology.PGBOUNCER, reason="pgbouncer is not installed"),
+    pytest.mark.skipif(not settings.TEST_SERVER, reason="needs the suite's own server as primary"),
+]
+
+
+@pytest.fixture(scope="module")
+def machines(django_db_setup: None) -> Iterator[topology.Topology]:
+    """With a database of its own on the primary, copied from the suite's migrated template."""
+    from tests import database
+
+    assert settings.TEST_SERVER
+    names = {"copy": sql.Identifier(DATABASE), "template": sql.Identifier(database._template_name)}
+    with psycopg.connect(settings.TEST_SERVER.url("postgres"), autocommit=True) as server:
+        server.execute(sql.SQL("DROP DATABASE IF EXISTS {copy} WITH (FORCE)").format(**names))
+        server.execute(sql.SQL("CREATE DATABASE {copy} TEMPLATE {template} STRATEGY FILE_COPY").format(**names))
+    folder = Path(tempfile.mkdtemp(prefix="glyphforge-machines-"))
+    with topology.started(settings.TEST_SERVER, folder) as running:
+        yield running
+    with psycopg.connect(settings.TEST_SERVER.url("postgres"), autocommit=True) as server:
+        server.execute(sql.SQL("DROP DATABASE IF EXISTS {copy} WITH (FORCE)").format(**names))
+
+
+def environment(machines: topology.Topology, **more: str) -> dict[str, str]:
+    return {
+        **os.environ,
+        "DATABASE_URL": machines.pooled_url(DATABASE),
+        "DATABASE_REPLICA_URL": machines.standby.url(DATABASE),
+        "DJANGO_SETTINGS_MODULE": "glyphforge.settings",
+        "LOG_LEVEL": "WARNING",
+        **more,
+    }
+
+
+OBSERVE = """
+import django, json
+django.setup()
+from django.conf import settings
+from django.db import DatabaseError, connection, connections, router
+from billing.models import User
+from glyphforge.audit import acting_as
+from monitoring import maintenance
+from monitoring.deadline import deadline
+from monitoring.models import RevenueMetrics, UserGrowth
+
+def asked(alias, query):
+    with connections[alias].cursor() as cursor:
+        cursor.execute(query)
+        return cursor.fetchone() if cursor.description else None
+
+growth = UserGrowth.objects.order_by("-month").first()
+found = {
+    "growth": [UserGrowth.objects.all().db, *asked(UserGrowth.objects.all().db, "SELECT pg_is_in_recovery()")],
+    "customers_grown_to": growth.total_users,
+    "money": [RevenueMetrics.objects.all().db, *asked(RevenueMetrics.objects.all().db, "SELECT pg_is_in_recovery()")],
+    "customers": User.objects.all().db,
+    "writes": router.db_for_write(UserGrowth, instance=growth),
+    "pooled": "pool" in settings.DATABASES["default"]["OPTIONS"],
+}
+try:
+    asked("replica", "DELETE FROM users")
+except DatabaseError as error:
+    found["refused"] = str(error)
+with acting_as(actor="ada", reason="test"), deadline(5):
+    User.objects.create(email="grace@example.com")
+    maintenance.query("SELECT 1")
+settings_left = "coalesce(current_setting('app.actor', true), ''), current_setting('statement_timeout')"
+found["left"] = asked("default", f"SELECT {settings_left}")
+found["actor"] = asked("default", "SELECT actor FROM audit_log WHERE table_name = 'users' ORDER BY id DESC LIMIT 1")[0]
+print(json.dumps(found))
+"""
+
+
+@pytest.fixture(scope="module")
+def observed(machines: topology.Topology) -> dict[str, Any]:
+    """What one process finds behind PgBouncer and beside a replica, with one customer in the database."""
+    with psycopg.connect(machines.primary.url(DATABASE)) as server:
+        server.execute("INSERT INTO users (email) VALUES ('ada@example.com')")
+    machines.wait_for_standby()
+    done = subprocess.run(
+        [sys.executable, "-c", OBSERVE],
+        cwd=ROOT,
+        env=environment(machines),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def test_the_suites_core_passes_through_pgbouncer(machines: topology.Topology) -> None:
+    values = environment(machines, DATABASE_URL=machines.pooled_url("postgres"), TEST_DATABASE="pooled")
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", *CORE],
+        cwd=ROOT,
+        env=values | {"DJANGO_SETTINGS_MODULE": "tests.settings"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-4000:]
+
+
+def test_a_slot_runs_once_on_three_machines_behind_pgbouncer(machines: topology.Topology) -> None:
+    command = [sys.executable, "manage.py", "run_job", "sync", "--scheduled", "--trigger", "cron"]
+    running = [subprocess.Popen(command, cwd=ROOT, env=environment(machines)) for _ in range(3)]
+    assert {process.wait(timeout=120) for process in running} <= {0, 3}
+    with psycopg.connect(machines.primary.url(DATABASE)) as server:
+        rows = server.execute("SELECT status, count(*) FROM job_runs WHERE job = 'sync' GROUP BY status").fetchall()
+    assert rows == [("succeeded", 1)]
+
+
+def test_monitoring_reads_the_replica_and_money_the_primary(observed: dict[str, Any]) -> None:
+    assert observed["growth"] == ["replica", True]
+    assert observed["customers_grown_to"] == 1
+    assert observed["money"] == ["default", False]
+    assert observed["customers"] == "default"
+
+
+def test_nothing_is_ever_written_to_the_replica(observed: dict[str, Any]) -> None:
+    assert observed["writes"] == "default"
+    assert "read-only transaction" in observed["refused"]
+
+
+def test_session_state_does_not_leak_through_pgbouncer(observed: dict[str, Any]) -> None:
+    """The audit context and the jobs' time limits are local to a transaction."""
+    assert observed["actor"] == "ada"
+    assert observed["left"] == ["", "0"]
+
+
+def test_the_web_process_pools_its_connections_and_no_other_does(
+    machines: topology.Topology, observed: dict[str, Any]
+) -> None:
+    assert observed["pooled"] is False
+    script = (
+        "import glyphforge.wsgi; from django.db import connection; connection.ensure_connection();"
+        "print(connection.pool.get_stats()['pool_size'])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, env=environment(machines), capture_output=True, text=True, check=True
+    )
+    assert int(done.stdout) >= 1

@@ -1,0 +1,103 @@
+"""A primary, a streaming standby and PgBouncer in transaction mode, as deploy/pgbouncer configures it."""
+
+import re
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+
+from glyphforge import embedded
+from glyphforge.embedded import account
+
+ROOT = Path(__file__).resolve().parents[2]
+PGBOUNCER = shutil.which("pgbouncer", path="/usr/sbin:/usr/bin:/usr/local/bin:/opt/homebrew/bin")
+
+
+@dataclass(frozen=True)
+class Topology:
+    primary: embedded.Server
+    standby: embedded.Server
+    pooled_port: int
+
+    def pooled_url(self, database: str) -> str:
+        return f"postgresql://postgres@127.0.0.1:{self.pooled_port}/{database}"
+
+    def wait_for_standby(self) -> None:
+        """Until the standby has replayed what the primary has written by now."""
+        with psycopg.connect(self.primary.url("postgres"), autocommit=True) as primary:
+            written = primary.execute("SELECT pg_current_wal_lsn()::text").fetchone()
+        assert written
+        with psycopg.connect(self.standby.url("postgres"), autocommit=True) as standby:
+            for _ in range(300):
+                row = standby.execute("SELECT pg_last_wal_replay_lsn() >= %s::pg_lsn", written).fetchone()
+                if row and row[0]:
+                    return
+                time.sleep(0.1)
+        raise AssertionError("the standby does not keep up")
+
+
+@contextmanager
+def started(primary: embedded.Server, folder: Path) -> Iterator[Topology]:
+    """`primary` runs already; the others live under `folder` for the length of the block."""
+    standby = embedded.server(folder / "standby", options={"max_connections": "200", "fsync": "off"})
+    port = _free_port()
+    copy_to_standby(primary, standby)
+    standby.start()
+    pooler = _start_pgbouncer(primary, folder, port)
+    try:
+        yield Topology(primary, standby, port)
+    finally:
+        pooler.terminate()
+        pooler.wait(timeout=20)
+        standby.stop()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def copy_to_standby(primary: embedded.Server, standby: embedded.Server) -> None:
+    owner = primary._account()
+    standby.root.mkdir(parents=True)
+    primary._give(standby.root, owner)
+    source = f"host={primary.socket_folder} port=5432 user=postgres"
+    primary._run(
+        owner, "pg_basebackup", "--pgdata", str(standby.data), "--write-recovery-conf", "--checkpoint=fast",
+        "--wal-method=stream", "--dbname", source,
+    )  # fmt: skip
+
+
+def _start_pgbouncer(primary: embedded.Server, folder: Path, port: int) -> "subprocess.Popen[bytes]":
+    assert PGBOUNCER
+    owner = primary._account()
+    text = (ROOT / "deploy" / "pgbouncer" / "pgbouncer.ini").read_text()
+    for setting, value in {
+        "listen_addr": "127.0.0.1",
+        "listen_port": str(port),
+        "auth_type": "trust",
+        "auth_file": str(folder / "userlist.txt"),
+    }.items():
+        text, found = re.subn(rf"(?m)^{setting} = .*$", f"{setting} = {value}", text)
+        assert found == 1, setting
+    text = re.sub(r"(?m)^glyphforge = .*$", f"* = host={primary.socket_folder} port=5432", text)
+    (folder / "pgbouncer.ini").write_text(text + "unix_socket_dir =\n")
+    (folder / "userlist.txt").write_text('"postgres" ""\n')
+    for path in (folder, folder / "pgbouncer.ini", folder / "userlist.txt"):
+        primary._give(path, owner)
+    command = account.command_as(owner, [PGBOUNCER, "--quiet", str(folder / "pgbouncer.ini")])
+    process = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    for _ in range(100):
+        with socket.socket() as client:
+            if client.connect_ex(("127.0.0.1", port)) == 0:
+                return process
+        time.sleep(0.1)
+    raise AssertionError("pgbouncer does not start")
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
