@@ -33,11 +33,12 @@ for _config in DATABASES.values():
     _config.setdefault("CONN_HEALTH_CHECKS", True)
     # PgBouncer in transaction mode hands every transaction another server connection.
     _config.setdefault("DISABLE_SERVER_SIDE_CURSORS", True)
+_pool_size = env.number("DATABASE_POOL_SIZE", default=8, minimum=1)
 if os.environ.get("GLYPHFORGE_PROCESS") == "web" and not EMBEDDED_DATABASE:
     DATABASES["default"]["CONN_MAX_AGE"] = 0  # the pool keeps the connections
     DATABASES["default"]["OPTIONS"]["pool"] = {
         "min_size": 1,
-        "max_size": env.number("DATABASE_POOL_SIZE", default=8, minimum=1),
+        "max_size": _pool_size,
         "timeout": 10,
     }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"

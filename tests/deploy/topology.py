@@ -59,7 +59,16 @@ def started(primary: embedded.Server, folder: Path) -> Iterator[Topology]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def copied(source: embedded.Server, root: Path) -> embedded.Server:
+    """An independent copy of the running server `source`, not yet started."""
+    copy = embedded.server(root, options={"max_connections": "200", "fsync": "off"})
+    copy_to_standby(source, copy)
+    (copy.data / "standby.signal").unlink()
+    return copy
+
+
 def copy_to_standby(primary: embedded.Server, standby: embedded.Server) -> None:
+    """A copy of the running `primary` that follows it once started."""
     owner = primary._account()
     standby.root.mkdir(parents=True)
     primary._give(standby.root, owner)

@@ -1,0 +1,184 @@
+"""What goes wrong while a job runs: nothing is lost or doubled, and the run's row tells what happened."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import psycopg
+import pytest
+from django.conf import settings
+from django.db import connection
+
+from glyphforge import embedded
+from monitoring import runner
+from monitoring.models import JobRun
+from monitoring.outcome import Outcome
+from tests.deploy.topology import copied
+from tests.monitoring.jobs import registered
+
+ROOT = Path(__file__).resolve().parents[2]
+SLOT = datetime(2026, 5, 1, 2, 0, tzinfo=UTC)
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.skipif(not settings.TEST_SERVER, reason="needs the suite's own server"),
+]
+
+# A job that says when it has begun and then waits in the server.
+SLOW_JOB = """
+import json, sys
+from datetime import datetime, timezone
+import django
+django.setup()
+from django.db import connection
+from monitoring import jobs, runner
+from monitoring.outcome import Outcome
+def slow():
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1")
+        print("begun", flush=True)
+        cursor.execute("SELECT pg_sleep(20)")
+    return Outcome()
+jobs.JOBS["probe"] = jobs.Job("probe", "0 2 * * *", 300, slow, "Nothing: this is a test.")
+result = runner.run("probe", trigger="cron", slot=datetime(2026, 5, 1, 2, tzinfo=timezone.utc))
+print(json.dumps([result.outcome, result.message]))
+"""
+
+
+def begun(url: str) -> "subprocess.Popen[str]":
+    """The slow job in another process, under way."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", SLOW_JOB],
+        cwd=ROOT,
+        env={**os.environ, "DATABASE_URL": url, "DJANGO_SETTINGS_MODULE": "glyphforge.settings", "LOG_LEVEL": "ERROR"},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout
+    for line in process.stdout:
+        if line.strip() == "begun":
+            return process
+    raise AssertionError("the job never began")
+
+
+def end_statement(function: str) -> None:
+    """Waits until the job's statement runs in the server, and ends it there."""
+    for _ in range(200):
+        with connection.cursor() as cursor:
+            cursor.execute(
+                f"SELECT count({function}(pid)) FROM pg_stat_activity WHERE datname = current_database()"
+                " AND pid <> pg_backend_pid() AND query LIKE '%pg_sleep(20)%'"
+            )
+            if cursor.fetchone() == (1,):
+                return
+        time.sleep(0.05)
+    raise AssertionError("the statement never ran")
+
+
+@pytest.fixture
+def own_url() -> str:
+    assert settings.TEST_SERVER
+    url: str = settings.TEST_SERVER.url(connection.settings_dict["NAME"])
+    return url
+
+
+def test_a_killed_workers_slot_is_run_once_more_and_the_row_tells_both(own_url: str) -> None:
+    process = begun(own_url)
+    process.kill()
+    process.wait()
+    with registered():
+        assert runner.run("probe", trigger="schedule", slot=SLOT).outcome == "taken"
+        assert runner.run("probe", trigger="manual").outcome == "busy"
+        # A minute later the lease has run out.
+        JobRun.objects.filter(job="probe").update(lease_until=datetime.now(UTC) - timedelta(seconds=1))
+        assert runner.run("probe", trigger="schedule", slot=SLOT).outcome == "succeeded"
+        assert runner.run("probe", trigger="schedule", slot=SLOT).outcome == "taken"
+    run = JobRun.objects.get(job="probe")
+    assert (run.status, run.attempts, run.trigger) == ("succeeded", 2, "schedule")
+    (earlier,) = run.detail["earlier_attempts"]
+    assert f":{process.pid} died or hung" in earlier["error"]
+
+
+def test_a_stopped_process_says_so(own_url: str) -> None:
+    process = begun(own_url)
+    process.send_signal(signal.SIGINT)
+    process.wait(timeout=30)
+    assert JobRun.objects.get(job="probe").error == "The process was told to stop."
+
+
+def test_a_lost_connection_fails_the_job_and_is_recorded_over_a_new_one(own_url: str) -> None:
+    process = begun(own_url)
+    end_statement("pg_terminate_backend")
+    assert process.stdout
+    outcome, message = json.loads(process.stdout.read().splitlines()[-1])
+    assert outcome == "failed"
+    assert "terminating connection" in message
+    assert JobRun.objects.get(job="probe").status == "failed"
+
+
+@pytest.fixture
+def other_server(own_url: str) -> Iterator[embedded.Server]:
+    """A copy of the suite's server, to be treated badly."""
+    assert settings.TEST_SERVER
+    folder = Path(tempfile.mkdtemp(prefix="glyphforge-faults-"))
+    server = copied(settings.TEST_SERVER, folder / "copy")
+    server.start()
+    yield server
+    server.stop()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def test_a_job_survives_the_restart_of_the_database_on_the_record(other_server: embedded.Server) -> None:
+    url = other_server.url(connection.settings_dict["NAME"])
+    process = begun(url)
+    other_server.stop()
+    time.sleep(1)
+    other_server.start()
+    assert process.stdout
+    outcome, _ = json.loads(process.stdout.read().splitlines()[-1])
+    assert outcome == "failed"
+    with psycopg.connect(url) as server:
+        rows = server.execute(
+            "SELECT status, error, finished_at IS NOT NULL FROM job_runs WHERE job = 'probe'"
+        ).fetchall()
+    assert [(status, ended) for status, _, ended in rows] == [("failed", True)]
+    assert "OperationalError" in rows[0][1]
+
+
+def test_a_long_reader_holds_up_retention_and_nothing_else(own_url: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT create_monthly_partition('api_usage', (now() - interval '8 months')::date)")
+    with psycopg.connect(own_url) as reader:
+        reader.execute("SELECT count(*) FROM api_usage")
+        held_up = runner.run("daily", trigger="manual")
+        assert held_up.outcome == "failed"
+        assert held_up.run is not None
+        failed = {name for name, step in held_up.run.detail.items() if step["status"] == "failed"}
+        assert failed == {"cleanup_old_api_usage"}
+        assert "gave up" in str(held_up.run.error)
+    assert runner.run("daily", trigger="manual").outcome == "succeeded"
+    assert JobRun.objects.filter(job="daily").latest("started_at").detail["cleanup_old_api_usage"]["rows"] == 1
+
+
+def test_a_frozen_process_that_wakes_up_changes_nothing_any_more(own_url: str) -> None:
+    process = begun(own_url)
+    os.kill(process.pid, signal.SIGSTOP)
+    JobRun.objects.filter(job="probe").update(lease_until=datetime.now(UTC) - timedelta(seconds=1))
+    with registered(function=lambda: Outcome(rows=7)):
+        assert runner.run("probe", trigger="schedule", slot=SLOT).outcome == "succeeded"
+    end_statement("pg_cancel_backend")
+    os.kill(process.pid, signal.SIGCONT)
+    assert process.stdout
+    outcome, message = json.loads(process.stdout.read().splitlines()[-1])
+    assert outcome == "failed"
+    assert "lease was lost" in message
+    assert JobRun.objects.get(job="probe").rows_affected == 7
