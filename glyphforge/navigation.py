@@ -29,6 +29,9 @@ UNFOLD: dict[str, Any] = {
     "SITE_SUBHEADER": "Billing back office",
     "SITE_SYMBOL": "payments",
     "SITE_URL": "/admin/",
+    "SITE_FAVICONS": [
+        {"rel": "icon", "type": "image/svg+xml", "href": lambda request: static("glyphforge/favicon.svg")}
+    ],
     "ACCOUNT": {"navigation": [{"title": "Sign-in and security", "link": reverse_lazy("mfa_index")}]},
     "SHOW_HISTORY": False,  # the audit log is the history
     "SHOW_VIEW_ON_SITE": False,

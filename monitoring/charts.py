@@ -41,7 +41,9 @@ def _axis(**values: Any) -> dict[str, Any]:
 
 
 def _money_ticks(currency: str) -> dict[str, Any]:
-    return {"format": {"style": "currency", "currency": currency.upper(), "maximumFractionDigits": 0}}
+    # Without the minimum, browsers take the currency's two digits, and refuse a maximum below.
+    digits = {"minimumFractionDigits": 0, "maximumFractionDigits": 0}
+    return {"format": {"style": "currency", "currency": currency.upper(), **digits}}
 
 
 def _options(*, stacked: bool = False, ticks: dict[str, Any] | None = None, right: dict[str, Any] | None = None) -> str:

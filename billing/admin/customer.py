@@ -25,7 +25,7 @@ from billing.admin.operations import OperationsMixin
 from billing.models import Subscription, User
 from billing.services.search import find
 from glyphforge.admin import ReadOnlyModelAdmin
-from glyphforge.display import EMPTY, badge, badge_column, copyable_column, moment_column, number
+from glyphforge.display import EMPTY, badge, badge_column, moment_column, number
 
 
 @admin.register(User)
@@ -43,9 +43,8 @@ class CustomerAdmin(OperationsMixin, ReadOnlyModelAdmin):
     )
     state = badge_column("status", tones.CUSTOMER, description="status")
     created = moment_column("created_at", description="created", ordering="created_at")
-    stripe = copyable_column("stripe_customer_id", description="Stripe customer")
 
-    list_display = ("address", "name", "plan", "subscription_state", "usage", "state", "stripe", "created")
+    list_display = ("address", "name", "plan", "subscription_state", "usage", "state", "created")
     list_filter = ("status",)
     sortable_by = ("address", "created")
     ordering = ("-created_at",)

@@ -34,7 +34,7 @@ from billing.models import (
 from glyphforge.display import Tone, badge, money
 
 DAYS = 90
-ROWS = 20  # of each list; the rest is behind its link
+ROWS = 10  # of each list; the rest is behind its link
 TIMELINE = 40
 CAPTURED = frozenset({Payment.Status.SUCCEEDED, Payment.Status.PARTIALLY_REFUNDED, Payment.Status.REFUNDED})
 SEVERITY = {"critical": Tone.DANGER, "warning": Tone.WARNING}
@@ -83,7 +83,7 @@ def context(request: HttpRequest, user: User) -> dict[str, Any]:
     events = _events(user) if request.user.has_perm("billing.view_webhookevent") else []
     return {
         "customer": user,
-        "status": badge(user.get_status_display(), tones.CUSTOMER[User.Status(user.status)]),
+        "status": badge(f"Account {user.get_status_display().lower()}", tones.CUSTOMER[User.Status(user.status)]),
         "facts": _facts(user, live),
         "ids": _ids(user),
         "live": _subscription(request, live) if live else None,
@@ -170,8 +170,11 @@ def _payment(request: HttpRequest, row: Payment) -> dict[str, Any]:
         "amount": money(row.amount_cents, row.currency),
         "refunded": money(row.refunded_cents, row.currency) if row.refunded_cents else "",
         "status": badge(row.get_status_display(), tones.PAYMENT[Payment.Status(row.status)]),
-        "receipt": document_link(row.receipt_url, "Receipt"),
-        "invoice": document_link(row.invoice_url, "Invoice"),
+        "documents": [
+            document_link(url, name)
+            for url, name in ((row.receipt_url, "Receipt"), (row.invoice_url, "Invoice"))
+            if url
+        ],
         "offers": _offers(request, row),
     }
 

@@ -52,7 +52,7 @@ def test_page_shows_everything_within_its_queries(signed_in: Callable[[str], Cli
         "cus_ada",
         "29.00 USD",  # a month
         "304.35 USD",  # paid so far
-        "Suspended",
+        "Account suspended",
         "https://dashboard.stripe.com/test/customers/cus_ada",
         "https://pay.stripe.com/receipts/1",
         "invoice.paid",

@@ -1,0 +1,76 @@
+"""A day of somebody in support, in a real browser."""
+
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import expect
+
+from billing.models import AuditEntry, Subscription
+from tests.e2e import scene
+from tests.e2e.conftest import Visit
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+
+def test_support_finds_a_subscription_and_retries_a_failed_event_until_it_is_processed(
+    visit: Callable[..., Visit], site: scene.Scene
+) -> None:
+    support = visit("support")
+    page = support.page
+
+    page.fill("[role=search] input[name=q]", str(site.recorded.stripe_subscription_id))
+    page.press("[role=search] input[name=q]", "Enter")
+    page.wait_for_url("**/billing/user/*/change/")
+    expect(page.get_by_text(str(site.recorded.user.email)).first).to_be_visible()
+    expect(page.get_by_text(str(site.recorded.stripe_subscription_id)).first).to_be_visible()
+    assert page.get_by_role("link", name="Cancel subscription").count() == 0  # money is not support's
+
+    page.get_by_role("link", name="customer.subscription.created").click()
+    expect(page.locator(".gf-badge", has_text="Failed").first).to_be_visible()
+    page.get_by_role("link", name="Retry webhooks").click()
+    expect(page.get_by_text("1 event is set back to pending")).to_be_visible()
+    page.get_by_role("button", name="Retry webhooks").click()
+    expect(page.get_by_role("alert")).to_have_text("This field is required.")
+    page.fill("[name=reason]", "Stripe answers again")
+    page.get_by_role("button", name="Retry webhooks").click()
+    expect(page.get_by_text("1 event set back to pending")).to_be_visible()
+    expect(page.locator(".gf-badge", has_text="Pending").first).to_be_visible()
+
+    assert scene.work_off(site) == "processed"
+    page.reload()
+    expect(page.locator(".gf-badge", has_text="Processed").first).to_be_visible()
+    entry = AuditEntry.objects.get(action="replay")
+    assert (entry.actor, entry.reason) == ("support", "Stripe answers again")
+    assert support.troubles == []
+
+
+def test_orphan_is_fixed_from_the_list(visit: Callable[..., Visit], site: scene.Scene) -> None:
+    support = visit("support")
+    page = support.open("/admin/billing/user/")
+    page.get_by_role("link", name="Fix orphans").click()
+    expect(page.get_by_text("orphan@example.com")).to_be_visible()
+    page.fill("[name=reason]", "Found in the morning round")
+    page.get_by_role("button", name="Fix orphans").click()
+    expect(page.get_by_text("1 customer got the free tier.")).to_be_visible()
+    assert Subscription.objects.get(user=site.orphan).tier == "free"
+    assert support.troubles == []
+
+
+def test_key_is_made_shown_once_and_revoked(visit: Callable[..., Visit], site: scene.Scene) -> None:
+    support = visit("support")
+    page = support.open(f"/admin/billing/user/{site.customer.pk}/change/")
+    page.get_by_role("link", name="Create key").click()
+    page.fill("[name=name]", "Made in the browser")
+    page.fill("[name=reason]", "Customer lost theirs")
+    page.get_by_role("button", name="Create key").click()
+    raw = page.locator(".gf-secret code").inner_text()
+    assert raw.startswith("glyph_sk_")
+    page.get_by_role("link", name="Done").click()
+    assert raw not in page.content()
+
+    row = page.get_by_role("row", name="Made in the browser")
+    row.get_by_role("link", name="Revoke").click()
+    page.fill("[name=reason]", "Not needed after all")
+    page.get_by_role("button", name="Revoke").click()
+    expect(row.get_by_text("Not needed after all")).to_be_visible()
+    assert support.troubles == []
