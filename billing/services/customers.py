@@ -7,7 +7,7 @@ from django.db import transaction
 from billing.models import UnmatchedCustomer, User
 from billing.services import webhooks
 from billing.services.errors import Refused
-from billing.services.event_filter import matching, parked_for
+from billing.services.event_filter import parked_for
 from billing.services.stripe_calls import refusing
 from billing.stripe import gateway, tombstones
 from billing.stripe.projection.users import PLAUSIBLE_EMAIL
@@ -100,4 +100,4 @@ def _require_unlinked(stripe_customer_id: str) -> None:
 def _sync_and_replay(stripe_customer_id: str, *, actor: str, reason: str) -> None:
     with refusing():
         resync(stripe_customer_id)
-    webhooks.replay(matching(parked_for(stripe_customer_id)), actor=actor, reason=reason)
+    webhooks.replay_all(parked_for(stripe_customer_id), actor=actor, reason=reason)

@@ -61,8 +61,7 @@ def map_price(stripe_price_id: str, tier: str, *, actor: str, reason: str, note:
             reason=reason,
             new_values={"tier": tier},
         )
-        waiting = matching(parked_for(price_id))[: webhooks.AT_ONCE].values("pk")
-        replayed = webhooks.replay(matching(parked_for(price_id)).filter(pk__in=waiting), actor=actor, reason=reason)
+        replayed = webhooks.replay_all(parked_for(price_id), actor=actor, reason=reason)
         customers = (
             Subscription.objects.filter(stripe_price_id=price_id, status__in=Subscription.LIVE)
             .exclude(tier=tier)

@@ -6,7 +6,9 @@ from django.db import transaction
 from django.db.models import QuerySet
 
 from billing.models import WebhookEvent
+from billing.services import replay_runs
 from billing.services.errors import Refused
+from billing.services.event_filter import EventFilter, matching
 from billing.stripe import inbox
 from glyphforge.audit import acting_as, record
 
@@ -43,3 +45,11 @@ def replay(events: QuerySet[WebhookEvent], *, actor: str, reason: str) -> int:
         for event in locked:
             inbox.enqueue(event.stripe_event_id)
     return len(locked)
+
+
+def replay_all(wanted: EventFilter, *, actor: str, reason: str) -> int:
+    """Replay everything that ``wanted`` finds, at once when it is little, else in the background; returns how many."""
+    found = matching(wanted)
+    if found.count() <= AT_ONCE:
+        return replay(found, actor=actor, reason=reason)
+    return replay_runs.start(wanted, actor=actor, reason=reason).total

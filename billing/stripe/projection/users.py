@@ -11,6 +11,7 @@ import re
 import uuid
 from typing import Any
 
+from django.conf import settings
 from django.db.models import Q
 
 from billing.models import Subscription, UnmatchedCustomer, User
@@ -46,19 +47,25 @@ def project(customer: Json) -> User:
 
 
 def values(customer: Json, user: User) -> Json:
-    """The columns of ``user`` that Stripe decides. Refuses an address that another user has."""
+    """The columns of ``user`` that Stripe decides. Refuses an address that another user has.
+
+    Who signs in has a name and an address of their own: Stripe may replace them, not erase them.
+    Where a Cognito user pool is followed it owns both, and Stripe only fills what is empty: two
+    sources that overwrite each other would never come to rest.
+    """
     email = customer.get("email") or None
+    name = customer.get("name") or ""
     if email and not PLAUSIBLE_EMAIL.fullmatch(email):
         email = None
+    if user.cognito_user_id and settings.COGNITO_USER_POOL_ID:
+        email, name = user.email or email, user.name or name
+    elif user.cognito_user_id:
+        email, name = email or user.email, name or user.name
     if email and User.objects.filter(email__iexact=email).exclude(pk=user.pk).exists():
         raise PermanentError(
             f"The e-mail address {email} of customer {customer['id']} already belongs to another user. "
             "Change the address of one of them, then replay this event."
         )
-    name = customer.get("name") or ""
-    if user.cognito_user_id:
-        # Who signs in here has a name and an address of their own: Stripe may replace, not erase them.
-        email, name = email or user.email, name or user.name
     return {"stripe_customer_id": customer["id"], "email": email, "name": name}
 
 

@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.conf import LazySettings
 from django.db import connection
 from django.utils import timezone
 
@@ -14,6 +15,7 @@ from billing.demo.stripe_world import StripeWorld
 from billing.models import AuditEntry, UnmatchedCustomer, User, WebhookEvent
 from billing.stripe import inbox, processing
 from tests.billing.stripe.expected import assert_reached
+from tests.billing.stripe.story import Story
 
 pytestmark = pytest.mark.django_db
 Json = dict[str, Any]
@@ -161,6 +163,19 @@ def test_customer_is_linked_by_the_user_in_its_metadata(
     somebody.refresh_from_db()
     assert somebody.stripe_customer_id == customer_id
     assert_reached(signup.expected)
+
+
+@pytest.mark.parametrize(("pool", "address"), [("", "new@example.com"), ("pool-1", "old@example.com")])
+def test_followed_user_pool_owns_the_address(
+    world: StripeWorld, settings: LazySettings, pool: str, address: str
+) -> None:
+    settings.COGNITO_USER_POOL_ID = pool
+    story = Story(world)
+    somebody = User.objects.create(email="old@example.com", cognito_user_id="sub-1")
+    story.customer |= {"metadata": {"cognito_user_id": "sub-1"}, "email": "new@example.com", "name": "From Stripe"}
+    story.signed_up()
+    somebody.refresh_from_db()
+    assert (somebody.email, somebody.name) == (address, "From Stripe")
 
 
 def test_event_of_another_account_is_ignored(signup: recordings.Recording, feed: Callable) -> None:

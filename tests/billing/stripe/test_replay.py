@@ -72,6 +72,17 @@ def test_many_events_go_to_the_background() -> None:
         webhooks.replay(WebhookEvent.objects.all(), **WHO)
 
 
+def test_everything_that_matches_is_replayed_however_much_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(webhooks, "AT_ONCE", 2)
+    failed_events(2)
+    assert webhooks.replay_all(EventFilter(), **WHO) == 2
+    assert not ReplayRun.objects.exists()
+    WebhookEvent.objects.all().delete()
+    failed_events(3)
+    assert webhooks.replay_all(EventFilter(), **WHO) == 3
+    assert ReplayRun.objects.get().total == 3
+
+
 def test_background_replay_shows_its_progress(signup: recordings.Recording) -> None:
     failed_events(5)
     run = replay_runs.start(EventFilter(error_text="LUCK"), events_per_minute=6000, **WHO)
