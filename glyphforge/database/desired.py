@@ -56,7 +56,10 @@ def build(cursor: Any, schema: str, stand_ins: Iterable[str]) -> None:
     left = settle(statements(), lambda statement: _attempt(cursor, statement))
     for statement in stand_ins if left else ():
         cursor.execute(statement)
-    for file in settle(left, lambda statement: _attempt(cursor, statement)):
+    left = settle(left, lambda statement: _attempt(cursor, statement))
+    # What is still missing may be an extension's: extensions live in `public`, and only once.
+    cursor.execute(sql.SQL("SET LOCAL search_path = {}, public").format(sql.Identifier(schema)))
+    for file in left:
         cursor.execute(file.read_text(encoding="utf-8"))  # fails, and says why
 
 

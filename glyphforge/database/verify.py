@@ -43,7 +43,7 @@ def differences(alias: str = "default") -> list[Difference]:
         owner = actual.get(Key("table", "django_migrations"), {}).get("owner")
         savepoint = transaction.savepoint(using=alias)
         desired.build(cursor, SCRATCH, (packages.stand_in(*table) for table in theirs.items()))
-        expected = read(cursor, SCRATCH, search_path=SCRATCH)
+        expected = read(cursor, SCRATCH, search_path=f"{SCRATCH}, public")
         transaction.savepoint_rollback(savepoint, using=alias)
         cursor.execute("RESET search_path")
     expected = {key: value for key, value in expected.items() if key.name.partition(".")[0] not in theirs}

@@ -1,0 +1,165 @@
+"""Backups: one consistent dump, its manifest, read back in full before it counts."""
+
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from django.conf import settings
+from django.db import Error, connections, transaction
+from psycopg import sql
+
+from glyphforge.database import manifest
+from glyphforge.database.connection import DatabaseError, environment, one_line, program
+from glyphforge.database.manifest import Manifest
+
+Content = Literal["full", "schema", "data"]
+FLAGS: dict[str, list[str]] = {"full": [], "schema": ["--schema-only"], "data": ["--data-only"]}
+
+
+def folder() -> Path:
+    """Where backups go that were given no name."""
+    return Path(settings.VAR_DIR) / "backups"
+
+
+def newest() -> Path:
+    """The latest full backup in `folder()`; raises DatabaseError when there is none."""
+    for path in sorted(folder().glob("*.dump"), reverse=True):
+        if manifest.path_for(path).exists() and manifest.read(path).content == "full":
+            return path
+    raise DatabaseError(f"no full backup in {folder()}: make one with manage.py database backup")
+
+
+def take(target: Path | None = None, *, content: Content = "full", alias: str = "default") -> tuple[Path, Manifest]:
+    """Write a verified backup and its manifest; returns both.
+
+    Nothing stands under the final name before it is complete, on disk and read back. Never overwrites. The rows of
+    `manifest.WITHOUT_ROWS` are left out. Raises DatabaseError, and leaves no partial file, when anything fails; both
+    outcomes are recorded in backup_runs.
+    """
+    now = datetime.now(UTC)
+    target = target or folder() / f"glyphforge-{now:%Y%m%dT%H%M%SZ}.dump"
+    with recorded("backup", target, alias) as outcome:
+        if target.exists():
+            raise DatabaseError(f"{target}: exists already")
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise DatabaseError(f"{target.parent}: {error.strerror}") from error
+        partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
+        try:
+            made = _dump(partial, content, alias, now)
+            run("pg_restore", alias, "--file", os.devnull, str(partial))
+            made.write(target)
+            _persist(partial, target)
+        except OSError as error:
+            raise DatabaseError(f"{target}: {error.strerror}") from error
+        finally:
+            partial.unlink(missing_ok=True)
+            if not target.exists():
+                manifest.path_for(target).unlink(missing_ok=True)
+        outcome.update(bytes=made.bytes, row_count=sum(made.row_counts.values()))
+    return target, made
+
+
+def _dump(partial: Path, content: Content, alias: str, now: datetime) -> Manifest:
+    """Dump and count in one snapshot, so that the counts are exactly those of the dump."""
+    connection = connections[alias]
+    partial.touch(mode=0o600)
+    with transaction.atomic(using=alias), connection.cursor() as cursor:
+        cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        cursor.execute("SELECT pg_export_snapshot(), current_database(), current_setting('server_version')")
+        snapshot, database, version = cursor.fetchone()
+        excluded = [f"--exclude-table-data=public.{name}" for name in manifest.WITHOUT_ROWS]
+        options = ["--format=custom", "--no-password", "--no-unlogged-table-data"]
+        where = [f"--snapshot={snapshot}", f"--file={partial}"]
+        run("pg_dump", alias, *options, *excluded, *FLAGS[content], *where)
+        counts = manifest.row_counts(cursor) if content != "schema" else {}
+        for name in manifest.WITHOUT_ROWS:
+            if name in counts:
+                counts[name] = 0
+        roles, heads = manifest.granted_roles(cursor), manifest.migration_heads(connection)
+    return Manifest(
+        format=manifest.FORMAT,
+        content=content,
+        created_at=now.isoformat(timespec="seconds"),
+        database=database,
+        server_version=version,
+        bytes=partial.stat().st_size,
+        sha256=manifest.sha256(partial),
+        migrations=heads,
+        roles=roles,
+        row_counts=counts,
+        without_rows=list(manifest.WITHOUT_ROWS),
+    )
+
+
+def _persist(partial: Path, target: Path) -> None:
+    """Rename once the bytes are on the disk, so that a power cut leaves a whole file or none."""
+    for path in (partial, manifest.path_for(target)):
+        _sync(path)
+    partial.rename(target)
+    _sync(target.parent)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def run(name: str, alias: str, *arguments: str, database: str | None = None) -> None:
+    """Run pg_dump or pg_restore against the connection's server; raises DatabaseError with its first complaint."""
+    done = subprocess.run(
+        [program(name, alias), *arguments],
+        env=environment(alias, database),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        check=False,
+    )
+    if done.returncode != 0:
+        complaints = [line for line in done.stderr.splitlines() if "error:" in line] or done.stderr.splitlines()
+        if done.returncode < 0:
+            complaints = [f"ended by {signal.Signals(-done.returncode).name}"]
+        raise DatabaseError(f"{name}: {complaints[0].split('error:')[-1].strip() if complaints else 'failed silently'}")
+
+
+@contextmanager
+def recorded(kind: Literal["backup", "drill"], file: Path, alias: str) -> Iterator[dict[str, Any]]:
+    """Write the outcome of the block into backup_runs; the block may fill in `bytes` and `row_count`.
+
+    An error of the block is raised again as DatabaseError.
+    """
+    started_at = datetime.now(UTC)
+    outcome: dict[str, Any] = {"bytes": None, "row_count": None, "error": None}
+
+    def record(status: str) -> None:
+        values = {"kind": kind, "status": status, "file": str(file), "started_at": started_at, **outcome}
+        names = sql.SQL(", ").join(map(sql.Identifier, values))
+        places = sql.SQL(", ").join(map(sql.Placeholder, values))
+        with connections[alias].cursor() as cursor:
+            cursor.execute(
+                sql.SQL("INSERT INTO backup_runs ({}, finished_at) VALUES ({}, clock_timestamp())").format(
+                    names, places
+                ),
+                values,
+            )
+
+    try:
+        yield outcome
+    except (DatabaseError, Error) as error:
+        outcome["error"] = one_line(error)
+        # Where the database itself is what fails, the missing row tells of it: the age of the last success grows.
+        with suppress(Error):
+            record("failed")
+        raise DatabaseError(outcome["error"]) from error
+    record("succeeded")

@@ -1,0 +1,78 @@
+"""How the server is reached, by Django and by PostgreSQL's own programs."""
+
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from django.db import Error, connections
+
+from glyphforge.embedded.binaries import installations
+
+# Django's DATABASES entry to libpq's environment: passwords never appear in a list of processes.
+VARIABLES = {"HOST": "PGHOST", "PORT": "PGPORT", "USER": "PGUSER", "PASSWORD": "PGPASSWORD"}
+OPTION_VARIABLES = {
+    "passfile": "PGPASSFILE",
+    "service": "PGSERVICE",
+    "sslcert": "PGSSLCERT",
+    "sslkey": "PGSSLKEY",
+    "sslmode": "PGSSLMODE",
+    "sslrootcert": "PGSSLROOTCERT",
+}
+
+
+class DatabaseError(Exception):
+    """An operation on the database failed; the message is one line for a human."""
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What `database test` found."""
+
+    database: str
+    role: str
+    server_version: str
+    latency_ms: float
+
+
+def probe(alias: str = "default") -> Probe:
+    """Connect and measure one round trip; raises DatabaseError with one line when that is not possible."""
+    try:
+        with connections[alias].cursor() as cursor:
+            cursor.execute("SELECT current_database(), current_user, current_setting('server_version')")
+            database, role, version = cursor.fetchone()
+            begun = time.perf_counter()
+            cursor.execute("SELECT 1")
+            latency = (time.perf_counter() - begun) * 1000
+    except Error as error:
+        raise DatabaseError(one_line(error)) from error
+    return Probe(database, role, version, round(latency, 2))
+
+
+def one_line(error: object) -> str:
+    """An error's text without its line breaks."""
+    return " ".join(str(error).split())
+
+
+def environment(alias: str, database: str | None = None) -> dict[str, str]:
+    """The process environment with which libpq's programs reach this connection's server."""
+    settings = connections[alias].settings_dict
+    result = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
+    result.update({variable: str(settings[key]) for key, variable in VARIABLES.items() if settings.get(key)})
+    options = settings.get("OPTIONS", {})
+    result.update({variable: str(options[key]) for key, variable in OPTION_VARIABLES.items() if options.get(key)})
+    result["PGDATABASE"] = database or str(settings["NAME"])
+    result["PGAPPNAME"] = "glyphforge database"
+    return result
+
+
+def program(name: str, alias: str) -> Path:
+    """pg_dump or pg_restore of a version that fits the server: the same, else the next newer one.
+
+    Raises DatabaseError when there is none, as an older pg_dump refuses a newer server.
+    """
+    server = connections[alias].cursor().connection.info.server_version // 10000
+    fitting = [each for each in installations() if each.major >= server and (each.bindir / name).exists()]
+    if not fitting:
+        raise DatabaseError(f"no {name} of PostgreSQL {server} or newer on this machine: install that version's client")
+    return min(fitting, key=lambda each: each.major).bindir / name

@@ -1,0 +1,120 @@
+"""The manifest beside a backup: what the file is, what it holds, and how to tell that it is still the same."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from django.db.migrations.recorder import MigrationRecorder
+from psycopg import sql
+
+from glyphforge.database.connection import DatabaseError
+
+FORMAT = 1
+CHUNK = 1 << 20
+# Rows that a backup leaves out: dj-stripe keeps the Stripe key in plain text, and a stolen session is a login.
+WITHOUT_ROWS = ("djstripe_apikey", "django_session")
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Everything about a backup that its file alone does not tell. `content` is full, schema or data."""
+
+    format: int
+    content: str
+    created_at: str
+    database: str
+    server_version: str
+    bytes: int
+    sha256: str
+    migrations: dict[str, str]
+    roles: list[str]
+    row_counts: dict[str, int]
+    without_rows: list[str]
+
+    def write(self, dump: Path) -> None:
+        path_for(dump).write_text(json.dumps(asdict(self), indent=1) + "\n")
+
+
+def path_for(dump: Path) -> Path:
+    return dump.with_name(f"{dump.name}.json")
+
+
+def read(dump: Path) -> Manifest:
+    """The manifest of a backup; raises DatabaseError when it is missing or not one."""
+    path = path_for(dump)
+    try:
+        values = json.loads(path.read_text())
+        return Manifest(**values)
+    except FileNotFoundError as error:
+        raise DatabaseError(f"{path}: the manifest of {dump.name} is missing") from error
+    except (OSError, ValueError, TypeError) as error:
+        raise DatabaseError(f"{path}: not a manifest of a backup") from error
+
+
+def check(dump: Path) -> Manifest:
+    """The manifest of a backup whose file is whole; raises DatabaseError that says what is wrong with it."""
+    if not dump.is_file():
+        raise DatabaseError(f"{dump}: no such file")
+    manifest = read(dump)
+    size = dump.stat().st_size
+    if size < manifest.bytes:
+        raise DatabaseError(f"{dump}: truncated: {size:,} of {manifest.bytes:,} bytes")
+    if size > manifest.bytes or sha256(dump) != manifest.sha256:
+        raise DatabaseError(f"{dump}: altered: its SHA-256 is not the one of its manifest")
+    return manifest
+
+
+def sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def row_counts(cursor: Any) -> dict[str, int]:
+    """Exact numbers of rows of every table and partition in `public`, unlogged ones left out."""
+    cursor.execute(
+        "SELECT relname FROM pg_class"
+        " WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' AND relpersistence = 'p' ORDER BY 1"
+    )
+    counts = {}
+    for (name,) in cursor.fetchall():
+        cursor.execute(sql.SQL("SELECT count(*) FROM public.{}").format(sql.Identifier(name)))
+        counts[name] = cursor.fetchone()[0]
+    return counts
+
+
+def migration_heads(connection: Any) -> dict[str, str]:
+    """The last applied migration of each app."""
+    recorder = MigrationRecorder(connection)
+    heads: dict[str, str] = {}
+    for app, name in recorder.applied_migrations() if recorder.has_table() else ():
+        heads[app] = max(name, heads.get(app, ""))
+    return dict(sorted(heads.items()))
+
+
+def granted_roles(cursor: Any) -> list[str]:
+    """The roles that own objects in `public` or were granted rights to them: a restore needs them to exist."""
+    cursor.execute(
+        """
+        WITH objects AS (
+            SELECT relowner AS owner, relacl AS acl FROM pg_class WHERE relnamespace = 'public'::regnamespace
+            UNION ALL
+            SELECT proowner, proacl FROM pg_proc WHERE pronamespace = 'public'::regnamespace
+            UNION ALL
+            SELECT nspowner, nspacl FROM pg_namespace WHERE nspname = 'public'
+            UNION ALL
+            SELECT defaclrole, defaclacl FROM pg_default_acl
+        )
+        SELECT DISTINCT r.rolname
+        FROM objects AS o
+        LEFT JOIN LATERAL aclexplode(o.acl) AS a ON true
+        JOIN pg_roles AS r ON r.oid IN (o.owner, a.grantee, a.grantor)
+        WHERE r.rolname NOT LIKE 'pg\\_%'
+        ORDER BY 1
+        """
+    )
+    return [name for (name,) in cursor.fetchall()]

@@ -1,0 +1,97 @@
+"""Restores a backup into an empty database and compares what arrived with what was backed up."""
+
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from django.db import Error, connections
+from psycopg import sql
+
+from glyphforge.database import manifest
+from glyphforge.database.backup import run
+from glyphforge.database.connection import DatabaseError, one_line
+from glyphforge.database.manifest import Manifest
+
+
+def restore(dump: Path, *, into: str | None = None, alias: str = "default") -> Manifest:
+    """Load a full or schema backup into this connection's database, or into `into` on the same server.
+
+    `into` is created when missing. All or nothing: on an error the database is as empty as before. Raises DatabaseError
+    for a damaged file, a database that holds tables already, and counts that differ from the manifest.
+    """
+    made = manifest.check(dump)
+    if made.content == "data":
+        raise DatabaseError(f"{dump}: holds data only; restoring needs a full backup")
+    name = into or str(connections[alias].settings_dict["NAME"])
+    try:
+        if into:
+            create_database(into, alias)
+        with other_database(name, alias) as target:
+            _require_empty(target)
+            _create_roles(target, made.roles)
+            options = ["--exit-on-error", "--single-transaction", "--no-owner", "--no-password"]
+            run("pg_restore", alias, *options, f"--dbname={name}", str(dump), database=name)
+            _compare(target, made, name)
+            with target.cursor() as cursor:
+                cursor.execute("ANALYZE")
+    except Error as error:
+        raise DatabaseError(one_line(error)) from error
+    return made
+
+
+@contextmanager
+def other_database(name: str, alias: str) -> Iterator[Any]:
+    """A Django connection to another database of the same server, closed afterwards."""
+    # Another name each time: two blocks for one database must not close each other's connection.
+    other = f"{name} {secrets.token_hex(4)}"
+    connections.databases[other] = {**connections[alias].settings_dict, "NAME": name}
+    try:
+        yield connections[other]
+    finally:
+        connections[other].close()
+        del connections[other]
+        del connections.databases[other]
+
+
+def create_database(name: str, alias: str) -> None:
+    """Create an empty database unless it exists."""
+    with connections[alias].cursor() as cursor:
+        cursor.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name])
+        if cursor.fetchone() is None:
+            cursor.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(name)))
+
+
+def _require_empty(target: Any) -> None:
+    with target.cursor() as cursor:
+        tables = target.introspection.table_names(cursor)
+    if tables:
+        name = target.settings_dict["NAME"]
+        raise DatabaseError(
+            f"database {name} holds {len(tables)} tables already: restore into an empty one (--into NAME)"
+        )
+
+
+def _create_roles(target: Any, roles: list[str]) -> None:
+    """Have the roles that rights are granted to; missing ones can own rights but not log in."""
+    with target.cursor() as cursor:
+        cursor.execute("SELECT rolname FROM pg_roles")
+        known = {name for (name,) in cursor.fetchall()}
+        for role in roles:
+            if role not in known:
+                cursor.execute(sql.SQL("CREATE ROLE {} NOLOGIN").format(sql.Identifier(role)))
+
+
+def _compare(target: Any, made: Manifest, name: str) -> None:
+    with target.cursor() as cursor:
+        found = manifest.row_counts(cursor)
+    if made.content == "schema":
+        return
+    different = [
+        f"{table} has {found.get(table, 'no table')} of {rows}"
+        for table, rows in made.row_counts.items()
+        if found.get(table) != rows
+    ]
+    if different:
+        raise DatabaseError(f"database {name} differs from the manifest: {'; '.join(different)}")

@@ -1,0 +1,128 @@
+"""`manage.py database …`: what an operator does to the database as a whole. Each subcommand is thin."""
+
+import json
+from argparse import ArgumentParser
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+from django.db import DEFAULT_DB_ALIAS, Error
+from rich.console import Console
+from rich.filesize import decimal
+from rich.table import Table
+
+from glyphforge.database import backup, connection, drill, restore, status, verify
+from glyphforge.database.connection import DatabaseError
+from glyphforge.database.migrate import migrate
+
+
+class Command(BaseCommand):
+    help = "Test, initialise, verify, describe, back up and restore the database."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--database", default=DEFAULT_DB_ALIAS, help="alias of the connection")
+        actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+        self._add(actions, "test", self._test, "connect; say server version, role and latency")
+        self._add(actions, "init", self._init, "migrate; install groups and schedules")
+        self._add(actions, "verify", self._verify, "compare the database with what the migrations define")
+        self._add(actions, "status", self._status, "migrations, sizes, partitions, last runs of jobs and backups")
+        taking = self._add(actions, "backup", self._backup, "write a verified backup with its manifest")
+        taking.add_argument("file", type=Path, nargs="?", help="default: a dated file under var/backups")
+        content = taking.add_mutually_exclusive_group()
+        content.add_argument("--schema-only", action="store_true")
+        content.add_argument("--data-only", action="store_true")
+        restoring = self._add(actions, "restore", self._restore, "restore a backup into an empty database")
+        restoring.add_argument("file", type=Path)
+        restoring.add_argument("--into", metavar="NAME", help="another database of this server, created when missing")
+        drilling = self._add(
+            actions, "drill", self._drill, "restore a backup into a scratch database, compare, drop it"
+        )
+        drilling.add_argument("file", type=Path, nargs="?", help="default: the newest under var/backups")
+
+    @staticmethod
+    def _add(actions: Any, name: str, run: Callable[..., None], text: str) -> ArgumentParser:
+        parser: ArgumentParser = actions.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
+        parser.add_argument("--json", action="store_true", help="print the result as one JSON object")
+        parser.set_defaults(run=run)
+        return parser
+
+    def handle(self, *, run: Callable[..., None], **options: Any) -> None:
+        try:
+            run(**options)
+        except DatabaseError as error:
+            raise CommandError(str(error)) from error
+        except Error as error:
+            raise CommandError(connection.one_line(error)) from error
+
+    def _test(self, *, database: str, json: bool, **_: Any) -> None:
+        found = connection.probe(database)
+        self._print(
+            json,
+            asdict(found),
+            f"Connected to {found.database} as {found.role}: PostgreSQL {found.server_version}, {found.latency_ms} ms",
+        )
+
+    def _init(self, *, database: str, json: bool, **_: Any) -> None:
+        connection.probe(database)
+        ran = migrate(database)
+        self._print(json, {"migrations": ran}, f"Ready: {ran} migrations applied, groups and schedules in place")
+
+    def _verify(self, *, database: str, json: bool, **_: Any) -> None:
+        found = verify.differences(database)
+        text = "\n".join(map(str, found)) or "The database is what the migrations define."
+        self._print(json, {"differences": [asdict(each) for each in found]}, text)
+        if found:
+            raise SystemExit(1)
+
+    def _status(self, *, database: str, json: bool, **_: Any) -> None:
+        found = status.report(database)
+        if json:
+            self._print(json, found, "")
+            return
+        waiting = found["migrations"]["unapplied"]
+        missing = f", {len(waiting)} not applied: {', '.join(waiting[:5])}" if waiting else ", none missing"
+        self.stdout.write(f"Database {found['database']}: {decimal(found['total_bytes'])}")
+        self.stdout.write(f"Migrations: {found['migrations']['applied']} applied{missing}")
+        for part in ("tables", "partitions", "jobs", "backups"):
+            self._table(part, found[part])
+
+    def _backup(
+        self, *, database: str, json: bool, file: Path | None, schema_only: bool, data_only: bool, **_: Any
+    ) -> None:
+        content: backup.Content = "schema" if schema_only else "data" if data_only else "full"
+        path, made = backup.take(file, content=content, alias=database)
+        rows = sum(made.row_counts.values())
+        self._print(
+            json,
+            {"file": str(path), **asdict(made)},
+            f"{path}: {decimal(made.bytes)}, {rows:,} rows, read back in full, SHA-256 {made.sha256}",
+        )
+
+    def _restore(self, *, database: str, json: bool, file: Path, into: str | None, **_: Any) -> None:
+        made = restore.restore(file, into=into, alias=database)
+        rows = sum(made.row_counts.values())
+        self._print(json, {"file": str(file), "rows": rows}, f"Restored {file}: {rows:,} rows, as the manifest says")
+
+    def _drill(self, *, database: str, json: bool, file: Path | None, **_: Any) -> None:
+        done = drill.drill(file, alias=database)
+        text = f"{done.file} can be restored: {done.row_count:,} rows and all definitions agree, {done.seconds} s"
+        self._print(json, asdict(done), text)
+
+    def _print(self, as_json: bool, values: dict[str, Any], text: str) -> None:
+        self.stdout.write(json.dumps(values, default=str) if as_json else text)
+
+    def _table(self, title: str, rows: list[dict[str, Any]]) -> None:
+        if not rows:
+            self.stdout.write(f"{title.capitalize()}: none")
+            return
+        table = Table(title=title.capitalize(), title_justify="left")
+        for name in rows[0]:
+            table.add_column(name.replace("_", " "), justify="right" if isinstance(rows[0][name], int) else "left")
+        for row in rows:
+            shown = [decimal(value) if name.endswith("bytes") and value else value for name, value in row.items()]
+            table.add_row(
+                *("" if value is None else f"{value:,}" if isinstance(value, int) else str(value) for value in shown)
+            )
+        Console(file=self.stdout).print(table)

@@ -1,0 +1,243 @@
+"""Backups that can be trusted: whole, consistent, secret-free, and refused when they are not."""
+
+import json
+import os
+import resource
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from django.db import connections
+
+from glyphforge.database import backup, manifest, restore
+from glyphforge.database.connection import DatabaseError, environment, program
+from glyphforge.database.drill import SCRATCH, drill
+
+
+@pytest.fixture(scope="module")
+def dump(alias: str, django_db_blocker: object, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A good backup that the tests of this file share and copy."""
+    with django_db_blocker.unblock():  # type: ignore[attr-defined]
+        return backup.take(tmp_path_factory.mktemp("backups") / "good.dump", alias=alias)[0]
+
+
+@pytest.fixture
+def copied(dump: Path, tmp_path: Path) -> Path:
+    """A copy of the good backup, to be damaged."""
+    copy = tmp_path / "copy.dump"
+    copy.write_bytes(dump.read_bytes())
+    manifest.path_for(copy).write_bytes(manifest.path_for(dump).read_bytes())
+    return copy
+
+
+def value(alias: str, query: str) -> object:
+    with connections[alias].cursor() as cursor:
+        cursor.execute(query)
+        return cursor.fetchone()[0]
+
+
+@contextmanager
+def largest_file(size: int) -> Iterator[None]:
+    """A program that is started meanwhile is ended by the system when its file grows larger."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_manifest_counts_the_rows_of_the_same_moment(operated: str, dump: Path) -> None:
+    made = manifest.check(dump)
+    assert (made.content, made.row_counts["users"], made.row_counts["subscriptions"]) == ("full", 50, 50)
+    assert made.migrations["billing"] > "0001"
+    assert made.bytes == dump.stat().st_size
+
+
+def test_backup_is_for_its_owner_only(dump: Path) -> None:
+    assert dump.stat().st_mode & 0o077 == 0
+
+
+def test_outcome_is_recorded_for_the_health_check(operated: str, dump: Path) -> None:
+    assert value(operated, f"SELECT status FROM backup_runs WHERE file = '{dump}'") == "succeeded"
+    assert value(operated, f"SELECT bytes FROM backup_runs WHERE file = '{dump}'") == dump.stat().st_size
+
+
+def test_stripe_key_and_sessions_stay_out(operated: str, tmp_path: Path) -> None:
+    secret = "sk_test_" + "Z" * 30
+    with connections[operated].cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO djstripe_apikey"
+            " (id, djstripe_created, djstripe_updated, type, name, secret, livemode, stripe_data)"
+            " VALUES ('x', now(), now(), 'secret', '', %s, false, '{}')",
+            [secret],
+        )
+    try:
+        path, made = backup.take(tmp_path / "secret.dump", alias=operated)
+        text = tmp_path / "secret.sql"
+        subprocess.run([program("pg_restore", operated), "-f", text, path], check=True)
+    finally:
+        with connections[operated].cursor() as cursor:
+            cursor.execute("DELETE FROM djstripe_apikey")
+    assert "djstripe_apikey" in text.read_text()
+    assert secret not in text.read_text()
+    assert made.row_counts["djstripe_apikey"] == 0
+
+
+def test_password_is_in_no_argument(operated: str) -> None:
+    connections[operated].settings_dict["PASSWORD"] = "hunter2"
+    try:
+        assert environment(operated)["PGPASSWORD"] == "hunter2"
+    finally:
+        connections[operated].settings_dict["PASSWORD"] = ""
+
+
+def test_restored_database_has_the_same_rows(operated: str, dump: Path, empty: str) -> None:
+    restore.restore(dump, into=empty, alias=operated)
+    with restore.other_database(empty, operated) as target:
+        assert value(target.alias, "SELECT count(*) FROM api_usage") == 50
+        assert value(target.alias, "SELECT sum(total_requests) FROM monthly_usage_summary") == 50
+        # Triggers and defaults are back: life goes on.
+        assert value(target.alias, "INSERT INTO users (email) VALUES ('new@example.com') RETURNING status") == "active"
+        assert value(target.alias, "SELECT count(*) FROM subscriptions") == 51
+
+
+def test_database_that_holds_something_is_never_overwritten(operated: str, dump: Path) -> None:
+    with pytest.raises(DatabaseError, match=r"holds \d+ tables already"):
+        restore.restore(dump, alias=operated)
+    assert value(operated, "SELECT count(*) FROM users") == 50
+
+
+def test_truncated_file_is_named_as_such(operated: str, copied: Path, empty: str) -> None:
+    os.truncate(copied, copied.stat().st_size // 2)
+    with pytest.raises(DatabaseError, match=r"copy\.dump: truncated: [\d,]+ of [\d,]+ bytes"):
+        restore.restore(copied, into=empty, alias=operated)
+
+
+def test_flipped_byte_is_named_as_such(operated: str, copied: Path, empty: str) -> None:
+    content = bytearray(copied.read_bytes())
+    content[len(content) // 2] ^= 1
+    copied.write_bytes(content)
+    with pytest.raises(DatabaseError, match=r"copy\.dump: altered: its SHA-256"):
+        restore.restore(copied, into=empty, alias=operated)
+
+
+def test_missing_and_broken_manifests_are_named(operated: str, copied: Path, empty: str) -> None:
+    manifest.path_for(copied).write_text("{}")
+    with pytest.raises(DatabaseError, match="not a manifest"):
+        restore.restore(copied, into=empty, alias=operated)
+    manifest.path_for(copied).unlink()
+    with pytest.raises(DatabaseError, match="is missing"):
+        restore.restore(copied, into=empty, alias=operated)
+    with pytest.raises(DatabaseError, match="no such file"):
+        restore.restore(copied.with_name("absent.dump"), into=empty, alias=operated)
+
+
+def test_counts_that_differ_from_the_manifest_are_listed(operated: str, copied: Path, empty: str) -> None:
+    path = manifest.path_for(copied)
+    values = json.loads(path.read_text())
+    values["row_counts"]["users"] = 51
+    path.write_text(json.dumps(values))
+    with pytest.raises(DatabaseError, match="users has 50 of 51"):
+        restore.restore(copied, into=empty, alias=operated)
+
+
+def test_failed_restore_leaves_the_database_empty(operated: str, dump: Path, empty: str) -> None:
+    restore.create_database(empty, operated)
+    with restore.other_database(empty, operated) as target:
+        with target.cursor() as cursor:
+            cursor.execute("CREATE FUNCTION set_updated_at() RETURNS int LANGUAGE sql AS 'SELECT 1'")
+        with pytest.raises(DatabaseError, match="set_updated_at"):
+            restore.restore(dump, into=empty, alias=operated)
+        assert value(target.alias, "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'") == 0
+
+
+def test_existing_file_is_not_overwritten(operated: str, copied: Path) -> None:
+    before = copied.read_bytes()
+    with pytest.raises(DatabaseError, match="exists already"):
+        backup.take(copied, alias=operated)
+    assert copied.read_bytes() == before
+
+
+def assert_nothing_is_left_but_a_failed_run(alias: str, target: Path) -> None:
+    assert list(target.parent.glob(".*")) == []
+    assert not target.exists()
+    assert not manifest.path_for(target).exists()
+    assert value(alias, f"SELECT status FROM backup_runs WHERE file = '{target}'") == "failed"
+
+
+def test_full_disk_is_said_and_leaves_nothing_behind(
+    operated: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    problem = "could not write to file: No space left on device"
+    fake = tmp_path / "bin" / "pg_dump"
+    fake.parent.mkdir()
+    fake.write_text(
+        "#!/bin/sh\n"
+        'for word; do case "$word" in --file=*) echo half > "${word#--file=}";; esac; done\n'
+        f'echo "pg_dump: error: {problem}" >&2; exit 1\n'
+    )
+    fake.chmod(0o755)
+    monkeypatch.setattr(backup, "program", lambda name, alias: fake)
+    with pytest.raises(DatabaseError, match=problem):
+        backup.take(tmp_path / "full.dump", alias=operated)
+    assert_nothing_is_left_but_a_failed_run(operated, tmp_path / "full.dump")
+
+
+def test_killed_dump_is_said_and_leaves_nothing_behind(operated: str, tmp_path: Path) -> None:
+    with largest_file(20_000), pytest.raises(DatabaseError, match="pg_dump: ended by SIGXFSZ"):
+        backup.take(tmp_path / "killed.dump", alias=operated)
+    assert_nothing_is_left_but_a_failed_run(operated, tmp_path / "killed.dump")
+
+
+def test_dump_that_cannot_be_read_back_is_no_backup(
+    operated: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dump_only = backup.run
+
+    def damaging(name: str, *arguments: str, **options: str) -> None:
+        dump_only(name, *arguments, **options)
+        if name == "pg_dump":
+            (partial,) = tmp_path.glob(".*.partial")
+            os.truncate(partial, partial.stat().st_size - 500)
+
+    monkeypatch.setattr(backup, "run", damaging)
+    with pytest.raises(DatabaseError, match="pg_restore"):
+        backup.take(tmp_path / "short.dump", alias=operated)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_folder_that_cannot_be_made_is_one_line(operated: str, copied: Path) -> None:
+    with pytest.raises(DatabaseError, match=r"Not a directory|File exists"):
+        backup.take(copied / "below" / "a.dump", alias=operated)
+
+
+@pytest.mark.parametrize("content", ["schema", "data"])
+def test_schema_and_data_can_be_taken_apart(operated: str, tmp_path: Path, empty: str, content: backup.Content) -> None:
+    path, made = backup.take(tmp_path / "part.dump", content=content, alias=operated)
+    assert made.content == content
+    if content == "data":
+        with pytest.raises(DatabaseError, match="holds data only"):
+            restore.restore(path, into=empty, alias=operated)
+    else:
+        restore.restore(path, into=empty, alias=operated)
+        with restore.other_database(empty, operated) as target:
+            assert value(target.alias, "SELECT count(*) FROM users") == 0
+
+
+def test_drill_proves_the_backup_and_leaves_nothing_behind(operated: str, dump: Path) -> None:
+    with connections[operated].cursor() as cursor:
+        cursor.execute(f"CREATE DATABASE {SCRATCH}0")  # left by a drill that was killed
+    done = drill(dump, alias=operated)
+    assert done.row_count == sum(manifest.check(dump).row_counts.values())
+    assert value(operated, f"SELECT count(*) FROM pg_database WHERE starts_with(datname, '{SCRATCH}')") == 0
+    assert value(operated, "SELECT status FROM backup_runs WHERE kind = 'drill'") == "succeeded"
+
+
+def test_drill_of_a_damaged_backup_is_recorded_as_failed(operated: str, copied: Path) -> None:
+    os.truncate(copied, 1000)
+    with pytest.raises(DatabaseError, match="truncated"):
+        drill(copied, alias=operated)
+    assert "truncated" in str(value(operated, f"SELECT error FROM backup_runs WHERE file = '{copied}'"))
