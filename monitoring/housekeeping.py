@@ -5,6 +5,7 @@ from django.db import connection
 KEEP_FREQUENT_RUNS_DAYS = 7
 KEEP_RUNS_DAYS = 400
 KEEP_FAILED_TASKS_DAYS = 30
+KEEP_SIGN_INS_DAYS = 180
 
 
 def purge_job_runs() -> int:
@@ -40,3 +41,19 @@ def purge_queue() -> int:
         tasks = int(cursor.rowcount)
         cursor.execute("DELETE FROM worker_heartbeats WHERE seen_at < now() - interval '1 day'")
         return tasks + int(cursor.rowcount)
+
+
+def purge_sign_ins() -> int:
+    """Deletes sessions that ended, counts of failures after 30 days and sign-ins after 180; returns how many."""
+    deleted = 0
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT cleanup_authentication_failures()")
+        deleted += int(cursor.fetchone()[0])
+        cursor.execute("DELETE FROM django_session WHERE expire_date < now()")
+        deleted += int(cursor.rowcount)
+        for table in ("axes_accesslog", "axes_accessfailurelog", "axes_accessattempt"):
+            cursor.execute(
+                f"DELETE FROM {table} WHERE attempt_time < now() - %s * interval '1 day'", [KEEP_SIGN_INS_DAYS]
+            )
+            deleted += int(cursor.rowcount)
+    return deleted

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from monitoring import housekeeping, maintenance, stripe_jobs
+from monitoring import alert_jobs, housekeeping, maintenance, stripe_jobs
 from monitoring.outcome import Outcome
 
 
@@ -47,6 +47,7 @@ _ALL = (
                 "take_daily_snapshot": maintenance.number("SELECT take_daily_snapshot()"),
                 "cleanup_job_runs": housekeeping.purge_job_runs,
                 "cleanup_queue": housekeeping.purge_queue,
+                "cleanup_sign_ins": housekeeping.purge_sign_ins,
             }
         ),
         "Tables that grow without end, counters that drift, stale planner statistics.",
@@ -107,6 +108,34 @@ _ALL = (
         800,
         stripe_jobs.reconcile,
         "A Stripe event that never arrived, and rows that differ from Stripe.",
+    ),
+    Job(
+        "alerts",
+        "* * * * *",
+        60,
+        alert_jobs.watch,
+        "Trouble that nobody hears of, and messages that a channel did not take.",
+    ),
+    Job(
+        "health",
+        "*/15 * * * *",
+        120,
+        alert_jobs.check_health,
+        "A system that was unwell without a record of when and how.",
+    ),
+    Job(
+        "snapshot",
+        "20 * * * *",
+        300,
+        maintenance.counting("SELECT take_daily_snapshot()"),
+        "Charts that stand still, and revenue that moved without a booking.",
+    ),
+    Job(
+        "report",
+        "0 8 * * *",
+        120,
+        alert_jobs.report,
+        "A day that ended without anybody looking at its figures.",
     ),
 )
 

@@ -9,6 +9,7 @@ from allauth.account.authentication import get_authentication_records
 from allauth.account.internal.flows.login import record_authentication
 from allauth.core import context
 from allauth.mfa.adapter import DefaultMFAAdapter
+from allauth.mfa.models import Authenticator
 from cryptography.fernet import Fernet, MultiFernet
 from django.conf import settings
 from django.http import HttpRequest
@@ -49,6 +50,14 @@ def has_passed_second_factor(request: HttpRequest) -> bool:
 def remember_second_factor(request: HttpRequest) -> None:
     """Counts a code just shown, as at enrolment, for this session."""
     record_authentication(request, request.user, "mfa", type="totp")
+
+
+def reencrypt(authenticator: Authenticator) -> None:
+    """Encrypts what is stored under today's DJANGO_SECRET_KEY; raises InvalidToken when no key can read it."""
+    for name in ("secret", "seed"):
+        if name in authenticator.data:
+            authenticator.data[name] = _fernet().rotate(authenticator.data[name].encode()).decode("ascii")
+    authenticator.save(update_fields=["data"])
 
 
 def _fernet() -> MultiFernet:

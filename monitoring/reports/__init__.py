@@ -2,6 +2,6 @@
 
 from monitoring.reports.building import build_report
 from monitoring.reports.rendering import render_html, render_slack, render_text
-from monitoring.reports.sending import send
+from monitoring.reports.sending import close_day, send
 
-__all__ = ["build_report", "render_html", "render_slack", "render_text", "send"]
+__all__ = ["build_report", "close_day", "render_html", "render_slack", "render_text", "send"]

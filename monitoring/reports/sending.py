@@ -11,14 +11,19 @@ from monitoring.models import Alert, Notification
 from monitoring.outcome import Outcome
 
 
+def close_day() -> None:
+    """Brings the figures of yesterday and today up to date."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT take_daily_snapshot()")
+
+
 def send() -> Outcome:
     """Queues yesterday's report for every configured channel, once however often it is called.
 
     The day is closed first, so that the figures are final. `rows` is the number of messages queued.
     """
     day = figures.today() - timedelta(days=1)
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT take_daily_snapshot()")
+    close_day()
     before = Notification.objects.filter(report_on=day).count()
     Notification.objects.bulk_create(
         [

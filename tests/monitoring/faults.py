@@ -76,6 +76,13 @@ def _duplicate() -> tuple[Cure, UUID]:
     return _run("UPDATE subscriptions SET status = 'canceled' WHERE id = %s", duplicate), user
 
 
+def _guessing(times: int) -> tuple[Cure, None]:
+    insert(
+        "authentication_failures", kind="api_key", source="203.0.113.9", window_start=ago("1 minute"), failures=times
+    )
+    return _run("DELETE FROM authentication_failures"), None
+
+
 def _unmatched_customer() -> tuple[Cure, None]:
     insert("unmatched_stripe_customers", stripe_customer_id="cus_nobody", reason="no user")
     return _run("DELETE FROM unmatched_stripe_customers"), None
@@ -184,6 +191,8 @@ FAULTS = [
     Fault("orphans", "orphaned_stripe_customers", "warning", _orphans),
     Fault("duplicate", "duplicate_subscriptions", "warning", _duplicate),
     Fault("unmatched", "unmatched_stripe_customers", "warning", _unmatched_customer),
+    Fault("guessing", "authentication_failures", "warning", lambda: _guessing(21)),
+    Fault("guessing on", "authentication_failures", "critical", lambda: _guessing(101)),
     Fault("missing partition", "partitions_ahead", "critical", _missing_partition),
     Fault("stray row", "default_partition_rows", "warning", _row_without_partition),
     Fault("disabled trigger", "disabled_triggers", "critical", _disabled_trigger),

@@ -98,7 +98,9 @@ def test_changed_threshold_counts_at_once_and_a_disabled_check_is_silent() -> No
 
 def test_change_of_a_threshold_is_audited() -> None:
     query("UPDATE health_checks SET warning_at = 70 WHERE check_name = 'connections'")
-    row = one("SELECT action, old_values, new_values FROM audit_log WHERE table_name = 'health_checks'")
+    row = one(
+        "SELECT action, old_values, new_values FROM audit_log WHERE table_name = 'health_checks' AND action = 'update'"
+    )
     assert tuple(row.values()) == ("update", '{"warning_at": 60}', '{"warning_at": 70}')
 
 

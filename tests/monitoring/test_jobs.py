@@ -4,7 +4,7 @@ import pytest
 from django.db import connection
 
 from monitoring import runner
-from monitoring.housekeeping import purge_job_runs, purge_queue
+from monitoring.housekeeping import purge_job_runs, purge_queue, purge_sign_ins
 from monitoring.jobs import JOBS
 from monitoring.models import JobRun, WorkerHeartbeat
 
@@ -58,3 +58,18 @@ def test_purge_of_the_queue_keeps_living_workers() -> None:
         )
     assert purge_queue() == 1
     assert WorkerHeartbeat.objects.get().host == "a"
+
+
+def test_purge_of_sign_ins_keeps_what_alerts_and_lockouts_read() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO authentication_failures (kind, source, window_start)"
+            " SELECT 'api_key', '203.0.113.9', now() - n * interval '1 day' FROM unnest(ARRAY[1, 31]) AS n"
+        )
+        cursor.execute(
+            "INSERT INTO django_session (session_key, session_data, expire_date)"
+            " SELECT n::text, '', now() + n * interval '1 day' FROM unnest(ARRAY[-1, 1]) AS n"
+        )
+        assert purge_sign_ins() == 2
+        cursor.execute("SELECT count(*) FROM authentication_failures")
+        assert cursor.fetchone() == (1,)

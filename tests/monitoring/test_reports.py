@@ -4,6 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.core.management import CommandError, call_command
 from django.db import connection
 from django.test import override_settings
 from django.utils import timezone
@@ -112,3 +113,14 @@ def test_report_waits_for_a_mail_server_that_is_down(history: None, mailbox: Mai
 @override_settings(SLACK_WEBHOOK_URL="", ALERT_EMAIL="")
 def test_nobody_to_send_it_to() -> None:
     assert reports.send().rows == 0
+
+
+class TestCommand:
+    def test_report_is_printed_and_not_sent(self, history: None, capsys: pytest.CaptureFixture[str]) -> None:
+        call_command("run_job", "report", "--print")
+        assert "Net new MRR" in capsys.readouterr().out
+        assert not Notification.objects.exists()
+
+    def test_only_the_report_can_be_printed(self) -> None:
+        with pytest.raises(CommandError, match="sync: only the report can be printed"):
+            call_command("run_job", "sync", "--print")

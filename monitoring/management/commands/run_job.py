@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from glyphforge.masking import mask
-from monitoring import runner, schedules
+from monitoring import reports, runner, schedules
 from monitoring.jobs import JOBS
 from monitoring.models import JobRun, JobSchedule
 
@@ -40,6 +40,7 @@ class Command(BaseCommand):
             help="run the slot that is due now, unless another scheduler has; for cron, systemd and Lambda",
         )
         parser.add_argument("--due", action="store_true", help="run every job that is due, side by side; for cron")
+        parser.add_argument("--print", action="store_true", help="report only: print it and send nothing")
         parser.add_argument("--trigger", default="manual", help="what the run's row names as its cause")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -53,6 +54,9 @@ class Command(BaseCommand):
         if name not in JOBS:
             problem = f"{name}: no such job" if name else "which job?"
             raise CommandError(f"{problem}; there are {', '.join(JOBS)}")
+        if options["print"]:
+            self._print_report(name)
+            return
         try:
             result = self._run(name, options)
         except DatabaseError as error:
@@ -65,6 +69,15 @@ class Command(BaseCommand):
             raise CommandError(result.message, returncode=BUSY)
         if not options["json"]:
             self._tell(result)
+
+    def _print_report(self, name: str) -> None:
+        if name != "report":
+            raise CommandError(f"{name}: only the report can be printed")
+        try:
+            reports.close_day()
+            self.stdout.write(reports.render_text(reports.build_report()))
+        except DatabaseError as error:
+            raise CommandError(f"{name}: {mask(str(error).strip())}") from error
 
     def _run(self, name: str, options: dict[str, Any]) -> runner.Result:
         run = runner.run_due_slot if options["scheduled"] else runner.run

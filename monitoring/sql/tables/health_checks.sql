@@ -130,4 +130,8 @@ VALUES
 (
     'replication_lag', 'Replication lag', 'seconds', false, 60, 300,
     'See whether the replica runs and has capacity; an abandoned replication slot must be dropped.'
+),
+(
+    'authentication_failures', 'Failed proofs of identity from one source in an hour', 'failures', false, 20, 100,
+    'Look whether somebody is locked out or guesses: authentication_failures names source and account or key prefix.'
 );

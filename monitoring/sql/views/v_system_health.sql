@@ -44,5 +44,11 @@ LEFT JOIN (
         s.value,
         s.message
     FROM health_of_server AS s
+    UNION ALL
+    SELECT
+        i.check_name,
+        i.value,
+        i.message
+    FROM health_of_security AS i
 ) AS m ON c.check_name = m.check_name
 WHERE c.is_enabled;

@@ -167,6 +167,21 @@ def test_the_second_factor_survives_a_rotation_of_the_secret_key(
     log_in(client)
     assert client.post("/admin/login/code/", {"code": app(secret)}).status_code == 302
 
+    call_command("reencrypt_second_factors", stdout=StringIO())
+    with pytest.raises(CommandError, match="cannot be read with any key"):
+        _without_fallbacks(settings)
+    settings.SECRET_KEY_FALLBACKS = ["the-suite-signs-nothing-that-leaves-this-machine-0123456789"]
+    call_command("reencrypt_second_factors", "--apply", stdout=StringIO())
+    _without_fallbacks(settings)
+    client.logout()
+    log_in(client)
+    assert client.post("/admin/login/code/", {"code": app(secret)}).status_code == 302
+
+
+def _without_fallbacks(settings: Any) -> None:
+    settings.SECRET_KEY_FALLBACKS = []
+    call_command("reencrypt_second_factors", "--apply", stdout=StringIO())
+
 
 def test_setting_up_and_removing_the_second_factor_is_audited(
     ada: User, client: Client, app: Codes, django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks

@@ -1,0 +1,52 @@
+-- Every check with its value, its thresholds and what to do. A value strictly beyond a threshold (below it, where lower
+-- is worse) reaches it. A check that cannot be measured, or that this role may not see, is unknown and never ok.
+CREATE OR REPLACE VIEW v_system_health AS
+SELECT
+    c.check_name,
+    CASE
+        WHEN m.value IS NULL THEN 'unknown'
+        WHEN (c.lower_is_worse AND m.value < c.critical_at) OR (NOT c.lower_is_worse AND m.value > c.critical_at)
+            THEN 'critical'
+        WHEN (c.lower_is_worse AND m.value < c.warning_at) OR (NOT c.lower_is_worse AND m.value > c.warning_at)
+            THEN 'warning'
+        ELSE 'ok'
+    END AS status,
+    m.value,
+    c.warning_at,
+    c.critical_at,
+    m.message,
+    c.remediation,
+    c.title,
+    c.unit,
+    c.lower_is_worse
+FROM health_checks AS c
+LEFT JOIN (
+    SELECT
+        b.check_name,
+        b.value,
+        b.message
+    FROM health_of_billing AS b
+    UNION ALL
+    SELECT
+        r.check_name,
+        r.value,
+        r.message
+    FROM health_of_requests AS r
+    UNION ALL
+    SELECT
+        q.check_name,
+        q.value,
+        q.message
+    FROM health_of_queue AS q
+    UNION ALL
+    SELECT
+        s.check_name,
+        s.value,
+        s.message
+    FROM health_of_server AS s
+) AS m ON c.check_name = m.check_name
+WHERE c.is_enabled;
+
+DROP VIEW health_of_security;
+
+DELETE FROM health_checks WHERE check_name = 'authentication_failures';

@@ -1,0 +1,85 @@
+INSERT INTO health_checks (check_name, title, unit, lower_is_worse, warning_at, critical_at, remediation)
+VALUES
+(
+    'authentication_failures', 'Failed proofs of identity from one source in an hour', 'failures', false, 20, 100,
+    'Look whether somebody is locked out or guesses: authentication_failures names source and account or key prefix.'
+);
+
+-- Checks on attempts to get in: the source that failed most within the last hour.
+CREATE VIEW health_of_security AS
+SELECT
+    'authentication_failures' AS check_name,
+    coalesce(max(f.failures), 0)::numeric AS value,
+    coalesce(
+        'Most: ' || string_agg(
+            format('%s from %s (%s)', f.failures, f.source, replace(f.kind, '_', ' ')), ', '
+            ORDER BY f.failures DESC, f.source ASC
+        ) || '.',
+        'Nobody failed to prove an identity in the last hour.'
+    ) AS message
+FROM (
+    SELECT
+        a.kind,
+        a.source,
+        sum(a.failures) AS failures
+    FROM authentication_failures AS a
+    WHERE a.window_start > now() - interval '1 hour'
+    GROUP BY a.kind, a.source
+    ORDER BY failures DESC, a.source ASC
+    LIMIT 3
+) AS f;
+
+-- Every check with its value, its thresholds and what to do. A value strictly beyond a threshold (below it, where lower
+-- is worse) reaches it. A check that cannot be measured, or that this role may not see, is unknown and never ok.
+CREATE OR REPLACE VIEW v_system_health AS
+SELECT
+    c.check_name,
+    CASE
+        WHEN m.value IS NULL THEN 'unknown'
+        WHEN (c.lower_is_worse AND m.value < c.critical_at) OR (NOT c.lower_is_worse AND m.value > c.critical_at)
+            THEN 'critical'
+        WHEN (c.lower_is_worse AND m.value < c.warning_at) OR (NOT c.lower_is_worse AND m.value > c.warning_at)
+            THEN 'warning'
+        ELSE 'ok'
+    END AS status,
+    m.value,
+    c.warning_at,
+    c.critical_at,
+    m.message,
+    c.remediation,
+    c.title,
+    c.unit,
+    c.lower_is_worse
+FROM health_checks AS c
+LEFT JOIN (
+    SELECT
+        b.check_name,
+        b.value,
+        b.message
+    FROM health_of_billing AS b
+    UNION ALL
+    SELECT
+        r.check_name,
+        r.value,
+        r.message
+    FROM health_of_requests AS r
+    UNION ALL
+    SELECT
+        q.check_name,
+        q.value,
+        q.message
+    FROM health_of_queue AS q
+    UNION ALL
+    SELECT
+        s.check_name,
+        s.value,
+        s.message
+    FROM health_of_server AS s
+    UNION ALL
+    SELECT
+        i.check_name,
+        i.value,
+        i.message
+    FROM health_of_security AS i
+) AS m ON c.check_name = m.check_name
+WHERE c.is_enabled;
