@@ -36,9 +36,13 @@ KEYS = ("billing.add_apikey", "billing.rotate_apikey", "billing.revoke_apikey")
 MONEY = ("billing.cancel_subscription", "billing.refund_payment")
 ENTITLEMENT = ("billing.link_customer", "billing.map_planprice", "billing.suspend_user")
 
+# Statements of other sessions may carry a customer's data.
+STATEMENTS = ("monitoring.view_longrunningquery",)
+EXPORT = ("monitoring.export_views",)
+
 ROLES: dict[str, tuple[str, ...]] = {
     "support": (*READING, *HEALING, *KEYS),
-    "billing_lead": (*READING, *HEALING, *KEYS, *ENTITLEMENT, *MONEY),
+    "billing_lead": (*READING, *HEALING, *KEYS, *ENTITLEMENT, *MONEY, *EXPORT),
     "operator": (
         *READING,
         *HEALING,
@@ -46,10 +50,16 @@ ROLES: dict[str, tuple[str, ...]] = {
         "billing.suspend_user",
         "monitoring.run_job",
         "monitoring.schedule_job",
+        "monitoring.change_healthcheck",
+        *EXPORT,
     ),
-    "auditor": (*READING, "auth.view_user", "auth.view_group", "axes.view_*"),
+    "auditor": (*READING, *EXPORT, "auth.view_user", "auth.view_group", "axes.view_*"),
 }
-WITHOUT: dict[str, tuple[str, ...]] = {"support": FIGURES, "operator": FIGURES}
+WITHOUT: dict[str, tuple[str, ...]] = {
+    "support": (*FIGURES, *STATEMENTS),
+    "billing_lead": STATEMENTS,
+    "operator": FIGURES,
+}
 
 
 def apply(using: str = DEFAULT_DB_ALIAS) -> None:

@@ -84,6 +84,43 @@ UNFOLD: dict[str, Any] = {
                 "items": [
                     page("Alerts", "notifications", "alert", app="monitoring"),
                     page("Messages", "outgoing_mail", "notification", app="monitoring"),
+                    page("System health", "monitor_heart", "systemhealth", app="monitoring"),
+                    page("Wrong now", "report", "currentalert", app="monitoring"),
+                    page("Failed events", "sync_problem", "failedwebhookevent", app="monitoring"),
+                    page("Stale subscriptions", "event_busy", "stalesubscription", app="monitoring"),
+                    page("Orphaned customers", "person_off", "orphanedstripecustomer", app="monitoring"),
+                    page("Near their limit", "speed", "usernearlimit", app="monitoring"),
+                    page("Paying without key", "key_off", "paiduserwithoutkey", app="monitoring"),
+                    page("Thresholds", "tune", "healthcheck", app="monitoring"),
+                ],
+            },
+            {
+                "title": "Traffic",
+                "separator": True,
+                "items": [
+                    page("Usage by day", "show_chart", "apiusageday", app="monitoring"),
+                    page("High volume", "trending_up", "highvolumeuser", app="monitoring"),
+                    page("Repeated failures", "error", "repeatedfailure", app="monitoring"),
+                    page("Slow endpoints", "hourglass_bottom", "slowendpoint", app="monitoring"),
+                    page("Key usage", "vpn_key", "apikeyusage", app="monitoring"),
+                ],
+            },
+            {
+                "title": "Figures",
+                "separator": True,
+                "items": [
+                    page("Revenue", "paid", "revenuemetrics", app="monitoring"),
+                    page("Subscriptions by tier", "donut_small", "subscriptionbreakdown", app="monitoring"),
+                    page("User growth", "group_add", "usergrowth", app="monitoring"),
+                ],
+            },
+            {
+                "title": "Database",
+                "separator": True,
+                "items": [
+                    page("Sizes", "database", "databasesize", app="monitoring"),
+                    page("Connections", "lan", "databaseconnections", app="monitoring"),
+                    page("Long running queries", "timer", "longrunningquery", app="monitoring"),
                 ],
             },
             {

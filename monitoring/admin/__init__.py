@@ -1,5 +1,29 @@
 """The pages of monitoring, one noun a file."""
 
-from monitoring.admin import alert, customer, job, job_run, queue
+from monitoring.admin import (
+    alert,
+    business_view,
+    customer,
+    customer_view,
+    database_view,
+    health,
+    job,
+    job_run,
+    queue,
+    traffic_view,
+    webhook_view,
+)
 
-__all__ = ["alert", "customer", "job", "job_run", "queue"]
+__all__ = [
+    "alert",
+    "business_view",
+    "customer",
+    "customer_view",
+    "database_view",
+    "health",
+    "job",
+    "job_run",
+    "queue",
+    "traffic_view",
+    "webhook_view",
+]

@@ -58,6 +58,7 @@ class SystemHealth(models.Model):
         db_table = "v_system_health"
         verbose_name = "system health"
         verbose_name_plural = "system health"
+        permissions = [("export_views", "Can export monitoring pages")]
 
     def __str__(self) -> str:
         return self.title

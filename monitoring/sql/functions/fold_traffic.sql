@@ -62,3 +62,5 @@ BEGIN
     RETURN folded;
 END
 $$;
+
+REVOKE EXECUTE ON FUNCTION fold_traffic(bigint) FROM public;

@@ -1,0 +1,55 @@
+"""Revenue, subscriptions and growth."""
+
+from django.contrib import admin
+
+from billing.admin import tones
+from glyphforge.display import badge_column, money_column, number
+from monitoring.admin.view import ViewAdmin, rendered
+from monitoring.models import RevenueMetrics, SubscriptionBreakdown, UserGrowth
+
+
+@admin.register(RevenueMetrics)
+class RevenueMetricsAdmin(ViewAdmin):
+    """This month in one row."""
+
+    mrr = money_column("mrr_cents", description="MRR")
+    arr = money_column("arr_cents", description="ARR")
+    arpu = money_column("arpu_cents", description="ARPU")
+    this_month = money_column("revenue_this_month_cents", description="revenue this month")
+    last_month = money_column("revenue_last_month_cents", description="revenue last month")
+    refunded = money_column("refunded_this_month_cents", description="refunded this month")
+    list_display = (
+        "currency",
+        "mrr",
+        "arr",
+        "arpu",
+        "paying_customers",
+        "this_month",
+        "last_month",
+        "refunded",
+        "failed_payments_this_month",
+        "customers_in_other_currencies",
+    )
+
+
+@admin.register(SubscriptionBreakdown)
+class SubscriptionBreakdownAdmin(ViewAdmin):
+    """Subscriptions by tier, status and currency."""
+
+    tier_badge = badge_column("tier", tones.TIER, description="plan", ordering="tier")
+    state = badge_column("status", tones.SUBSCRIPTION, description="status", ordering="status")
+    count = rendered("subscriptions", number, description="subscriptions")
+    mrr = money_column("mrr_cents", description="MRR", ordering="mrr_cents")
+    list_display = ("id", "tier_badge", "state", "count", "mrr", "currency")
+    list_filter = ("tier", "status", "currency")
+    ordering = ("-mrr_cents", "-subscriptions")
+
+
+@admin.register(UserGrowth)
+class UserGrowthAdmin(ViewAdmin):
+    """Customers by the month they joined in."""
+
+    new = rendered("new_users", number, description="new")
+    total = rendered("total_users", number, description="total")
+    list_display = ("month", "new", "total", "growth_percent")
+    ordering = ("-month",)

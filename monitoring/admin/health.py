@@ -1,0 +1,209 @@
+"""The system's health, its thresholds and what is wrong now."""
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.db.models import Case, IntegerField, QuerySet, Value, When
+from django.http import HttpRequest
+from django.urls import NoReverseMatch, reverse
+from django.utils.html import format_html
+from unfold.widgets import UnfoldAdminTextareaWidget
+
+from glyphforge.admin import ModelAdmin
+from glyphforge.audit import acting_as
+from glyphforge.display import EMPTY, Tone, badge_column, moment
+from monitoring.admin.view import ViewAdmin, rendered
+from monitoring.models import CriticalAlert, CurrentAlert, HealthCheck, SystemHealth
+
+HEALTH = {
+    SystemHealth.Status.OK: Tone.SUCCESS,
+    SystemHealth.Status.WARNING: Tone.WARNING,
+    SystemHealth.Status.CRITICAL: Tone.DANGER,
+    SystemHealth.Status.UNKNOWN: Tone.NEUTRAL,
+}
+SEVERITY = {
+    CurrentAlert.Severity.CRITICAL: Tone.DANGER,
+    CurrentAlert.Severity.WARNING: Tone.WARNING,
+    CurrentAlert.Severity.INFO: Tone.INFO,
+}
+# The page that lists what a check counts.
+LISTED_ON = {
+    "stale_subscriptions": "monitoring_stalesubscription",
+    "orphaned_stripe_customers": "monitoring_orphanedstripecustomer",
+    "paid_users_without_keys": "monitoring_paiduserwithoutkey",
+    "users_near_limit": "monitoring_usernearlimit",
+    "failed_webhooks": "monitoring_failedwebhookevent",
+    "dead_webhooks": "monitoring_failedwebhookevent",
+    "webhook_delay": "billing_webhookevent",
+    "unmatched_stripe_customers": "billing_unmatchedcustomer",
+    "error_rate": "monitoring_repeatedfailure",
+    "connections": "monitoring_databaseconnections",
+    "blocked_sessions": "monitoring_longrunningquery",
+    "idle_in_transaction": "monitoring_longrunningquery",
+    "long_running_queries": "monitoring_longrunningquery",
+    "dead_rows": "monitoring_databasesize",
+}
+# The page of the object that an alert names.
+OBJECT_PAGES = {
+    "user": "billing_user",
+    "subscription": "billing_subscription",
+    "webhook_event": "monitoring_failedwebhookevent",
+    "check": "monitoring_systemhealth",
+}
+
+
+def worst_first(column: str, *values: str) -> Case:
+    """An order by what a status means and not by its spelling."""
+    ranks = [When(**{column: value}, then=Value(rank)) for rank, value in enumerate(values)]
+    return Case(*ranks, default=Value(len(values)), output_field=IntegerField())
+
+
+def page_of(object_type: str, key: str | None) -> str | None:
+    """The address of the admin page about an object; None where there is no page."""
+    page = OBJECT_PAGES.get(object_type)
+    return reverse(f"admin:{page}_change", args=[key]) if page and key else None
+
+
+def list_of(check: str) -> str | None:
+    """The address of the list of what a check counts; None where nothing is listed."""
+    try:
+        return reverse(f"admin:{LISTED_ON[check]}_changelist") if check in LISTED_ON else None
+    except NoReverseMatch:
+        return None
+
+
+@admin.register(SystemHealth)
+class SystemHealthAdmin(ViewAdmin):
+    """Every check, the worst first."""
+
+    state = badge_column("status", HEALTH, description="status")
+    list_display = ("title", "state", "measured", "thresholds", "message", "remediation", "listed")
+    list_filter = ("status",)
+    search_fields = ("title__icontains", "check_name__icontains")
+    search_help_text = "Check"
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[SystemHealth]:
+        queryset: QuerySet[SystemHealth] = super().get_queryset(request)
+        return queryset.order_by(worst_first("status", "critical", "warning", "unknown", "ok"), "title")
+
+    @admin.display(description="value", ordering="value")
+    def measured(self, obj: SystemHealth) -> str:
+        return EMPTY if obj.value is None else f"{obj.value.normalize():,f} {obj.unit}"
+
+    @admin.display(description="warns, critical")
+    def thresholds(self, obj: SystemHealth) -> str:
+        side = "below" if obj.lower_is_worse else "above"
+        levels = [
+            f"{side} {level.normalize():,f}" if level is not None else "never"
+            for level in (obj.warning_at, obj.critical_at)
+        ]
+        return format_html(
+            '<a href="{}">{}</a>', reverse("admin:monitoring_healthcheck_change", args=[obj.pk]), ", ".join(levels)
+        )
+
+    @admin.display(description="rows")
+    def listed(self, obj: SystemHealth) -> str:
+        url = list_of(obj.check_name)
+        return format_html('<a href="{}">Show</a>', url) if url else EMPTY
+
+
+class HealthCheckForm(forms.ModelForm):
+    """New thresholds, and why."""
+
+    reason = forms.CharField(
+        min_length=3,
+        max_length=500,
+        widget=UnfoldAdminTextareaWidget(attrs={"rows": 2}),
+        help_text="Goes into the audit log.",
+    )
+
+    class Meta:
+        model = HealthCheck
+        fields = ("warning_at", "critical_at", "is_enabled")
+
+    def clean(self) -> dict[str, Any]:
+        cleaned: dict[str, Any] = super().clean() or self.cleaned_data
+        warning, critical = cleaned.get("warning_at"), cleaned.get("critical_at")
+        for name, level in (("warning_at", warning), ("critical_at", critical)):
+            if level is not None and level < 0:
+                self.add_error(name, "Must not be negative.")
+        if warning is not None and critical is not None:
+            milder = critical > warning if self.instance.lower_is_worse else critical < warning
+            if milder:
+                self.add_error("critical_at", "Must be at least as bad as the warning.")
+        return cleaned
+
+
+@admin.register(HealthCheck)
+class HealthCheckAdmin(ModelAdmin):
+    """From where on each check warns. Checks come with the software: they are changed or disabled, never added."""
+
+    form = HealthCheckForm
+    changed = rendered("updated_at", moment, description="changed")
+    list_display = (
+        "title",
+        "check_name",
+        "warning_at",
+        "critical_at",
+        "unit",
+        "lower_is_worse",
+        "is_enabled",
+        "changed",
+    )
+    list_filter = ("is_enabled",)
+    search_fields = ("title__icontains", "check_name__icontains")
+    search_help_text = "Check"
+    ordering = ("title",)
+    fields = (
+        "title",
+        "check_name",
+        "warning_at",
+        "critical_at",
+        "unit",
+        "lower_is_worse",
+        "is_enabled",
+        "remediation",
+        "changed",
+        "reason",
+    )
+    readonly_fields = ("title", "check_name", "unit", "lower_is_worse", "remediation", "changed")
+
+    def get_fields(self, request: HttpRequest, obj: HealthCheck | None = None) -> list[str]:
+        names = list(self.fields or ())
+        return names if self.has_change_permission(request, obj) else [name for name in names if name != "reason"]
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: HealthCheck | None = None) -> bool:
+        return False
+
+    def save_model(self, request: HttpRequest, obj: HealthCheck, form: Any, change: bool) -> None:
+        changed = [name for name in form.changed_data if name != "reason"]
+        if changed:
+            with acting_as(actor=request.user.get_username(), reason=form.cleaned_data["reason"]):
+                obj.save(update_fields=changed)
+
+
+class CurrentAlertAdmin(ViewAdmin):
+    """What is wrong at this moment; the inbox of alerts has its history and who looks after it."""
+
+    level = badge_column("severity", SEVERITY, description="severity")
+    since = rendered("detected_at", moment, description="since")
+    list_display = ("alert_type", "level", "about", "message", "remediation", "since")
+    list_filter = ("severity", "alert_type")
+    search_fields = ("subject__istartswith", "object_id__exact")
+    search_help_text = "E-mail, or the id of what it is about"
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        queryset: QuerySet[Any] = super().get_queryset(request)
+        return queryset.order_by(worst_first("severity", "critical", "warning", "info"), "detected_at", "fingerprint")
+
+    @admin.display(description="about", ordering="subject")
+    def about(self, obj: CurrentAlert) -> str:
+        url = page_of(obj.object_type, obj.object_id or obj.alert_type)
+        return format_html('<a href="{}">{}</a>', url, obj.subject) if url else obj.subject
+
+
+admin.site.register((CurrentAlert, CriticalAlert), CurrentAlertAdmin)

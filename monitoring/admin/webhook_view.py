@@ -1,0 +1,35 @@
+from django.contrib import admin
+from django.urls import reverse
+from django.utils.html import format_html
+
+from billing.admin import tones
+from billing.admin.event_operations import RetryWebhooks
+from glyphforge.display import EMPTY, badge_column, moment
+from monitoring.admin.view import ViewAdmin, rendered
+from monitoring.models import FailedWebhookEvent
+
+
+@admin.register(FailedWebhookEvent)
+class FailedWebhookEventAdmin(ViewAdmin):
+    """Events that failed or were given up, with the button that tries them again."""
+
+    state = badge_column("status", tones.EVENT, description="status", ordering="status")
+    received = rendered("received_at", moment, description="received")
+    next_retry = rendered("next_retry_at", moment, description="next try")
+    fixes = (RetryWebhooks(),)
+    list_display = ("stripe_event_id", "event_type", "state", "attempts", "error", "received", "next_retry", "event")
+    list_filter = ("status",)
+    ordering = ("-received_at",)
+    search_fields = ("stripe_event_id__exact", "event_type__startswith")
+    search_help_text = "Stripe event, or a type (its beginning)"
+
+    @admin.display(description="last error")
+    def error(self, obj: FailedWebhookEvent) -> str:
+        if not obj.last_error:
+            return EMPTY
+        return format_html('<span class="gf-clip" title="{}">{}</span>', obj.last_error, obj.last_error)
+
+    @admin.display(description="event")
+    def event(self, obj: FailedWebhookEvent) -> str:
+        inbox = reverse("admin:billing_webhookevent_changelist")
+        return format_html('<a href="{}?q={}">In the inbox</a>', inbox, obj.stripe_event_id)

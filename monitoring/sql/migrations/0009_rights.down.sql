@@ -1,0 +1,1 @@
+GRANT EXECUTE ON FUNCTION fold_traffic(bigint) TO public;

@@ -1,0 +1,1 @@
+REVOKE EXECUTE ON FUNCTION fold_traffic(bigint) FROM public;
