@@ -1,7 +1,7 @@
 """Make the virtual environment and install the pinned packages, with what any Python 3.11 to 3.13 brings along.
 
 `python bootstrap.py .venv requirements.txt` does nothing when that was done before. `--browser` also sees to a Chromium
-for the browser tests. Every failure is one line.
+for the browser tests and to PgBouncer. Every failure is one line.
 """
 
 import argparse
@@ -25,7 +25,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("environment", type=Path)
     parser.add_argument("requirements", type=Path)
-    parser.add_argument("--browser", action="store_true", help="also install a Chromium when there is none")
+    parser.add_argument("--browser", action="store_true", help="also install a Chromium and PgBouncer when missing")
     arguments = parser.parse_args()
     if sys.version_info[:2] not in SUPPORTED:
         versions = ", ".join(f"{major}.{minor}" for major, minor in SUPPORTED)
@@ -37,6 +37,7 @@ def main() -> None:
             install(arguments.environment, arguments.requirements)
             if arguments.browser:
                 ensure_browser()
+                ensure_pgbouncer()
     except OSError as error:
         sys.exit(f"cannot prepare {arguments.environment}: {error}")
 
@@ -118,6 +119,15 @@ def ensure_browser() -> None:
     say("Installing Chromium for the browser tests (once, a minute or so)")
     if not apt_install("chromium") or not any(map(shutil.which, BROWSERS)):
         sys.exit("no Chromium for the browser tests: install one (apt-get install chromium, as root) and try again")
+
+
+def ensure_pgbouncer() -> None:
+    """PgBouncer for the tests of several machines, when root may install it; without it those are skipped."""
+    if shutil.which("pgbouncer", path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin"):
+        return
+    say("Installing PgBouncer for the tests of several machines (once)")
+    if not apt_install("pgbouncer"):
+        say("No PgBouncer: its tests are skipped. To run them: apt-get install pgbouncer, as root")
 
 
 def apt_install(package: str) -> bool:

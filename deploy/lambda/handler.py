@@ -13,8 +13,8 @@ from typing import Any
 
 # The functions of the stack, and the jobs that each looks after.
 DAILY = ("partitions", "daily", "report", "reconcile", "weekly")
-HOURLY = ("sync", "orphans")
-FREQUENT = ("health", "webhooks", "rollup")
+HOURLY = ("sync", "orphans", "snapshot")
+FREQUENT = ("health", "alerts", "webhooks", "rollup")
 # What a function leaves of its time for the record of a job that hangs.
 RESERVE_SECONDS = 20
 SHORTEST_SECONDS = 5
@@ -26,7 +26,7 @@ def daily_maintenance(event: Any, context: Any) -> dict[str, str]:
 
 
 def hourly_sync(event: Any, context: Any) -> dict[str, str]:
-    """Usage counts and orphaned customers."""
+    """Usage counts, orphaned customers, the day's figures."""
     return run_due(HOURLY, context)
 
 

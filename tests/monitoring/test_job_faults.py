@@ -70,18 +70,23 @@ def begun(url: str) -> "subprocess.Popen[str]":
     raise AssertionError("the job never began")
 
 
-def end_statement(function: str) -> None:
-    """Waits until the job's statement runs in the server, and ends it there."""
+def in_the_server() -> int:
+    """Waits until the job's statement runs in the server; the pid of its session."""
     for _ in range(200):
         with connection.cursor() as cursor:
             cursor.execute(
-                f"SELECT count({function}(pid)) FROM pg_stat_activity WHERE datname = current_database()"
-                " AND pid <> pg_backend_pid() AND query LIKE '%pg_sleep(20)%'"
+                "SELECT pid FROM pg_stat_activity WHERE datname = current_database()"
+                " AND pid <> pg_backend_pid() AND state = 'active' AND query LIKE '%pg_sleep(20)%'"
             )
-            if cursor.fetchone() == (1,):
-                return
+            if row := cursor.fetchone():
+                return int(row[0])
         time.sleep(0.05)
     raise AssertionError("the statement never ran")
+
+
+def tell_server(function: str, pid: int) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT {function}(%s)", [pid])
 
 
 @pytest.fixture
@@ -117,7 +122,7 @@ def test_a_stopped_process_says_so(own_url: str) -> None:
 
 def test_a_lost_connection_fails_the_job_and_is_recorded_over_a_new_one(own_url: str) -> None:
     process = begun(own_url)
-    end_statement("pg_terminate_backend")
+    tell_server("pg_terminate_backend", in_the_server())
     assert process.stdout
     outcome, message = json.loads(process.stdout.read().splitlines()[-1])
     assert outcome == "failed"
@@ -171,11 +176,12 @@ def test_a_long_reader_holds_up_retention_and_nothing_else(own_url: str) -> None
 
 def test_a_frozen_process_that_wakes_up_changes_nothing_any_more(own_url: str) -> None:
     process = begun(own_url)
+    session = in_the_server()
     os.kill(process.pid, signal.SIGSTOP)
     JobRun.objects.filter(job="probe").update(lease_until=datetime.now(UTC) - timedelta(seconds=1))
     with registered(function=lambda: Outcome(rows=7)):
         assert runner.run("probe", trigger="schedule", slot=SLOT).outcome == "succeeded"
-    end_statement("pg_cancel_backend")
+    tell_server("pg_cancel_backend", session)
     os.kill(process.pid, signal.SIGCONT)
     assert process.stdout
     outcome, message = json.loads(process.stdout.read().splitlines()[-1])
