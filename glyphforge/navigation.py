@@ -64,6 +64,7 @@ UNFOLD: dict[str, Any] = {
                 "separator": True,
                 "items": [
                     page("Payments", "credit_card", "payment"),
+                    page("MRR movements", "trending_up", "mrrmovement", app="monitoring"),
                     page("Plans", "sell", "plan"),
                     page("Plan prices", "price_change", "planprice"),
                 ],

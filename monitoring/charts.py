@@ -76,7 +76,14 @@ def _data(days: Sequence[date], datasets: Iterable[dict[str, Any]]) -> str:
 
 
 def _line(label: str, values: Sequence[float], colour: str, **more: Any) -> dict[str, Any]:
-    line = {"type": "line", "borderColor": colour, "backgroundColor": colour, "borderWidth": 2, "tension": 0.3}
+    # Monotone: a smooth line that never claims more or less than the days on either side.
+    line = {
+        "type": "line",
+        "cubicInterpolationMode": "monotone",
+        "borderColor": colour,
+        "backgroundColor": colour,
+        "borderWidth": 2,
+    }
     return {"label": label, "data": values, "pointRadius": 0, "pointHoverRadius": 4, **line, **more}
 
 

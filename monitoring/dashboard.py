@@ -14,7 +14,7 @@ from django.urls import reverse
 from billing.models import WebhookEvent
 from monitoring import charts, figures
 from monitoring.figures import Job, Usage, Webhooks, money
-from monitoring.models import Alert, DailyFigures, DailyMrr, JobRun
+from monitoring.models import Alert, DailyFigures, DailyMrr, JobRun, MrrMovement
 
 RANGES = (30, 90)
 CACHE_SECONDS = 60
@@ -66,7 +66,7 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
         mrr_shown = [row for row in mrr if row.day > figures.today() - timedelta(days=days)]
         drawn += [charts.mrr_by_tier(mrr_shown, revenue.currency), charts.net_new_mrr(mrr_shown, revenue.currency)]
     if may(MAY_SEE_USAGE):
-        usage = _cached("usage", lambda: figures.usage_since(figures.midnight(figures.today())))
+        usage = _cached("usage", figures.usage_today)
         cards.append(_usage_card(usage, history))
         drawn += [charts.usage_and_errors(shown), charts.user_growth(shown)]
     if may(MAY_SEE_WEBHOOKS):
@@ -132,6 +132,7 @@ def _revenue_cards(revenue: figures.Revenue, mrr: list[DailyMrr], history: list[
             change=_change(revenue.mrr_cents, mrr_before),
             details=[("ARR", money(revenue.arr_cents, currency)), ("ARPU", money(revenue.arpu_cents, currency))],
             spark=spark(list(by_day.values())[-30:]),
+            href=_page(MrrMovement),
         ),
         Card(
             "Paying customers",
@@ -149,6 +150,7 @@ def _revenue_cards(revenue: figures.Revenue, mrr: list[DailyMrr], history: list[
                 ("Customers lost", f"{lost.customers:,}"),
                 ("MRR churn", _percent(lost.mrr_percent)),
             ],
+            href=_page(MrrMovement) and f"{_page(MrrMovement)}?kind__exact=churn",
         ),
         Card(
             "Payments this month",

@@ -76,6 +76,7 @@ _ALL = (
                 "cleanup_api_usage_request_ids": maintenance.number("SELECT cleanup_api_usage_request_ids()"),
                 "analyze_partitioned_tables": maintenance.number("SELECT analyze_partitioned_tables()"),
                 "cleanup_audit_log": maintenance.number("SELECT cleanup_audit_log()"),
+                "cleanup_alerts": maintenance.number("SELECT cleanup_alerts()"),
                 "vacuum": maintenance.vacuum(
                     "api_keys", "users", "subscriptions", "payment_history", "stripe_webhook_events", "rate_limits"
                 ),

@@ -1,5 +1,6 @@
 """/metrics."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -62,3 +63,10 @@ def test_figures_are_those_of_the_database(client: Client, django_assert_max_num
     assert found["glyphforge_api_requests_per_second",] == 0
     assert found["glyphforge_database_size_bytes",] > 1_000_000
     assert found["glyphforge_health", "dead_webhooks"] == 2
+
+
+@override_settings(METRICS_TOKEN=TOKEN)
+def test_every_metric_is_documented(client: Client) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "alerts.md").read_text()
+    names = {name for name, *_ in figures(client.get("/metrics", headers=BEARER))}
+    assert {name for name in names if name not in text} == set()

@@ -1,0 +1,77 @@
+"""The ledger of recurring revenue: each movement with the subscription that caused it."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import OuterRef, QuerySet, Subquery
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.html import format_html
+
+from billing.models import User
+from glyphforge.admin import ReadOnlyModelAdmin
+from glyphforge.display import EMPTY, Tone, badge_column, copyable, moment_column, money
+from monitoring.models import MrrMovement
+
+KIND = {
+    MrrMovement.Kind.NEW: Tone.SUCCESS,
+    MrrMovement.Kind.REACTIVATION: Tone.SUCCESS,
+    MrrMovement.Kind.EXPANSION: Tone.SUCCESS,
+    MrrMovement.Kind.CONTRACTION: Tone.WARNING,
+    MrrMovement.Kind.CHURN: Tone.DANGER,
+}
+
+
+def _money(cents: str, description: str) -> Any:
+    @admin.display(description=description)
+    def show(self: Any, row: Any) -> str:
+        return money(getattr(row, cents), row.currency)
+
+    return show
+
+
+@admin.register(MrrMovement)
+class MrrMovementAdmin(ReadOnlyModelAdmin):
+    """The movements; `?occurred_at__date=` shows what made up a day of the chart."""
+
+    occurred = moment_column("occurred_at", description="when", ordering="occurred_at")
+    badge = badge_column("kind", KIND, description="movement")
+    amount = _money("amount_cents", "a month")
+    before = _money("before_cents", "before")
+    after = _money("after_cents", "after")
+
+    list_display = ("occurred", "badge", "amount", "before", "after", "tier_before", "tier_after", "customer", "cause")
+    list_filter = ("kind", "origin", "tier_after")
+    search_fields = ("user__email__istartswith",)
+    search_help_text = "A customer's address (its beginning)"
+    ordering = ("-occurred_at", "-id")
+    fields = (
+        "occurred", "badge", "amount", "before", "after", "tier_before", "tier_after", "customer", "cause", "audit",
+        "origin",
+    )  # fmt: skip
+    readonly_fields = ("occurred", "badge", "amount", "before", "after", "customer", "cause", "audit")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[MrrMovement]:
+        queryset: QuerySet[MrrMovement] = super().get_queryset(request)
+        # No join: the ledger outlives a deleted customer.
+        return queryset.annotate(email=Subquery(User.objects.filter(pk=OuterRef("user_id")).values("email")))
+
+    @admin.display(description="customer")
+    def customer(self, row: MrrMovement) -> str:
+        email = getattr(row, "email", None)
+        if email is None:
+            return copyable(row.user_id)
+        address = reverse("admin:billing_user_change", args=[row.user_id])
+        return format_html('<a class="gf-link" href="{}">{}</a>', address, email)
+
+    @admin.display(description="caused by")
+    def cause(self, row: MrrMovement) -> str:
+        address = reverse("admin:billing_subscription_change", args=[row.subscription_id])
+        return format_html('<a class="gf-link" href="{}">Subscription</a>', address)
+
+    @admin.display(description="who and why")
+    def audit(self, row: MrrMovement) -> str:
+        if row.audit_id is None:
+            return EMPTY
+        address = f"{reverse('admin:billing_auditentry_changelist')}?q={row.subscription_id}"
+        return format_html('<a class="gf-link" href="{}">Audit entry {}</a>', address, row.audit_id)
