@@ -27,6 +27,8 @@ FIGURES = (
 HEALING = (
     "billing.retry_webhookevent",
     "billing.replay_webhookevent",
+    "billing.stop_replayrun",
+    "billing.heal_difference",
     "billing.fix_orphans",
     "billing.sync_customer",
     "billing.add_customernote",

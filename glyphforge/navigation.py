@@ -74,6 +74,10 @@ UNFOLD: dict[str, Any] = {
                 "separator": True,
                 "items": [
                     page("Webhook events", "webhook", "webhookevent"),
+                    page("Replays", "replay", "replayrun"),
+                    page("Unmatched customers", "person_search", "unmatchedcustomer"),
+                    page("Differences", "difference", "difference"),
+                    page("Reconciliations", "compare_arrows", "reconciliationrun"),
                     page("Products", "inventory_2", "product", app="djstripe"),
                     page("Prices", "payments", "price", app="djstripe"),
                     page("Invoices", "receipt_long", "invoice", app="djstripe"),

@@ -25,7 +25,7 @@ def customer_column() -> Callable[[Any, Model], str]:
 
     @admin.display(description="customer")
     def show(self: Any, obj: Any) -> str:
-        return format_html('<a class="gf-link" href="{}">{}</a>', customer_url(obj.user_id), obj.user.email)
+        return format_html('<a class="gf-link" href="{}">{}</a>', customer_url(obj.user_id), obj.user)
 
     return show
 

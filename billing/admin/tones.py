@@ -1,6 +1,15 @@
 """Which colour each status has, the same on every page."""
 
-from billing.models import Payment, Subscription, Tier, User, WebhookEvent
+from billing.models import (
+    Difference,
+    Payment,
+    ReconciliationRun,
+    ReplayRun,
+    Subscription,
+    Tier,
+    User,
+    WebhookEvent,
+)
 from glyphforge.display import Tone
 
 CUSTOMER = {
@@ -39,4 +48,20 @@ EVENT = {
     WebhookEvent.Status.FAILED: Tone.WARNING,
     WebhookEvent.Status.DEAD: Tone.DANGER,
     WebhookEvent.Status.IGNORED: Tone.NEUTRAL,
+}
+DIFFERENCE = {
+    Difference.Status.OPEN: Tone.WARNING,
+    Difference.Status.HEALED: Tone.SUCCESS,
+    Difference.Status.GONE: Tone.NEUTRAL,
+}
+RECONCILIATION = {
+    ReconciliationRun.Status.RUNNING: Tone.INFO,
+    ReconciliationRun.Status.PAUSED: Tone.WARNING,
+    ReconciliationRun.Status.FINISHED: Tone.SUCCESS,
+    ReconciliationRun.Status.FAILED: Tone.DANGER,
+}
+REPLAY = {
+    ReplayRun.Status.RUNNING: Tone.INFO,
+    ReplayRun.Status.FINISHED: Tone.SUCCESS,
+    ReplayRun.Status.STOPPED: Tone.NEUTRAL,
 }

@@ -81,6 +81,7 @@ class Difference(models.Model):
     class Meta:
         db_table = "reconciliation_differences"
         ordering = ["-id"]
+        permissions = [("heal_difference", "Can bring differing rows in line with Stripe")]
 
     def __str__(self) -> str:
         return f"{self.stripe_id} {self.field}".strip()

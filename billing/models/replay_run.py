@@ -31,6 +31,7 @@ class ReplayRun(models.Model):
     class Meta:
         db_table = "replay_runs"
         ordering = ["-created_at"]
+        permissions = [("stop_replayrun", "Can stop a replay in the background")]
 
     def __str__(self) -> str:
         return f"{self.done} of {self.total} events"
