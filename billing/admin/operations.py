@@ -153,6 +153,8 @@ class OperationsMixin(ModelAdmin):
     # --- how they are confirmed -----------------------------------------------------------------
 
     def _on_one(self, operation: Operation, request: HttpRequest, object_id: str) -> HttpResponseBase:
+        if not operation.permitted(request):
+            raise PermissionDenied  # before saying whether the row exists
         try:
             rows = self.get_queryset(request).filter(pk=unquote(object_id))
             row = rows.first()

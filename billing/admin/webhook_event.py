@@ -28,7 +28,7 @@ class WebhookEventAdmin(OperationsMixin, KeysetModelAdmin):
     next_retry = moment_column("next_retry_at", description="next try")
     row_id = copyable_column("id", description="id")
 
-    list_display = ("stripe_event_id", "event_type", "state", "attempts", "error", "received", "next_retry")
+    list_display = ("stripe_event_id", "event_type", "state", "attempts", "received", "error")
     list_filter = ("status",)
     keyset = ("received_at", "stripe_event_id")
     search_fields = ("stripe_event_id",)
