@@ -3,12 +3,22 @@
 from typing import Any
 
 import unfold.admin
+import unfold.views
 from django.contrib.admin import ShowFacets
 from django.db.models import Model
 from django.http import HttpRequest
 
 from glyphforge.display import EMPTY
 from glyphforge.pagination import EstimatedPaginator
+
+
+class ChangeList(unfold.views.ChangeList):
+    """A list that offers "show all" only where something is left out."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        if not self.query and not self.has_active_filters:
+            self.full_result_count = self.result_count
 
 
 class ModelAdmin(unfold.admin.ModelAdmin):
@@ -21,6 +31,9 @@ class ModelAdmin(unfold.admin.ModelAdmin):
     paginator = EstimatedPaginator
     warn_unsaved_form = True
     empty_value_display = EMPTY
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[unfold.views.ChangeList]:
+        return ChangeList
 
 
 class ReadOnlyModelAdmin(ModelAdmin):

@@ -57,7 +57,7 @@ class KeysetChangeList(ChangeList):
             self.before_url = self.get_query_string({BEFORE: _cursor(rows[0], keys)})
         self.result_list = rows
         self.result_count = len(rows)
-        self.full_result_count = None
+        self.full_result_count = self.result_count  # no "show all"
         self.show_full_result_count = False
         self.show_admin_actions = bool(rows)
         self.can_show_all = self.multi_page = False

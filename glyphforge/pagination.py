@@ -24,11 +24,11 @@ class EstimatedPaginator(Paginator):
         queryset = self.object_list.order_by()
         if queryset.query.is_empty():
             return 0
-        # A bounded count stops early, so that a small result is exact and a large one cheap.
-        exact: int = queryset.values("pk")[:EXACT_BELOW].count()
-        if exact < EXACT_BELOW:
-            return exact
-        return max(self._estimate(queryset), EXACT_BELOW)
+        estimate = self._estimate(queryset)
+        if estimate >= EXACT_BELOW:
+            return estimate
+        # The planner may be wrong by far: the limit keeps the count cheap all the same.
+        return queryset.values("pk")[: 2 * EXACT_BELOW].count()
 
     @staticmethod
     def _estimate(queryset: QuerySet[Any]) -> int:
