@@ -26,8 +26,7 @@ def ada(db: None) -> User:
     return User.objects.create_user("ada", email="ada@example.com", password=PASSWORD, is_staff=True, is_superuser=True)
 
 
-@pytest.fixture
-def app(monkeypatch: pytest.MonkeyPatch) -> Codes:
+def authenticator_app(monkeypatch: pytest.MonkeyPatch) -> Codes:
     """An authenticator app: the current code of a secret, a new one at every call."""
     elapsed = [0]
     clock = totp.time.time
@@ -38,6 +37,11 @@ def app(monkeypatch: pytest.MonkeyPatch) -> Codes:
         return str(totp.format_hotp_value(totp.hotp_value(secret, int(totp.time.time()) // 30)))
 
     return code
+
+
+@pytest.fixture
+def app(monkeypatch: pytest.MonkeyPatch) -> Codes:
+    return authenticator_app(monkeypatch)
 
 
 def log_in(client: Client, password: str = PASSWORD, username: str = "ada", **kwargs: Any) -> Any:
