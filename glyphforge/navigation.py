@@ -141,7 +141,10 @@ UNFOLD: dict[str, Any] = {
             {
                 "title": "Record",
                 "separator": True,
-                "items": [page("Audit log", "history", "auditentry")],
+                "items": [
+                    page("Audit log", "history", "auditentry"),
+                    page("Failed authentication", "gpp_bad", "authenticationfailure"),
+                ],
             },
         ],
     },

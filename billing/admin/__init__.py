@@ -3,6 +3,7 @@
 from billing.admin import (
     api_key,
     audit_log,
+    authentication_failure,
     customer,
     payment,
     plan,
@@ -18,6 +19,7 @@ from billing.admin import (
 __all__ = [
     "api_key",
     "audit_log",
+    "authentication_failure",
     "customer",
     "payment",
     "plan",

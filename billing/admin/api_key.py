@@ -7,7 +7,7 @@ from django.utils import timezone
 from django.utils.safestring import SafeString
 
 from billing.admin.customer_link import SearchByCustomerMixin, customer_column
-from billing.admin.key_operations import RevokeKey, RotateKey
+from billing.admin.key_operations import ReportLeakedKey, RevokeKey, RotateKey
 from billing.admin.operations import OperationsMixin
 from billing.models import ApiKey
 from glyphforge.admin import ReadOnlyModelAdmin
@@ -44,7 +44,7 @@ class RevokedFilter(admin.SimpleListFilter):
 class ApiKeyAdmin(OperationsMixin, SearchByCustomerMixin, ReadOnlyModelAdmin):
     """Customers' API keys: what they are recognised by, never what they are."""
 
-    operations = (RotateKey(), RevokeKey())
+    operations = (RotateKey(), RevokeKey(), ReportLeakedKey())
     customer = customer_column()
     prefix = copyable_column("key_prefix", description="begins with")
     kind = badge_column("environment", ENVIRONMENT, description="environment")

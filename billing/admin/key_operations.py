@@ -7,10 +7,10 @@ from django import forms
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponseBase
 from django.utils import timezone
-from unfold.widgets import UnfoldAdminSelectWidget
+from unfold.widgets import UnfoldAdminPasswordWidget, UnfoldAdminSelectWidget
 
 from billing.admin.customer_operations import shown_once
-from billing.admin.operations import Operation, ReasonForm
+from billing.admin.operations import Operation, ReasonForm, counted
 from billing.models import ApiKey
 from billing.services import api_keys
 
@@ -78,3 +78,35 @@ class RevokeKey(Operation):
     def carry_out(self, rows: QuerySet[Any], *, actor: str, reason: str, form: ReasonForm) -> str:
         key = api_keys.revoke(rows.get(), actor=actor, reason=reason)
         return f"{key.key_prefix}… is revoked."
+
+
+class LeakForm(ReasonForm):
+    # A password's widget: what is pasted is not shown, not offered again and not put back into the page.
+    found = forms.CharField(
+        label="Key, or how it begins",
+        max_length=200,
+        widget=UnfoldAdminPasswordWidget(attrs={"autocomplete": "off"}),
+        help_text="As it was found: the whole key, or its prefix (glyph_sk_live_ and 8 characters). It is not stored.",
+    )
+    field_order = ["found", "reason"]
+
+
+class ReportLeakedKey(Operation):
+    """A key that was found in the open stops working, and its owner is told."""
+
+    name = "report_leaked"
+    label = "Report a leaked key"
+    permission = "billing.revoke_apikey"
+    icon = "report"
+    danger = True
+    on_one = False
+    on_all = True
+    makes_new = True  # which key it is, only what was found says
+    form_class = LeakForm
+
+    def effect(self, count: int) -> str:
+        return "The key stops working within seconds and can never be revived. Its owner gets an e-mail."
+
+    def carry_out(self, rows: QuerySet[Any], *, actor: str, reason: str, form: ReasonForm) -> str:
+        keys = api_keys.report_leaked(form.cleaned_data["found"], actor=actor, reason=reason)
+        return f"{counted(len(keys), 'key')} revoked: {', '.join(f'{key.key_prefix}… of {key.user}' for key in keys)}."

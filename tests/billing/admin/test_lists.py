@@ -9,13 +9,24 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
+from django.utils import timezone
 
-from billing.models import ApiKey, ApiUsage, AuditEntry, Payment, Plan, Subscription, User, WebhookEvent
+from billing.models import (
+    ApiKey,
+    ApiUsage,
+    AuditEntry,
+    AuthenticationFailure,
+    Payment,
+    Plan,
+    Subscription,
+    User,
+    WebhookEvent,
+)
 from tests import factories
 
 pytestmark = pytest.mark.django_db
 
-MODELS = [User, Subscription, ApiKey, Payment, WebhookEvent, AuditEntry, ApiUsage, Plan]
+MODELS = [User, Subscription, ApiKey, Payment, WebhookEvent, AuditEntry, ApiUsage, Plan, AuthenticationFailure]
 QUERIES_PER_LIST = 10
 
 
@@ -39,6 +50,9 @@ def rows() -> dict[Any, Any]:
         user=user, api_key=key, endpoint="/v1/glyphs", method="GET", status_code=200, response_time_ms=12
     )
     return {
+        AuthenticationFailure: AuthenticationFailure.objects.create(
+            kind="api_key", source="203.0.113.9", window_start=timezone.now(), last_subject=key.key_prefix
+        ),
         User: user,
         Subscription: subscription,
         ApiKey: key,

@@ -143,6 +143,19 @@ def test_revocation_keeps_its_reason_and_is_not_offered_twice(lead: Client) -> N
     assert AuditEntry.objects.filter(table_name="api_keys", row_id=str(key.pk), action="update").count() == 1
 
 
+def test_leaked_key_is_revoked_by_what_was_found_and_never_shown_again(lead: Client) -> None:
+    issued = factories.issued_key()
+    url = on_all(ApiKey, "report_leaked")
+    refused = lead.post(url, {"confirmed": "yes", "found": issued.raw_key})
+    assert "This field is required" in refused.content.decode()
+    assert issued.raw_key not in refused.content.decode()
+    done = lead.post(url, CONFIRMED | {"found": issued.raw_key})
+    assert said(done) == f"1 key revoked: {issued.key.key_prefix}… of {issued.key.user}."
+    issued.key.refresh_from_db()
+    assert issued.key.revoked_reason == "Reported as leaked: Ticket 4711"
+    assert "is already revoked" in said(lead.post(url, CONFIRMED | {"found": issued.key.key_prefix}))
+
+
 def test_suspension_and_its_end_are_audited_with_their_reasons(lead: Client) -> None:
     user = factories.customer()
     lead.post(one(user, "suspend"), CONFIRMED)
