@@ -109,7 +109,7 @@ class AlertAdmin(OperationsMixin, ReadOnlyModelAdmin):
         address = links.fix(alert)
         if address == links.page(alert):
             return EMPTY
-        kind = (alert.object_type or "").replace("_", " ")
+        kind = (alert.object_type or "").replace("_", " ") if alert.object_id else "system health"
         return format_html('<a class="gf-link" href="{}">Open {}</a>', address, kind)
 
     @admin.display(description="messages")

@@ -24,13 +24,15 @@ def page(alert: Alert) -> str:
 
 
 def fix(alert: Alert) -> str:
-    """Where the thing can be fixed; the alert's own page where it is about the whole system."""
+    """Where the thing can be fixed; for the system as a whole the page of its health."""
     if not alert.object_id:
-        return page(alert)
+        return reverse("admin:monitoring_systemhealth_changelist")
     if alert.object_type == "user":
         return reverse("admin:billing_user_change", args=[alert.object_id])
     if alert.object_type == "subscription":
         return reverse("admin:billing_subscription_change", args=[alert.object_id])
     if alert.object_type == "webhook_event":
         return f"{reverse('admin:billing_webhookevent_changelist')}?q={alert.object_id}"
+    if alert.object_type == "job":
+        return reverse("admin:monitoring_jobschedule_change", args=[alert.object_id])
     return page(alert)
