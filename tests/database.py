@@ -11,6 +11,7 @@ import psycopg
 from django.core.management import call_command
 from django.db import connections
 from psycopg import sql
+from psycopg.conninfo import make_conninfo
 
 ROOT = Path(__file__).resolve().parent.parent
 OURS = ("glyphforge", "billing", "monitoring")
@@ -123,6 +124,19 @@ def create_for(worker: str) -> str:
         _copy(server, name, _template_name)
     _use(name)
     return name
+
+
+@contextmanager
+def copy(name: str) -> Iterator[str]:
+    """A database of its own for a test that commits: yields its conninfo and drops it afterwards."""
+    global _template_name  # noqa: PLW0603 - computed once a process
+    current = str(connections["default"].settings_dict["NAME"])
+    _template_name = _template_name or template()
+    with _server() as server:
+        _copy(server, name, _template_name)
+        _use(current)
+        yield make_conninfo(server.info.dsn, dbname=name)
+        server.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 
 
 def drop(name: str) -> None:

@@ -42,6 +42,7 @@ def reset(server: Server, design: str) -> None:
 
 def _install_product(connection: psycopg.Connection) -> None:
     connection.execute("SET check_function_bodies = off")
+    connection.execute("CREATE EXTENSION pg_trgm")  # for the search of the back office
 
     def attempt(statement: str) -> bool:
         try:

@@ -57,9 +57,9 @@ def build(cursor: Any, schema: str, stand_ins: Iterable[str]) -> None:
     for statement in stand_ins if left else ():
         cursor.execute(statement)
     left = settle(left, lambda statement: _attempt(cursor, statement))
-    # What is still missing may be an extension's: extensions live in `public`, and only once.
+    # By now all of ours is here; what is still left needs an extension's object, which lives in public.
     cursor.execute(sql.SQL("SET LOCAL search_path = {}, public").format(sql.Identifier(schema)))
-    for file in left:
+    for file in settle(left, lambda statement: _attempt(cursor, statement)):
         cursor.execute(file.read_text(encoding="utf-8"))  # fails, and says why
 
 

@@ -1,8 +1,9 @@
 -- Partitions of api_usage or audit_log for this month (UTC), for that many ahead, and for every month that has rows in
 -- the default partition. Returns how many of this month and the ones ahead were made.
 --
--- Attaching needs the default partition to itself for a moment. A lock request that waits stalls every reader behind
--- it, so each attempt gives up after 100 ms and lets them pass.
+-- Attaching needs the default partition to itself for a moment. Writers are kept out of the parent meanwhile: one
+-- that had chosen the default partition for its row would find, once let in, that the row belongs elsewhere, and fail.
+-- A lock request that waits stalls everybody behind it, so each attempt gives up after 100 ms and lets them pass.
 CREATE FUNCTION create_monthly_partitions(parent regclass, months int) RETURNS int
 LANGUAGE plpgsql
 SET search_path = public, pg_temp
@@ -39,7 +40,7 @@ BEGIN
 
     LOOP
         BEGIN
-            EXECUTE format('LOCK TABLE ONLY %s IN SHARE UPDATE EXCLUSIVE MODE', parent);
+            EXECUTE format('LOCK TABLE ONLY %s IN SHARE ROW EXCLUSIVE MODE', parent);
             IF default_partition IS NOT NULL THEN
                 EXECUTE format('LOCK TABLE %s IN ACCESS EXCLUSIVE MODE', default_partition);
             END IF;

@@ -1,0 +1,202 @@
+"""What holds when many do it at once. Everything here commits, in a database of its own."""
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import psycopg
+import pytest
+
+from tests import database
+
+from .fire import Fire
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(scope="module")
+def conninfo(request: pytest.FixtureRequest, django_db_setup: None, django_db_blocker: Any) -> Iterator[str]:
+    worker = getattr(request.config, "workerinput", {}).get("workerid", "main")
+    with django_db_blocker.unblock(), database.copy(f"test_glyphforge_{worker}_live") as conninfo:
+        yield conninfo
+
+
+def at_once(conninfo: str, workers: int, act: Callable[[psycopg.Connection], Any]) -> list[Any]:
+    """Every worker's result; all start together, each on a connection of its own."""
+    barrier = threading.Barrier(workers)
+
+    def work(_: int) -> Any:
+        with psycopg.connect(conninfo, autocommit=True) as connection:
+            barrier.wait()
+            return act(connection)
+
+    with ThreadPoolExecutor(workers) as pool:
+        return list(pool.map(work, range(workers)))
+
+
+def rows(conninfo: str, statement: str) -> list[tuple]:
+    with psycopg.connect(conninfo, autocommit=True) as connection:
+        return connection.execute(statement.encode()).fetchall()
+
+
+DIFFERING_MONTHS = """
+    SELECT *
+    FROM (
+        SELECT
+            user_id, month, sum(total)::bigint, sum(total - failed)::bigint, sum(failed)::bigint, sum(total_ms)::bigint,
+            max(max_ms), max(last_at)
+        FROM truth GROUP BY 1, 2
+    ) AS t
+    FULL JOIN monthly_usage_summary AS m ON m.user_id = t.user_id AND m.month = t.month
+    WHERE (t.*) IS DISTINCT FROM (m.*)
+"""
+DIFFERING_KEYS = """
+    SELECT k.id, k.usage_count, t.total, k.last_used_at, t.last_at
+    FROM api_keys AS k
+    JOIN (SELECT api_key_id, sum(total) AS total, max(last_at) AS last_at FROM truth GROUP BY 1) AS t
+        ON t.api_key_id = k.id
+    WHERE k.usage_count <> t.total OR k.last_used_at <> t.last_at
+"""
+
+
+@pytest.mark.slow
+def test_counting_is_exact_under_fire(conninfo: str) -> None:
+    fire = Fire(conninfo, seconds=float(os.environ.get("FIRE_SECONDS", "20")))
+    fire.burn()
+    assert fire.unexpected == []
+    assert rows(conninfo, "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()") == [(0,)]
+    assert fire.commits > 50
+    assert fire.kills > 10
+    assert rows(conninfo, DIFFERING_MONTHS) == []
+    rows(conninfo, "SELECT roll_up_usage()")
+    assert rows(conninfo, "SELECT count(*) FROM api_usage_deltas") == [(0,)]
+    assert rows(conninfo, DIFFERING_MONTHS) == []
+    assert rows(conninfo, DIFFERING_KEYS) == []
+    rows(conninfo, "SELECT sync_subscription_usage()")
+    assert rows(
+        conninfo,
+        "SELECT count(*) FROM subscriptions AS s LEFT JOIN monthly_usage_summary AS m ON m.user_id = s.user_id"
+        " AND m.month = date_trunc('month', now() AT TIME ZONE 'UTC')::date"
+        " WHERE s.usage_count <> coalesce(m.total_requests, 0)",
+    ) == [(0,)]
+    # Nothing of the months that are kept was lost either.
+    rows(conninfo, "SELECT create_api_usage_partitions(3), cleanup_old_api_usage(90)")
+    kept = "WHERE month >= (SELECT min(date_trunc('month', created_at AT TIME ZONE 'UTC')) FROM api_usage)"
+    assert rows(conninfo, "SELECT count(*) FROM api_usage") == rows(conninfo, f"SELECT sum(total) FROM truth {kept}")
+
+
+def a_key(conninfo: str, *, minute: int = 10_000, month: int = 10_000) -> str:
+    """A key of a new user whose free plan has these limits."""
+    with psycopg.connect(conninfo, autocommit=True) as connection:
+        connection.execute(
+            "UPDATE plans SET rate_limit_per_minute = %s, monthly_request_limit = %s WHERE tier = 'free'",
+            [minute, month],
+        )
+        made = connection.execute(
+            "WITH u AS (INSERT INTO users (email) VALUES (gen_random_uuid() || '@example.com') RETURNING id)"
+            " INSERT INTO api_keys (user_id, key_prefix, key_hash) SELECT id, 'p', 'h' FROM u RETURNING id::text"
+        ).fetchone()
+    assert made
+    return made[0]
+
+
+def truths(connection: psycopg.Connection, statement: str, *parameters: list[object]) -> int:
+    """How many of the calls returned true."""
+    results = [connection.execute(statement.encode(), given).fetchone() for given in parameters]
+    return sum(bool(row and row[0]) for row in results)
+
+
+CHECK = "SELECT allowed FROM check_rate_limit(%s)"
+
+
+def test_month_never_lets_more_through_than_the_limit(conninfo: str) -> None:
+    key = a_key(conninfo, month=100)
+    rows(conninfo, f"INSERT INTO api_keys (user_id, key_prefix, key_hash) SELECT user_id, 'q', 'h' FROM api_keys"
+                   f" WHERE id = '{key}' RETURNING id")  # fmt: skip
+    keys = rows(conninfo, f"SELECT id FROM api_keys WHERE user_id = (SELECT user_id FROM api_keys WHERE id = '{key}')")
+    assert sum(at_once(conninfo, 8, lambda c: truths(c, CHECK, *([k] for (k,) in keys * 10)))) == 100
+
+
+def test_minute_never_lets_more_through_than_the_limit(conninfo: str) -> None:
+    key = a_key(conninfo, minute=30)
+    while time.time() % 60 > 45:  # the run must fit into one window
+        time.sleep(1)
+    assert sum(at_once(conninfo, 8, lambda c: truths(c, CHECK, *([key] for _ in range(10))))) == 30
+
+
+def test_event_never_seen_is_given_to_one_worker(conninfo: str) -> None:
+    events = [f"evt_new_{number}" for number in range(30)]
+    claim = "SELECT start_webhook_processing(%s)"
+    claims = at_once(conninfo, 8, lambda c: [truths(c, claim, [event]) for event in events])
+    assert [sum(claim) for claim in zip(*claims, strict=True)] == [1] * 30
+
+
+def test_request_id_recorded_by_many_counts_once(conninfo: str) -> None:
+    key = a_key(conninfo)
+    record = "SELECT record_api_usage(%s, '/', 'GET', 200, 1, request_id => %s)"
+    assert sum(at_once(conninfo, 6, lambda c: truths(c, record, *([key, f"r{n}"] for n in range(25))))) == 25
+    recorded = f"SELECT count(*) FROM api_usage WHERE api_key_id = '{key}'"
+    assert rows(conninfo, recorded) == [(25,)]
+
+
+def test_many_at_once_share_the_work(conninfo: str) -> None:
+    with psycopg.connect(conninfo, autocommit=True) as connection:
+        connection.execute(
+            "INSERT INTO users (email, stripe_customer_id)"
+            " SELECT n || '@x.example', 'cus_' || n FROM generate_series(1, 50) AS n"
+        )
+        connection.execute("UPDATE subscriptions SET status = 'canceled'")
+        connection.execute(
+            "INSERT INTO stripe_webhook_events (stripe_event_id, status, attempts, received_at)"
+            " SELECT 'evt_' || n, CASE WHEN n > 10 THEN 'failed' ELSE 'processed' END, 1, now() - interval '40 days'"
+            " FROM generate_series(1, 30) n"
+        )
+    work = {
+        "SELECT create_audit_log_partitions(8)": 5,
+        "SELECT count(*) FROM fix_orphaned_stripe_customers()": 50,
+        "SELECT count(*) FROM retry_failed_webhooks()": 20,
+        "SELECT cleanup_webhook_events()": 10,
+        "SELECT count(*) FROM run_daily_maintenance() WHERE status = 'failed'": 0,
+    }
+    for call, expected in work.items():
+        results = at_once(conninfo, 4, lambda c, call=call: c.execute(call.encode()).fetchone()[0])  # type: ignore[misc]
+        assert (call, sum(results)) == (call, expected)
+
+
+def test_no_reader_is_stalled_by_partition_work_behind_a_long_reader(conninfo: str) -> None:
+    old = "now() - interval '200 days'"
+    with psycopg.connect(conninfo, autocommit=True) as connection:
+        connection.execute(
+            "INSERT INTO api_usage (user_id, endpoint, method, status_code, response_time_ms, created_at)"
+            f" SELECT gen_random_uuid(), '/', 'GET', 200, 1, t FROM unnest(ARRAY[now(), {old}]) AS t"
+        )
+        connection.execute("SELECT create_api_usage_partitions()")
+    waits: list[float] = []
+    done = threading.Event()
+
+    def read() -> None:
+        with psycopg.connect(conninfo, autocommit=True) as connection:
+            while not done.is_set():
+                started = time.monotonic()
+                connection.execute("SELECT count(*) FROM api_usage")
+                waits.append(time.monotonic() - started)
+                time.sleep(0.01)
+
+    reader = threading.Thread(target=read)
+    with psycopg.connect(conninfo) as long_reader:
+        long_reader.execute("SELECT count(*) FROM api_usage")
+        reader.start()
+        with ThreadPoolExecutor(2) as pool:
+            created = pool.submit(rows, conninfo, "SELECT create_api_usage_partitions(10)")
+            dropped = pool.submit(rows, conninfo, "SELECT cleanup_old_api_usage()")
+            time.sleep(2)
+            long_reader.commit()
+            assert created.result() != [(0,)]
+            assert dropped.result() == [(1,)]
+    done.set()
+    reader.join()
+    # Each attempt gives up after 100 ms for each of its three locks; a slow machine may add as much again.
+    assert max(waits) < 0.7
