@@ -10,6 +10,7 @@ from billing.models import ApiKey
 from billing.services import leak_notice, replay_runs
 from billing.stripe import processing, resync
 from billing.stripe import sweep as inbox_sweep
+from glyphforge.logs import log_context
 
 MAIL_ATTEMPTS = 8
 
@@ -32,7 +33,8 @@ def tell_of_leaked_key(api_key_id: str, attempt: int = 1) -> None:
 
 def process_event(event_id: str) -> str | None:
     """Process one stored Stripe event; returns its status, or None when another worker has it."""
-    return processing.process(event_id)
+    with log_context(event=event_id):
+        return processing.process(event_id)
 
 
 def sweep() -> int:

@@ -1,0 +1,94 @@
+"""The web process as deployed: Gunicorn with its configuration, static files, JSON log lines, an orderly end."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from django.conf import settings
+from django.db import connection
+
+ROOT = Path(__file__).resolve().parents[2]
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.skipif(not settings.TEST_SERVER, reason="needs the suite's own server"),
+]
+
+
+class Web:
+    def __init__(self, port: int, logs: Path) -> None:
+        self.origin, self.log = f"http://127.0.0.1:{port}", logs / "glyphforge.log"
+        assert settings.TEST_SERVER
+        self.environment = {
+            **os.environ,
+            "DATABASE_URL": settings.TEST_SERVER.url(connection.settings_dict["NAME"]),
+            "DJANGO_SETTINGS_MODULE": "glyphforge.settings",
+            "DJANGO_ALLOWED_HOSTS": "127.0.0.1",
+            "WEB_BIND": f"127.0.0.1:{port}",
+            "WEB_PROCESSES": "1",
+            "LOG_DIR": str(logs),
+        }
+        subprocess.run(
+            [sys.executable, "manage.py", "collectstatic", "--noinput", "--verbosity=0"],
+            cwd=ROOT,
+            env=self.environment,
+            check=True,
+        )
+        gunicorn = [sys.executable, "-m", "gunicorn", "--config", "deploy/gunicorn.conf.py"]
+        self.process = subprocess.Popen(gunicorn, cwd=ROOT, env=self.environment, stdout=subprocess.DEVNULL)
+
+    def get(self, path: str, **headers: str) -> tuple[int, dict[str, str], bytes]:
+        request = urllib.request.Request(self.origin + path, headers=headers)
+        try:
+            with urllib.request.urlopen(request, timeout=30) as answer:
+                return answer.status, dict(answer.headers), answer.read()
+        except urllib.error.HTTPError as error:
+            return error.code, dict(error.headers), error.read()
+
+    def lines(self) -> list[dict[str, object]]:
+        return [json.loads(line) for line in self.log.read_text().splitlines()]
+
+
+@pytest.fixture
+def web(tmp_path: Path) -> Iterator[Web]:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+    running = Web(port, tmp_path)
+    for _ in range(300):
+        with socket.socket() as client:
+            if client.connect_ex(("127.0.0.1", port)) == 0:
+                break
+        time.sleep(0.1)
+    yield running
+    running.process.terminate()
+    running.process.wait(timeout=40)
+
+
+def test_gunicorn_serves_pages_probes_and_static_files_and_logs_json(web: Web) -> None:
+    assert web.get("/healthz")[0] == 200
+    status, headers, page = web.get("/admin/login/", **{"X-Request-ID": "from-the-proxy"})
+    assert status == 200
+    assert headers["X-Request-ID"] == "from-the-proxy"
+    asset = re.search(rb'href="(/static/[^"]+\.css)"', page)
+    assert asset
+    status, headers, _ = web.get(asset[1].decode(), **{"Accept-Encoding": "gzip"})
+    assert (status, headers["Content-Encoding"]) == (200, "gzip")
+
+    told = [str(line["message"]) for line in web.lines()]
+    assert any("GET /admin/login/ 200" in line and "request from-the-proxy" in line for line in told)
+
+    # A request under way when the service manager says stop is answered.
+    web.process.send_signal(signal.SIGTERM)
+    assert web.process.wait(timeout=40) == 0
