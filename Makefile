@@ -43,6 +43,7 @@ test: python ## The whole test suite
 bench: development ## The benchmarks, side by side, as a table and as JSON
 	$(BIN)/python -m benchmarks.keys
 	$(BIN)/python -m benchmarks.usage
+	$(BIN)/python -m benchmarks.views
 	$(BIN)/python -m benchmarks.webhooks
 
 lock: development ## Pin the requirements anew from the .in files

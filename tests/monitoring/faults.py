@@ -158,6 +158,16 @@ def _failed_job() -> tuple[Cure, str]:
     )
 
 
+def _backup(kind: str, status: str, days: int) -> tuple[Cure, None]:
+    error = "disk full" if status == "failed" else None
+    moment = ago(f"{days} days")
+    insert("backup_runs", kind=kind, status=status, file="a", error=error, started_at=moment, finished_at=moment)
+    return (
+        lambda: insert("backup_runs", kind=kind, status="succeeded", file="b", started_at=ago("1 hour")),
+        None,
+    )
+
+
 def _invalid_index() -> tuple[Cure, None]:
     update = "UPDATE pg_index SET indisvalid = %s WHERE indexrelid = 'users_created_at'::regclass"
     query(update, False)
@@ -201,6 +211,9 @@ FAULTS = [
     Fault("silent worker", "worker_silence", "critical", _silent_worker),
     Fault("overdue job", "overdue_jobs", "warning", _overdue_job),
     Fault("failed job", "failed_jobs", "warning", _failed_job),
+    Fault("old backup", "backup_age", "critical", lambda: _backup("backup", "succeeded", 3)),
+    Fault("old drill", "restore_drill_age", "warning", lambda: _backup("drill", "succeeded", 40)),
+    Fault("failed backup", "failed_backups", "warning", lambda: _backup("backup", "failed", 1)),
     Fault("invalid index", "invalid_indexes", "warning", _invalid_index),
     Fault("full sequence", "sequences", "critical", _full_sequence),
     Fault("connections", "connections", "critical", lambda: _threshold("connections")),

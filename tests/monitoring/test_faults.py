@@ -4,6 +4,7 @@ import time
 
 import pytest
 
+from monitoring.alerts.evaluation import evaluate_alerts
 from tests.monitoring import rows
 from tests.monitoring.faults import FAULTS, Fault
 from tests.monitoring.rows import ago, one, query
@@ -29,18 +30,27 @@ def alerts(check: str) -> dict[str, str]:
     return {row["fingerprint"]: row["severity"] for row in found}
 
 
+def episode(fingerprint: str) -> rows.Row:
+    """The alert after as many evaluations as open or close one."""
+    for _ in range(2):
+        evaluate_alerts()
+    return one("SELECT state, severity FROM alerts WHERE fingerprint = %s", fingerprint)
+
+
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
 def test_fault_is_seen_named_and_resolved(fault: Fault) -> None:
     assert status(fault.check) in {"ok", "unknown"}
     heal, broken = fault.inject()
     assert status(fault.check) == fault.status
     fingerprint = f"{fault.alerts_as}:{broken}" if broken else fault.check
+    assert episode(fingerprint) == {"state": "firing", "severity": fault.severity or fault.status}
     assert alerts(fault.alerts_as) == {fingerprint: fault.severity or fault.status}
     critical = {row["fingerprint"] for row in query("SELECT fingerprint FROM v_critical_alerts")}
     assert (fingerprint in critical) is (fault.status == "critical")
     heal()
     assert status(fault.check) == "ok"
     assert alerts(fault.alerts_as) == {}
+    assert episode(fingerprint)["state"] == "resolved"
 
 
 def test_nothing_is_wrong_with_a_new_database() -> None:
@@ -51,8 +61,8 @@ def test_nothing_is_wrong_with_a_new_database() -> None:
 
 def test_every_check_has_a_value_thresholds_and_a_remedy() -> None:
     unknown = {row["check_name"] for row in query("SELECT check_name FROM v_system_health WHERE value IS NULL")}
-    # No worker and no schedule have been seen yet.
-    assert unknown == {"worker_silence", "overdue_jobs", "failed_jobs"}
+    # No worker, schedule or backup has been seen yet.
+    assert unknown == {"worker_silence", "overdue_jobs", "failed_jobs", "backup_age", "restore_drill_age"}
     assert query("SELECT check_name FROM v_system_health WHERE message IS NULL OR remediation = ''") == []
 
 

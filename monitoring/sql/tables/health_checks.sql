@@ -134,4 +134,16 @@ VALUES
 (
     'authentication_failures', 'Failed proofs of identity from one source in an hour', 'failures', false, 20, 100,
     'Look whether somebody is locked out or guesses: authentication_failures names source and account or key prefix.'
+),
+(
+    'backup_age', 'Time since the last good backup', 'hours', false, 26, 50,
+    'Run manage.py database backup and read what it says; see whether the schedule runs it.'
+),
+(
+    'restore_drill_age', 'Time since the last good restore drill', 'days', false, 32, 62,
+    'Restore the latest backup into an empty database and compare the counts; a backup counts once it was restored.'
+),
+(
+    'failed_backups', 'Backups or drills that failed last', 'kinds', false, 0, NULL,
+    'Read the error, mend its cause (space, rights, client older than the server), then run it again.'
 );

@@ -9,3 +9,4 @@ CREATE TABLE traffic_hours (
 WITH (fillfactor = 80);
 
 CREATE UNIQUE INDEX traffic_hours_key ON traffic_hours (hour, user_id, api_key_id) NULLS NOT DISTINCT;
+CREATE INDEX traffic_hours_api_key ON traffic_hours (api_key_id, hour) INCLUDE (requests);

@@ -46,6 +46,12 @@ LEFT JOIN (
     FROM health_of_server AS s
     UNION ALL
     SELECT
+        k.check_name,
+        k.value,
+        k.message
+    FROM health_of_backups AS k
+    UNION ALL
+    SELECT
         i.check_name,
         i.value,
         i.message

@@ -1,0 +1,1 @@
+"""How long each monitoring view takes, and by which plan, on a database of a given size."""
