@@ -113,8 +113,8 @@ def runs(python: Path, program: str) -> bool:
 
 
 def ensure_browser() -> None:
-    """A Chromium for Playwright: the machine's, one that Playwright brought, else Debian's when root may install it."""
-    if any(map(shutil.which, BROWSERS)) or list(Path.home().glob(".cache/ms-playwright/chromium*")):
+    """A Chromium for the browser tests: the machine's own, else Debian's when root may install it."""
+    if any(map(shutil.which, BROWSERS)):
         return
     say("Installing Chromium for the browser tests (once, a minute or so)")
     if not apt_install("chromium") or not any(map(shutil.which, BROWSERS)):

@@ -168,9 +168,10 @@ def _announce(configuration: Configuration) -> None:
 
 @contextmanager
 def _only_one(configuration: Configuration) -> Iterator[None]:
-    """Two supervisors would fight over one database folder and one set of logs."""
+    """Two supervisors would stop the embedded server under each other."""
     VAR.mkdir(exist_ok=True)
-    descriptor = os.open(VAR / ".run.lock", os.O_RDWR | os.O_CREAT, 0o644)
+    name = ".run.lock" if configuration.embedded else f".run.{configuration.port}.lock"
+    descriptor = os.open(VAR / name, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -143,7 +143,7 @@ class TestProcesses:
 @pytest.fixture
 def fresh_database() -> Iterator[str]:
     """The URL of a migrated, empty database of its own."""
-    name = "test_glyphforge_run"
+    name = f"test_glyphforge_run_{os.environ.get('PYTEST_XDIST_WORKER', 'main')}"
     parameters = connections["default"].get_connection_params()
     given = {key: parameters[key] for key in ("host", "port", "user", "password") if parameters.get(key)}
     server = psycopg.connect(**given, dbname="postgres", autocommit=True)

@@ -1,5 +1,6 @@
 """A committed database of its own for what works on a whole database."""
 
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,7 +11,9 @@ from psycopg import sql
 from glyphforge.database.restore import other_database
 from tests import database
 
-NAME = "test_glyphforge_operated"
+# Of the worker, as another one may run other tests of this folder at the same time.
+WORKER = os.environ.get("PYTEST_XDIST_WORKER", "main")
+NAME = f"test_glyphforge_operated_{WORKER}"
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +51,7 @@ def operated(alias: str, django_db_blocker: Any) -> Iterator[str]:
 @pytest.fixture
 def empty(operated: str) -> Iterator[str]:
     """The name of a database that does not exist, and does not afterwards."""
-    name = "test_glyphforge_restored"
+    name = f"test_glyphforge_restored_{WORKER}"
     drop = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
     with connections["default"].cursor() as cursor:
         cursor.execute(drop)
