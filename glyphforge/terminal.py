@@ -2,15 +2,20 @@
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from typing import Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 SECONDS_BETWEEN_LINES = 5.0
 
-Advance = Callable[[int], None]
+
+class Advance(Protocol):
+    """Reports that `steps` more are done and, where known, what is being done next."""
+
+    def __call__(self, steps: int, doing: str = "") -> None: ...
 
 
 def say(text: str = "") -> None:
@@ -30,22 +35,28 @@ def progress(title: str, total: int) -> Iterator[Advance]:
 
 
 def _bar(title: str, total: int) -> Iterator[Advance]:
-    columns = (TextColumn("{task.description:<34}"), BarColumn(40), MofNCompleteColumn(), TimeElapsedColumn())
+    columns = (
+        TextColumn("{task.description:<30}"),
+        BarColumn(30),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("[dim]{task.fields[doing]}"),
+    )
     with Progress(*columns, console=Console(file=sys.stdout)) as bar:
-        task = bar.add_task(title, total=total)
-        yield lambda steps: bar.update(task, advance=steps)
+        task = bar.add_task(title, total=total, doing="")
+        yield lambda steps, doing="": bar.update(task, advance=steps, doing=doing)
 
 
 def _lines(title: str, total: int) -> Iterator[Advance]:
     begun = last = time.monotonic()
     done = 0
 
-    def advance(steps: int) -> None:
+    def advance(steps: int, doing: str = "") -> None:
         nonlocal done, last
         done += steps
         if time.monotonic() - last >= SECONDS_BETWEEN_LINES:
             last = time.monotonic()
-            say(f"{title}: {done:,} of {total:,}")
+            say(f"{title}: {done:,} of {total:,} {doing}".rstrip())
 
     yield advance
     say(f"{title}: {done:,} of {total:,} in {time.monotonic() - begun:.0f} s")

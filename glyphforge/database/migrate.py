@@ -1,6 +1,5 @@
 """Migrating with visible progress: the vendors' migrations take most of a minute on a new database."""
 
-from collections.abc import Callable
 from typing import Any
 
 from django.apps import apps
@@ -10,7 +9,7 @@ from django.core.management.sql import emit_post_migrate_signal
 from django.db import connections
 from django.db.migrations.executor import MigrationExecutor
 
-from glyphforge.terminal import progress
+from glyphforge.terminal import Advance, progress
 
 
 def unapplied(alias: str = "default") -> list[str]:
@@ -35,10 +34,12 @@ def migrate(alias: str = "default") -> int:
     return pending
 
 
-def _migrate_with(advance: Callable[[int], None]) -> MigrateCommand:
+def _migrate_with(advance: Advance) -> MigrateCommand:
     class Migrate(MigrateCommand):
         def migration_progress_callback(self, action: str, migration: Any = None, fake: bool = False) -> None:
-            if action in {"apply_success", "unapply_success"}:
-                advance(1)
+            if action == "apply_start":
+                advance(0, str(migration))
+            elif action == "apply_success":
+                advance(1, str(migration))
 
     return Migrate()
