@@ -78,8 +78,14 @@ def _usage(now: Day, before: Day, week: Day) -> Section:
 
 
 def _health() -> Section:
-    failing = [check for check in SystemHealth.objects.all() if check.status != SystemHealth.Status.OK]
     alerts = [alert for alert in figures.open_alerts() if alert.state == Alert.State.FIRING]
+    # A check that raises alerts is told once.
+    told = {alert.alert_type for alert in alerts}
+    failing = [
+        check
+        for check in SystemHealth.objects.all()
+        if check.status != SystemHealth.Status.OK and check.check_name not in told
+    ]
     undelivered = Notification.objects.filter(status=Notification.Status.DEAD).count()
     critical = sum(alert.severity == Alert.Severity.CRITICAL for alert in alerts)
     lines = [

@@ -14,6 +14,18 @@ from billing.demo.seed.identities import stripe_id
 from billing.models import Subscription, Tier
 
 YEARLY = 0.18
+# Paying customers of two months or more who had another subscription before today's.
+MOVED = 0.3
+BEFORE: dict[str, str] = {
+    Tier.STARTER: Tier.STARTER,
+    Tier.PROFESSIONAL: Tier.STARTER,
+    Tier.ENTERPRISE: Tier.PROFESSIONAL,
+}
+BIGGER: dict[str, str] = {
+    Tier.STARTER: Tier.PROFESSIONAL,
+    Tier.PROFESSIONAL: Tier.ENTERPRISE,
+    Tier.ENTERPRISE: Tier.ENTERPRISE,
+}
 MONTH = timedelta(days=365.25 / 12)
 YEAR = timedelta(days=365.25)
 
@@ -35,6 +47,7 @@ class Paid:
     period_end: datetime
     cancel_at_period_end: bool
     is_duplicate: bool
+    is_replaced: bool = False
 
     @property
     def monthly_cents(self) -> int:
@@ -59,7 +72,11 @@ def invent(rng: random.Random, customers: list[Customer], now: datetime) -> list
         if customer.paid_since is None:
             continue
         tier = customer.tier if customer.is_paying else Tier.STARTER
-        subscriptions.append(_paid(rng, customer, customer.paid_since, tier, now, is_duplicate=False))
+        since = customer.paid_since
+        if customer.is_paying and customer.trouble is None and now - since > 2 * MONTH and rng.random() < MOVED:
+            earlier, since = _earlier(rng, customer, tier, now)
+            subscriptions.append(earlier)
+        subscriptions.append(_paid(rng, customer, since, tier, now, is_duplicate=False))
         if customer.trouble is Trouble.DUPLICATE:
             subscriptions.append(_paid(rng, customer, customer.paid_since, Tier.STARTER, now, is_duplicate=True))
     return subscriptions
@@ -100,6 +117,21 @@ def _paid(
     )
 
 
+def _earlier(rng: random.Random, customer: Customer, tier: str, now: datetime) -> tuple[Paid, datetime]:
+    """What a customer had before: a smaller plan, a bigger one, or the same before a pause. And when today's began."""
+    since = customer.paid_since or customer.created_at
+    other = rng.choices((BEFORE[tier], BIGGER[tier], tier), (70, 10, 20))[0]
+    changed_at = since + (now - since) * rng.uniform(0.15, 0.95)
+    ended_at = changed_at if other != tier else since + (changed_at - since) * rng.uniform(0.4, 0.9)
+    earlier = _paid(rng, customer, since, other, now, is_duplicate=False)
+    earlier.status = Subscription.Status.CANCELED
+    earlier.started_at = earlier.period_start = since
+    earlier.ended_at = earlier.period_end = ended_at
+    earlier.cancel_at_period_end = False
+    earlier.is_replaced = True
+    return earlier, changed_at
+
+
 def _status(rng: random.Random) -> str:
     status = Subscription.Status
     return rng.choices(
@@ -126,7 +158,7 @@ def rows(subscriptions: list[Paid]) -> Iterator[dict[str, Any]]:
             "is_duplicate": each.is_duplicate,
             "created_at": each.started_at,
         }
-        if each.ended_at:
+        if each.ended_at and not each.is_replaced:
             yield free_row(each.customer, each.ended_at)
 
 
