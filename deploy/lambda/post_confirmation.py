@@ -5,16 +5,9 @@ stored is logged as an error, and the next `sync_cognito_users` stores it.
 """
 
 import logging
-import os
 from typing import Any
 
-import django
-
-os.environ.setdefault("DJANGO_SETTINGS_MODULE", "glyphforge.settings")
-django.setup()
-
-from billing.services.cognito_pool import Identity  # noqa: E402 - needs Django
-from billing.services.cognito_users import take_in  # noqa: E402 - needs Django
+from handler import set_up
 
 logger = logging.getLogger("glyphforge.post_confirmation")
 SIGN_UP = "PostConfirmation_ConfirmSignUp"
@@ -25,10 +18,18 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
     if event.get("triggerSource") != SIGN_UP:
         return event
     try:
-        identity = Identity.from_attributes(event["request"]["userAttributes"])
-        step = take_in(identity)
+        outcome = _take_in(event["request"]["userAttributes"])
     except Exception:  # a customer must not be kept out by our database
         logger.exception("A confirmed sign-up could not be stored; sync_cognito_users will")
     else:
-        logger.info("Cognito user %s: %s, %s", identity.sub, step.action, step.detail)
+        logger.info("Confirmed sign-up: %s", outcome)
     return event
+
+
+def _take_in(attributes: dict[str, str]) -> str:
+    set_up()
+    from billing.services.cognito_pool import Identity  # noqa: PLC0415 - Django must be set up before
+    from billing.services.cognito_users import take_in  # noqa: PLC0415 - likewise
+
+    step = take_in(Identity.from_attributes(attributes))
+    return f"Cognito user {attributes['sub']}: {step.action}, {step.detail}"

@@ -42,6 +42,13 @@ def start(**variables: str) -> subprocess.CompletedProcess[str]:
         ("ALERT_EMAIL", "nobody"),
         ("AWS_ACCOUNT_ID", "12345"),
         ("SENTRY_DSN", "sentry"),
+        ("API_SERVICE_TOKENS", "gateway=secretpass"),
+        ("API_SERVICE_TOKENS", "secretpass-without-a-name-0123456789"),
+        ("STAFF_IDLE_MINUTES", "0"),
+        ("STAFF_SESSION_HOURS", "soon"),
+        ("STAFF_OIDC_ISSUER", "http://issuer.example"),
+        ("STAFF_OIDC_GROUPS", "support"),
+        ("DJANGO_PROXIES", "-1"),
     ],
 )
 def test_wrong_value_stops_the_start_with_one_line(name: str, value: str) -> None:

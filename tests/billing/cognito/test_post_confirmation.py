@@ -13,8 +13,9 @@ pytestmark = pytest.mark.django_db
 SOURCE = Path(__file__).resolve().parents[3] / "deploy" / "lambda" / "post_confirmation.py"
 
 
-@pytest.fixture(scope="module")
-def handler() -> Any:
+@pytest.fixture
+def handler(monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.syspath_prepend(str(SOURCE.parent))  # as in the package
     spec = importlib.util.spec_from_file_location("post_confirmation", SOURCE)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
