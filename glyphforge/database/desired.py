@@ -31,6 +31,11 @@ def table_names() -> set[str]:
     return {file.name.removesuffix(".sql") for file in statements(kinds=["tables"])}
 
 
+def view_names() -> set[str]:
+    """The views that the files define."""
+    return {file.name.removesuffix(".sql") for file in statements(kinds=["views"])}
+
+
 def settle(waiting: Iterable[Traversable], attempt: Callable[[str], bool]) -> list[Traversable]:
     """Attempts each file again and again until none gets any further; returns those that never succeeded.
 

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.filesize import decimal
 from rich.table import Table
 
-from glyphforge.database import backup, connection, drill, restore, status, verify
+from glyphforge.database import backup, connection, drill, restore, roles, status, verify
 from glyphforge.database.connection import DatabaseError
 from glyphforge.database.migrate import migrate
 
@@ -25,7 +25,13 @@ class Command(BaseCommand):
         parser.add_argument("--database", default=DEFAULT_DB_ALIAS, help="alias of the connection")
         actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
         self._add(actions, "test", self._test, "connect; say server version, role and latency")
-        self._add(actions, "init", self._init, "migrate; install groups and schedules")
+        initialising = self._add(actions, "init", self._init, "migrate; install groups and schedules")
+        initialising.add_argument(
+            "--roles",
+            action="store_true",
+            dest="with_roles",
+            help="also create the SQL roles and grant them their rights (superuser)",
+        )
         self._add(actions, "verify", self._verify, "compare the database with what the migrations define")
         self._add(actions, "status", self._status, "migrations, sizes, partitions, last runs of jobs and backups")
         taking = self._add(actions, "backup", self._backup, "write a verified backup with its manifest")
@@ -64,10 +70,14 @@ class Command(BaseCommand):
             f"Connected to {found.database} as {found.role}: PostgreSQL {found.server_version}, {found.latency_ms} ms",
         )
 
-    def _init(self, *, database: str, json: bool, **_: Any) -> None:
+    def _init(self, *, database: str, json: bool, with_roles: bool, **_: Any) -> None:
         connection.probe(database)
         ran = migrate(database)
-        self._print(json, {"migrations": ran}, f"Ready: {ran} migrations applied, groups and schedules in place")
+        installed = roles.install(database) if with_roles else []
+        text = f"Ready: {ran} migrations applied, groups and schedules in place"
+        if installed:
+            text += f"; SQL roles {', '.join(installed)}: give each a password with \\password in psql"
+        self._print(json, {"migrations": ran, "roles": installed}, text)
 
     def _verify(self, *, database: str, json: bool, **_: Any) -> None:
         found = verify.differences(database)

@@ -1,0 +1,187 @@
+"""Least privilege: four SQL roles, and what each may do in this database.
+
+They can log in but have no password until an operator gives them one. Settings belong to the role, as PgBouncer drops
+what a client asks for when it connects.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.db import connections, transaction
+from psycopg import sql
+
+from glyphforge.database import desired
+
+OWNER, APPLICATION, SUPPORT, MONITOR = ROLES = (
+    "glyphforge_owner",
+    "glyphforge_app",
+    "glyphforge_support",
+    "glyphforge_monitor",
+)
+# Tables that the application may only add to, or only read: the rest is done by functions with the owner's rights.
+APPEND_ONLY = ("audit_log", "api_usage", "api_usage_deltas")
+READ_ONLY = ("monthly_usage_totals", "django_migrations")
+# What nobody who only looks may see.
+SECRET_COLUMNS = {"api_keys": ["key_hash"]}
+
+
+@dataclass(frozen=True)
+class Role:
+    """How many sessions a role may have, and its settings."""
+
+    connections: int
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+
+_LIMITS = {
+    OWNER: Role(5, {"lock_timeout": "5s", "idle_in_transaction_session_timeout": "10min"}),
+    APPLICATION: Role(
+        80, {"statement_timeout": "60s", "lock_timeout": "10s", "idle_in_transaction_session_timeout": "60s"}
+    ),
+    SUPPORT: Role(
+        10,
+        {
+            "statement_timeout": "15s",
+            "lock_timeout": "2s",
+            "idle_in_transaction_session_timeout": "60s",
+            "default_transaction_read_only": "on",
+        },
+    ),
+    MONITOR: Role(
+        5,
+        {
+            "statement_timeout": "10s",
+            "lock_timeout": "1s",
+            "idle_in_transaction_session_timeout": "30s",
+            "default_transaction_read_only": "on",
+        },
+    ),
+}
+
+
+def install(alias: str = "default") -> list[str]:
+    """Creates the roles that are missing, hands everything in `public` to the owner and grants the rest their rights.
+
+    Idempotent, in one transaction; to be run after every migration that another role than the owner ran. Needs a
+    superuser. Returns the names of the roles.
+    """
+    with transaction.atomic(using=alias), connections[alias].cursor() as cursor:
+
+        def run(statement: str, *names: str) -> None:
+            cursor.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
+
+        for name, role in _LIMITS.items():
+            cursor.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [name])
+            run("ALTER ROLE {} LOGIN" if cursor.fetchone() else "CREATE ROLE {} LOGIN", name)
+            run(f"ALTER ROLE {{}} NOSUPERUSER NOCREATEDB NOCREATEROLE CONNECTION LIMIT {role.connections}", name)
+            for setting, value in role.settings.items():
+                run(f"ALTER ROLE {{}} SET {setting} = '{value}'", name)
+        run("GRANT pg_monitor TO {}", MONITOR)
+        cursor.execute("SELECT current_database()")
+        database = cursor.fetchone()[0]
+        run("GRANT CONNECT, TEMPORARY, CREATE ON DATABASE {} TO {}", database, OWNER)
+        run("ALTER SCHEMA public OWNER TO {}", OWNER)
+        for name in (APPLICATION, SUPPORT, MONITOR):
+            run("GRANT CONNECT ON DATABASE {} TO {}", database, name)
+            run("GRANT USAGE ON SCHEMA public TO {}", name)
+            run("REVOKE ALL ON ALL TABLES IN SCHEMA public FROM {}", name)
+        _hand_over(cursor)
+
+        for privileges, kind in (
+            ("SELECT, INSERT, UPDATE, DELETE", "TABLES"),
+            ("USAGE, SELECT", "SEQUENCES"),
+            ("EXECUTE", "FUNCTIONS"),
+        ):
+            run(f"GRANT {privileges} ON ALL {kind} IN SCHEMA public TO {{}}", APPLICATION)
+            run(
+                f"ALTER DEFAULT PRIVILEGES FOR ROLE {{}} IN SCHEMA public GRANT {privileges} ON {kind} TO {{}}",
+                OWNER,
+                APPLICATION,
+            )
+        for table in APPEND_ONLY + READ_ONLY:
+            run("REVOKE ALL ON {} FROM {}", table, APPLICATION)
+            run(f"GRANT SELECT{', INSERT' if table in APPEND_ONLY else ''} ON {{}} TO {{}}", table, APPLICATION)
+        _revoke_on_partitions(cursor)
+        for table in sorted(desired.table_names()):
+            _grant_reading(cursor, table, SUPPORT)
+        for view in sorted(desired.view_names()):
+            for name in (SUPPORT, MONITOR):
+                run("GRANT SELECT ON {} TO {}", view, name)
+    return list(ROLES)
+
+
+def _hand_over(cursor: Any) -> None:
+    """Makes the owner role own every table, view, sequence and function of ours and of the packages."""
+    cursor.execute(
+        """
+        DO $$
+        DECLARE
+            statement text;
+        BEGIN
+            FOR statement IN
+                SELECT format(
+                    'ALTER %s %s OWNER TO glyphforge_owner',
+                    CASE c.relkind
+                        WHEN 'v' THEN 'VIEW' WHEN 'm' THEN 'MATERIALIZED VIEW' WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE'
+                    END,
+                    c.oid::regclass
+                )
+                FROM pg_class AS c
+                WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p', 'v', 'm', 'S')
+                    AND c.relowner <> 'glyphforge_owner'::regrole
+                    -- A sequence that belongs to a column follows its table; an extension's objects stay its own.
+                    AND NOT EXISTS (
+                        SELECT FROM pg_depend AS d
+                        WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid
+                            AND (d.deptype = 'e' OR (c.relkind = 'S' AND d.deptype IN ('a', 'i')))
+                    )
+                UNION ALL
+                SELECT format('ALTER ROUTINE %s OWNER TO glyphforge_owner', p.oid::regprocedure)
+                FROM pg_proc AS p
+                WHERE p.pronamespace = 'public'::regnamespace AND p.proowner <> 'glyphforge_owner'::regrole
+                    AND NOT EXISTS (
+                        SELECT FROM pg_depend AS d
+                        WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
+                    )
+            LOOP
+                EXECUTE statement;
+            END LOOP;
+        END
+        $$
+        """
+    )
+
+
+def _revoke_on_partitions(cursor: Any) -> None:
+    """Partitions are reached through their parent, whose rights would otherwise be got around."""
+    cursor.execute(
+        """
+        DO $$
+        DECLARE
+            partition regclass;
+        BEGIN
+            FOR partition IN
+                SELECT t.relid
+                FROM (VALUES ('audit_log'::regclass), ('api_usage')) AS p (parent), pg_partition_tree(p.parent) AS t
+                WHERE t.level > 0
+            LOOP
+                EXECUTE format('REVOKE ALL ON %s FROM glyphforge_app', partition);
+            END LOOP;
+        END
+        $$
+        """
+    )
+
+
+def _grant_reading(cursor: Any, table: str, role: str) -> None:
+    columns = "*"
+    if table in SECRET_COLUMNS:
+        cursor.execute(
+            "SELECT string_agg(quote_ident(attname), ', ') FROM pg_attribute"
+            " WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped AND attname <> ALL (%s)",
+            [table, SECRET_COLUMNS[table]],
+        )
+        columns = cursor.fetchone()[0]
+    privilege = "SELECT" if columns == "*" else f"SELECT ({columns})"
+    cursor.execute(sql.SQL(f"GRANT {privilege} ON {{}} TO {{}}").format(sql.Identifier(table), sql.Identifier(role)))
