@@ -9,7 +9,7 @@ from billing.models import WebhookEvent
 from glyphforge.terminal import progress, say
 
 # Events that the worker has not touched for so long are not waited for.
-PATIENCE_SECONDS = 90
+PATIENCE_SECONDS = 30
 UNFINISHED = (WebhookEvent.Status.PENDING, WebhookEvent.Status.PROCESSING)
 
 

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+import django
+
 from billing.demo.run.configuration import ROOT, VAR, Configuration, UnusableError, require_free_port
 from billing.demo.run.processes import Process, stop_all
 from glyphforge import embedded
@@ -32,6 +34,8 @@ def run(configuration: Configuration) -> None:
 
     Raises UnusableError when a part does not start. In every case what was started is stopped.
     """
+    # Settings are read now that the environment is complete, and refused before anything is started.
+    django.setup()
     for number in STOPPING:
         # nohup asks for just that: to live on when the terminal closes.
         if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
@@ -60,10 +64,6 @@ def run(configuration: Configuration) -> None:
 
 
 def _start(configuration: Configuration, started: list[Process]) -> None:
-    # Not at the top of the file: settings are read now that the environment is complete.
-    import django  # noqa: PLC0415
-
-    django.setup()
     from django.core.management import call_command  # noqa: PLC0415
     from django.db import OperationalError, connections  # noqa: PLC0415
 
