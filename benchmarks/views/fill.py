@@ -113,6 +113,7 @@ def build(server: Server, size: Size) -> Iterator[str]:
 
 def _install(connection: psycopg.Connection) -> None:
     connection.execute("SET check_function_bodies = off")
+    connection.execute("CREATE EXTENSION pg_trgm")  # for the search of the back office
     connection.execute(QUEUE.encode())
 
     def attempt(statement: str) -> bool:
