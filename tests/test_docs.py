@@ -35,3 +35,15 @@ def test_every_variable_that_settings_read_is_in_the_example() -> None:
     names = set(re.findall(r'env\.[a-z_]+\(\s*"([A-Z_]+)"', settings))
     assert {"DATABASE_URL", "STRIPE_WEBHOOK_SECRET"} <= names
     assert {name for name in names if f"{name}=" not in example} == set()
+
+
+def test_every_secret_of_the_environment_has_its_rotation_described() -> None:
+    variables = re.findall(r"^#?([A-Z][A-Z_]+)=", (ROOT / ".env.example").read_text(), re.MULTILINE)
+    secret = [
+        name
+        for name in variables
+        if re.search(r"SECRET|TOKEN|PASSWORD|DSN$|WEBHOOK_URL|EMAIL_URL|^DATABASE.*URL", name)
+    ]
+    rotation = (ROOT / "docs" / "security.md").read_text().partition("## Rotating secrets")[2]
+    assert len(secret) > 8
+    assert [name for name in secret if f"`{name}`" not in rotation] == []
