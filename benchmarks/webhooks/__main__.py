@@ -8,6 +8,7 @@ import argparse
 import json
 import os
 import secrets
+import signal
 import socket
 import subprocess
 import sys
@@ -45,6 +46,7 @@ def main() -> int:
     parser.add_argument("--json", type=Path, default=VAR / "benchmarks" / "webhooks.json", help="where the figures go")
     options = parser.parse_args()
     secret = f"whsec_{secrets.token_hex(16)}"
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is stopped
 
     with ExitStack() as stack:
         stripe = stack.enter_context(StripeServer(StripeWorld([recordings.load("many_customers")])))
@@ -52,7 +54,7 @@ def main() -> int:
         postgres.start()
         stack.callback(postgres.stop)
         with psycopg.connect(postgres.url("postgres"), autocommit=True) as connection:
-            if not connection.execute("SELECT FROM pg_database WHERE datname = 'webhooks'").fetchone():
+            if not connection.execute("SELECT 1 FROM pg_database WHERE datname = 'webhooks'").fetchone():
                 connection.execute("CREATE DATABASE webhooks")
         os.environ |= {
             "DJANGO_SETTINGS_MODULE": "benchmarks.webhooks.settings",
