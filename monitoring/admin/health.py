@@ -6,7 +6,7 @@ from django import forms
 from django.contrib import admin
 from django.db.models import Case, IntegerField, QuerySet, Value, When
 from django.http import HttpRequest
-from django.urls import NoReverseMatch, reverse
+from django.urls import reverse
 from django.utils.html import format_html
 from unfold.widgets import UnfoldAdminTextareaWidget
 
@@ -43,12 +43,16 @@ LISTED_ON = {
     "idle_in_transaction": "monitoring_longrunningquery",
     "long_running_queries": "monitoring_longrunningquery",
     "dead_rows": "monitoring_databasesize",
+    "overdue_jobs": "monitoring_jobschedule",
+    "failed_jobs": "monitoring_jobschedule",
+    "worker_silence": "monitoring_workerheartbeat",
 }
 # The page of the object that an alert names.
 OBJECT_PAGES = {
     "user": "billing_user",
     "subscription": "billing_subscription",
     "webhook_event": "monitoring_failedwebhookevent",
+    "job": "monitoring_jobschedule",
     "check": "monitoring_systemhealth",
 }
 
@@ -67,10 +71,7 @@ def page_of(object_type: str, key: str | None) -> str | None:
 
 def list_of(check: str) -> str | None:
     """The address of the list of what a check counts; None where nothing is listed."""
-    try:
-        return reverse(f"admin:{LISTED_ON[check]}_changelist") if check in LISTED_ON else None
-    except NoReverseMatch:
-        return None
+    return reverse(f"admin:{LISTED_ON[check]}_changelist") if check in LISTED_ON else None
 
 
 @admin.register(SystemHealth)

@@ -8,6 +8,7 @@ from django.test import Client
 from django.urls import reverse
 
 from billing.models import AuditEntry
+from monitoring.admin.health import LISTED_ON, list_of
 from monitoring.models import HealthCheck
 from tests.monitoring.faults import FAULTS, Fault
 from tests.monitoring.rows import query
@@ -34,6 +35,12 @@ def test_fault_appears_on_the_pages_and_goes(fault: Fault, operator: Client) -> 
     assert fault.alerts_as in operator.get(ALERTS, {"alert_type__exact": fault.alerts_as}).content.decode()
     heal()
     assert title not in operator.get(HEALTH, filtered).content.decode()
+
+
+@pytest.mark.parametrize("check", LISTED_ON)
+def test_page_that_lists_what_a_check_counts_exists(check: str) -> None:
+    assert HealthCheck.objects.filter(pk=check).exists()
+    assert list_of(check)
 
 
 def change(client: Client, **values: Any) -> Any:
