@@ -129,7 +129,7 @@ def test_the_suites_core_passes_through_pgbouncer(machines: topology.Topology) -
 def test_a_slot_runs_once_on_three_machines_behind_pgbouncer(machines: topology.Topology) -> None:
     command = [sys.executable, "manage.py", "run_job", "sync", "--scheduled", "--trigger", "cron"]
     running = [subprocess.Popen(command, cwd=ROOT, env=environment(machines)) for _ in range(3)]
-    assert {process.wait(timeout=120) for process in running} <= {0, 3}
+    assert {process.wait(timeout=300) for process in running} <= {0, 3}
     with psycopg.connect(machines.primary.url(DATABASE)) as server:
         rows = server.execute("SELECT status, count(*) FROM job_runs WHERE job = 'sync' GROUP BY status").fetchall()
     assert rows == [("succeeded", 1)]

@@ -34,7 +34,7 @@ class Topology:
             written = primary.execute("SELECT pg_current_wal_lsn()::text").fetchone()
         assert written
         with psycopg.connect(self.standby.url("postgres"), autocommit=True) as standby:
-            for _ in range(300):
+            for _ in range(900):
                 row = standby.execute("SELECT pg_last_wal_replay_lsn() >= %s::pg_lsn", written).fetchone()
                 if row and row[0]:
                     return
@@ -98,7 +98,7 @@ def _start_pgbouncer(primary: embedded.Server, folder: Path, port: int) -> "subp
         primary._give(path, owner)
     command = account.command_as(owner, [PGBOUNCER, "--quiet", str(folder / "pgbouncer.ini")])
     process = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    for _ in range(100):
+    for _ in range(600):
         with socket.socket() as client:
             if client.connect_ex(("127.0.0.1", port)) == 0:
                 return process

@@ -72,7 +72,7 @@ def begun(url: str) -> "subprocess.Popen[str]":
 
 def in_the_server() -> int:
     """Waits until the job's statement runs in the server; the pid of its session."""
-    for _ in range(200):
+    for _ in range(600):
         with connection.cursor() as cursor:
             cursor.execute(
                 "SELECT pid FROM pg_stat_activity WHERE datname = current_database()"
@@ -116,7 +116,7 @@ def test_a_killed_workers_slot_is_run_once_more_and_the_row_tells_both(own_url: 
 def test_a_stopped_process_says_so(own_url: str) -> None:
     process = begun(own_url)
     process.send_signal(signal.SIGINT)
-    process.wait(timeout=30)
+    process.wait(timeout=90)
     assert JobRun.objects.get(job="probe").error == "The process was told to stop."
 
 

@@ -67,7 +67,7 @@ def test_a_pusher_that_stops_reading_is_a_hang() -> None:
     assert complaints(signs(0), signs(100, pusher=0), signs(130, pusher=0)) == [None, None, "nothing reads the queue"]
 
 
-def wait_for(what: Callable[[], bool], seconds: float = 40) -> None:
+def wait_for(what: Callable[[], bool], seconds: float = 90) -> None:
     deadline = time.monotonic() + seconds
     while not what():
         assert time.monotonic() < deadline, "waited in vain"
@@ -95,7 +95,7 @@ def worker(transactional_db: None) -> Iterator[subprocess.Popen[bytes]]:
     finally:
         process.send_signal(signal.SIGTERM)
         try:
-            process.wait(timeout=20)
+            process.wait(timeout=90)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
@@ -123,6 +123,6 @@ def test_worker_runs_tasks_and_leaves_nothing_behind_when_stopped(worker: subpro
     assert JobRun.objects.get(job="rollup").trigger == "admin"
     pids = list(WorkerHeartbeat.objects.values_list("pid", flat=True))
     worker.send_signal(signal.SIGTERM)
-    assert worker.wait(timeout=30) == 0
+    assert worker.wait(timeout=90) == 0
     assert not WorkerHeartbeat.objects.exists()
     assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()]
