@@ -6,7 +6,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format lock bench
+.PHONY: help run test lint format lock bench screenshots
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -45,6 +45,9 @@ bench: development ## The benchmarks, side by side, as a table and as JSON
 	$(BIN)/python -m benchmarks.usage
 	$(BIN)/python -m benchmarks.views
 	$(BIN)/python -m benchmarks.webhooks
+
+screenshots: development ## Draw the pictures of README and docs anew, in docs/screenshots
+	$(BIN)/python -m pytest tests/e2e/screenshots.py
 
 lock: development ## Pin the requirements anew from the .in files
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate requirements.in -o requirements.txt

@@ -133,7 +133,7 @@ def money_column(
 
     @admin.display(description=description or cents.removesuffix("_cents").replace("_", " "), ordering=ordering)
     def show(self: Any, obj: Model) -> str:
-        return money(_follow(obj, cents), _follow(obj, currency))
+        return format_html('<span class="gf-nowrap">{}</span>', money(_follow(obj, cents), _follow(obj, currency)))
 
     return show
 

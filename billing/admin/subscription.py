@@ -31,7 +31,7 @@ class SubscriptionAdmin(OperationsMixin, SearchByCustomerMixin, ReadOnlyModelAdm
     updated = moment_column("updated_at", description="updated")
     counted = moment_column("usage_synced_at", description="usage counted")
 
-    list_display = ("row_link", "customer", "plan", "state", "price", "stripe", "period_end", "usage", "created")
+    list_display = ("plan", "customer", "state", "price", "stripe", "period_end", "usage", "created")
     list_filter = ("status", "tier", "is_duplicate")
     list_select_related = ("user",)
     sortable_by = ("created",)
@@ -61,11 +61,6 @@ class SubscriptionAdmin(OperationsMixin, SearchByCustomerMixin, ReadOnlyModelAdm
         "created",
         "updated",
     )
-
-    @admin.display(description="subscription")
-    def row_link(self, obj: Subscription) -> str:
-        tier = obj.get_tier_display()
-        return f"{tier}, {obj.get_interval_display().lower()}" if obj.price_cents else tier
 
     @admin.display(description="used this month")
     def usage(self, obj: Subscription) -> str:

@@ -42,7 +42,11 @@ def stage() -> Scene:
     recorded = Subscription.objects.get(stripe_subscription_id__isnull=False)
     failed = WebhookEvent.objects.filter(event_type="customer.subscription.created").get()
     WebhookEvent.objects.filter(pk=failed.pk).update(
-        status="failed", attempts=3, last_error="Stripe did not answer in time.", next_retry_at=timezone.now()
+        status="failed",
+        attempts=3,
+        last_error="Stripe did not answer in time.",
+        next_retry_at=timezone.now(),
+        processed_at=None,
     )
 
     customer = factories.customer(email="ada@example.com", name="Ada Lovelace", stripe_customer_id="cus_ada")

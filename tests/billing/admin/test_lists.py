@@ -27,7 +27,7 @@ from tests import factories
 pytestmark = pytest.mark.django_db
 
 MODELS = [User, Subscription, ApiKey, Payment, WebhookEvent, AuditEntry, ApiUsage, Plan, AuthenticationFailure]
-QUERIES_PER_LIST = 10
+QUERIES_PER_LIST = 12
 
 
 def list_url(model: Any) -> str:

@@ -1,0 +1,58 @@
+"""Draws the pictures of README and docs: `make screenshots`. Collected only when named."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.management import call_command
+from django.db.models import Count
+
+from billing.models import User, WebhookEvent
+from billing.services import notes
+from tests.e2e import scene
+from tests.e2e.conftest import Visit
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+FOLDER = Path(__file__).resolve().parents[2] / "docs" / "screenshots"
+DESKTOP = {"viewport": {"width": 1440, "height": 900}}
+PHONE = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True, "device_scale_factor": 2}
+
+
+@pytest.fixture(scope="module")
+def customer(site: scene.Scene, django_db_blocker: Any) -> User:
+    """A demo's data around the scene, and in it a customer with much to show."""
+    size = os.environ.get("SCREENSHOT_USERS", "800")
+    with django_db_blocker.unblock():
+        call_command("seed_demo", users=int(size), usage=int(size) * 150, force=True)
+        for job in ("rollup", "webhooks", "sync", "health", "health", "health"):
+            call_command("run_job", job)  # as the schedule would have
+        payers = User.objects.filter(subscriptions__tier="professional", subscriptions__status="active")
+        user = payers.annotate(charges=Count("payments")).order_by("-charges", "email")[0]
+        notes.add(user, author="support", body="Moves to yearly billing in January; call before the renewal.")
+        return user
+
+
+def test_draw(customer: User, site: scene.Scene, visit: Callable[..., Visit]) -> None:
+    failed = WebhookEvent.objects.filter(status="failed").latest("received_at")
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    page_of = f"/admin/billing/user/{customer.pk}/change/"
+    pictures = [
+        ("dashboard", "/admin/", {}),
+        ("dashboard-dark", "/admin/", {"color_scheme": "dark"}),
+        ("customers", "/admin/billing/user/", {}),
+        ("subscriptions", "/admin/billing/subscription/", {}),
+        ("customer", page_of, {"viewport": {"width": 1440, "height": 1240}}),
+        ("customer-dark", page_of, {"viewport": {"width": 1440, "height": 1240}, "color_scheme": "dark"}),
+        ("customer-phone", page_of, PHONE),
+        ("webhook-event", f"/admin/billing/webhookevent/{failed.pk}/change/", {}),
+        ("retry", "/admin/billing/webhookevent/do/retry_webhooks/", {}),
+        ("audit-log", "/admin/billing/auditentry/", {}),
+    ]
+    for name, path, options in pictures:
+        visitor = visit("billing_lead", **(DESKTOP | options))
+        page = visitor.open(path)
+        page.wait_for_timeout(300)  # charts draw after load
+        page.screenshot(path=FOLDER / f"{name}.png")
+        assert visitor.troubles == []
