@@ -38,7 +38,7 @@ format: development ## Format the code
 
 test: python ## The whole test suite
 	@$(PYTHON) bootstrap.py $(VENV) requirements-dev.txt --browser
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto
 
 bench: development ## The benchmarks, side by side, as a table and as JSON
 	$(BIN)/python -m benchmarks.keys

@@ -28,14 +28,15 @@ for _name in (
     os.environ[_name] = ""  # nothing from a developer's .env may leak in
 
 TEST_SERVER = None
-if not os.environ.get("DATABASE_URL"):
+# xdist's workers inherit the variable that the first process sets below.
+if os.environ.get("DATABASE_URL", "") == os.environ.get("SUITE_DATABASE_URL", ""):
     # Nothing here must outlive a power cut, so the suite does without fsync; killed backends are still survived.
     TEST_SERVER = embedded.server(
         Path(__file__).resolve().parent.parent / "var" / "test-postgres",
         options={"fsync": "off", "max_connections": "200", "shared_buffers": "256MB"},
     )
     TEST_SERVER.start()
-    os.environ["DATABASE_URL"] = TEST_SERVER.url("postgres")
+    os.environ["DATABASE_URL"] = os.environ["SUITE_DATABASE_URL"] = TEST_SERVER.url("postgres")
 
 from glyphforge.settings import *  # noqa: E402, F403 - the environment above must be set first
 from glyphforge.settings import STATIC_ROOT  # noqa: E402
