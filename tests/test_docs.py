@@ -47,3 +47,9 @@ def test_every_secret_of_the_environment_has_its_rotation_described() -> None:
     rotation = (ROOT / "docs" / "security.md").read_text().partition("## Rotating secrets")[2]
     assert len(secret) > 8
     assert [name for name in secret if f"`{name}`" not in rotation] == []
+
+
+def test_diagram_in_the_docs_is_the_schema_as_it_is() -> None:
+    from glyphforge.database.diagram import entity_relationship_diagram
+
+    assert entity_relationship_diagram() in (ROOT / "docs" / "schema.md").read_text()

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.filesize import decimal
 from rich.table import Table
 
-from glyphforge.database import backup, connection, drill, restore, roles, status, verify
+from glyphforge.database import backup, connection, diagram, drill, restore, roles, status, verify
 from glyphforge.database.connection import DatabaseError
 from glyphforge.database.migrate import migrate
 
@@ -34,6 +34,7 @@ class Command(BaseCommand):
         )
         self._add(actions, "verify", self._verify, "compare the database with what the migrations define")
         self._add(actions, "status", self._status, "migrations, sizes, partitions, last runs of jobs and backups")
+        self._add(actions, "diagram", self._diagram, "print the entity-relationship diagram as Mermaid text")
         taking = self._add(actions, "backup", self._backup, "write a verified backup with its manifest")
         taking.add_argument("file", type=Path, nargs="?", help="default: a dated file under var/backups")
         content = taking.add_mutually_exclusive_group()
@@ -97,6 +98,10 @@ class Command(BaseCommand):
         self.stdout.write(f"Migrations: {found['migrations']['applied']} applied{missing}")
         for part in ("tables", "partitions", "jobs", "backups"):
             self._table(part, found[part])
+
+    def _diagram(self, *, json: bool, **_: Any) -> None:
+        drawn = diagram.entity_relationship_diagram()
+        self._print(json, {"mermaid": drawn}, drawn)
 
     def _backup(
         self, *, database: str, json: bool, file: Path | None, schema_only: bool, data_only: bool, **_: Any

@@ -63,7 +63,20 @@ def test_event_is_found_by_its_id() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "   ", "cus_nffrfeufnv2hib", "cus_", "nobody@", "%", "_", "%%%", "\0", "x" * 5000, "'; --", str(uuid.UUID(int=7))],
+    [
+        "",
+        "   ",
+        "cus_nffrfeufnv2hib",
+        "cus_",
+        "nobody@",
+        "%",
+        "_",
+        "%%%",
+        "\0",
+        "x" * 5000,
+        "'; --",
+        str(uuid.UUID(int=7)),
+    ],
 )
 def test_what_names_nobody_finds_nobody(text: str, ada: User) -> None:
     assert found(text) == []
