@@ -54,7 +54,11 @@ def test_fault_is_seen_named_and_resolved(fault: Fault) -> None:
 
 
 def test_nothing_is_wrong_with_a_new_database() -> None:
-    found = query("SELECT check_name, status, message FROM v_system_health WHERE status NOT IN ('ok', 'unknown')")
+    # Dead rows of the tests before this one were rolled back, but the statistics still know them.
+    found = query(
+        "SELECT check_name, status, message FROM v_system_health"
+        " WHERE status NOT IN ('ok', 'unknown') AND check_name <> 'dead_rows'"
+    )
     assert found == []
     assert query("SELECT * FROM v_alerts") == []
 
@@ -179,11 +183,33 @@ def test_dead_rows_are_seen_until_removed() -> None:
             other.execute("SELECT pg_stat_force_next_flush()")
             other.execute("SELECT 1")
             assert status("dead_rows") == "critical"
+            assert littered()
             # Not VACUUM: the transaction of the test itself still might look at these rows.
             other.execute("TRUNCATE littered")
             other.execute("SELECT pg_stat_force_next_flush()")
             other.execute("SELECT 1")
-            assert status("dead_rows") == "ok"
+            assert not littered()
+        finally:
+            other.execute("DROP TABLE littered")
+
+
+def littered() -> bool:
+    """Whether the check names the table; others may have dead rows of tests that were rolled back."""
+    query("SELECT pg_stat_clear_snapshot()")
+    return "littered" in one("SELECT message FROM v_system_health WHERE check_name = 'dead_rows'")["message"]
+
+
+def test_queue_may_have_as_many_dead_rows_as_its_vacuum_allows() -> None:
+    with session(autocommit=True) as other:
+        other.execute(
+            "CREATE TABLE littered WITH (autovacuum_enabled = false, autovacuum_vacuum_threshold = 20000)"
+            " AS SELECT generate_series(1, 2500) AS n"
+        )
+        try:
+            other.execute("DELETE FROM littered")
+            other.execute("SELECT pg_stat_force_next_flush()")
+            other.execute("SELECT 1")
+            assert not littered()
         finally:
             other.execute("DROP TABLE littered")
 

@@ -35,8 +35,10 @@ pytestmark = [
 
 # A job that says when it has begun and then waits in the server.
 SLOW_JOB = """
-import json, sys
+import json, signal, sys
 from datetime import datetime, timezone
+# Children of a suite that runs in the background inherit that SIGINT is ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 import django
 django.setup()
 from django.db import connection

@@ -132,7 +132,10 @@ FROM (
         round(100.0 * s.n_dead_tup / (s.n_live_tup + s.n_dead_tup), 1) AS percent,
         date_trunc('second', greatest(s.last_vacuum, s.last_autovacuum)) AS vacuumed_at
     FROM pg_stat_user_tables AS s
-    WHERE s.n_dead_tup > 1000
+    INNER JOIN pg_class AS c ON s.relid = c.oid
+    LEFT JOIN LATERAL pg_options_to_table(c.reloptions) AS o ON o.option_name = 'autovacuum_vacuum_threshold'
+    -- A queue lets dead rows pile up to a threshold of its own, as its rows live for seconds; twice that is neglect.
+    WHERE s.n_dead_tup > greatest(1000, 2 * coalesce(o.option_value::bigint, 0))
     ORDER BY percent DESC
     LIMIT 3
 ) AS d

@@ -60,6 +60,8 @@ def test_list_and_pages_of_its_rows_open(
         assert client.get(url(model)).status_code == 200
     for row in model.objects.all()[:3]:
         page = client.get(url(model, "change", row.pk))
+        if not model.objects.filter(pk=row.pk).exists():
+            continue  # it was of another session of the server, which has ended
         assert page.status_code == 200
         assert 'name="_save"' not in page.content.decode()
 

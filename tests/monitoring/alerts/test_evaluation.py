@@ -161,7 +161,7 @@ class TestRepeating:
 
     def test_snooze_ends_by_itself(self, see: See) -> None:
         at(0, see(a="critical"))
-        handling.snooze([the_alert().pk], until=timezone.now() + timedelta(hours=1), actor="grace", note="Deploying")
+        handling.snooze([the_alert().pk], until=NOW + timedelta(hours=1), actor="grace", note="Deploying")
         at(59, see(a="critical"))
         assert the_alert().state == "snoozed"
         at(62, see(a="critical"))
