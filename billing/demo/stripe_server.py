@@ -1,14 +1,16 @@
 """A local server that answers Stripe's API from the recorded histories.
 
 ``python -m billing.demo.stripe_server --port 12111`` serves all recordings until it is stopped.
-With ``--webhook-url`` and ``--webhook-secret`` each write (cancel, refund, …) also posts its signed
-events there, as Stripe would. In tests use :class:`StripeServer` as a context manager.
+With ``--webhook-url`` each write (cancel, refund, …) also posts its events there, as Stripe would, signed with
+STRIPE_WEBHOOK_SECRET from the environment: an argument would show in the list of processes. In tests use
+:class:`StripeServer` as a context manager.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
 import signal
 import sys
@@ -196,7 +198,6 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--port", type=int, default=12111)
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--webhook-url", help="post the events of writes to this endpoint")
-    parser.add_argument("--webhook-secret", default="", help="the endpoint's signing secret")
     options = parser.parse_args(argv)
     world = StripeWorld(recordings.load_all())
     try:
@@ -206,7 +207,8 @@ def main(argv: list[str] | None = None) -> int:
         return 1
     sender = None
     if options.webhook_url:
-        sender = Sender(options.webhook_url, options.webhook_secret)
+        secret = os.environ.get("STRIPE_WEBHOOK_SECRET", "").split(",")[0].strip()
+        sender = Sender(options.webhook_url, secret)
         world.on_event = sender.post_later
     stopped = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -102,12 +102,7 @@ def _processes(configuration: Configuration) -> Iterator[Process]:
     python = sys.executable
     if configuration.own_stripe_port:
         stripe = ["billing.demo.stripe_server", "--port", str(configuration.own_stripe_port)]
-        hook = [
-            "--webhook-url",
-            f"{configuration.url}/webhooks/stripe/",
-            "--webhook-secret",
-            configuration.webhook_secret,
-        ]
+        hook = ["--webhook-url", f"{configuration.url}/webhooks/stripe/"]
         yield Process("local Stripe", [python, "-m", *stripe, *hook], LOGS / "stripe.log")
     bind = ["--bind", f"127.0.0.1:{configuration.port}"]
     size = ["--workers", "2", "--threads", "4", "--access-logfile", "-", "--no-control-socket"]
