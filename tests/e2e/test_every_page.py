@@ -95,7 +95,8 @@ def test_every_action_of_the_customer_page_is_reached_by_keyboard(
     page.get_by_role("link", name="Add note").focus()
     page.keyboard.press("Enter")
     page.wait_for_url("**/do/note/**")
-    page.keyboard.type("Written without a mouse")  # the field has the focus
+    page.wait_for_selector("textarea:focus")
+    page.keyboard.type("Written without a mouse")
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
     expect(page.get_by_text("Written without a mouse").first).to_be_visible()
