@@ -1,8 +1,8 @@
 """Secrets are planted wherever they come in, and searched for wherever something goes out.
 
 In: keys typed right and wrong, pasted into reasons and names, sent in error messages; passwords, codes, service tokens,
-Stripe signatures. Out: log lines, error reports, every page of the back office, answers, mails, and every column of
-every table.
+Stripe signatures. Out: log lines, error reports, every page and export of the back office, answers, mails, and every
+column of every table.
 """
 
 import json
@@ -182,6 +182,20 @@ def _visit_every_page(world: World, client: Client) -> int:
     return visited
 
 
+def _export_every_list(world: World, client: Client) -> int:
+    """The CSV of every list that offers one; returns how many had rows."""
+    exported = 0
+    for model in admin.site._registry:
+        try:
+            address = reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_export_all")
+        except NoReverseMatch:
+            continue
+        answer = client.post(address, {"confirmed": "yes", "reason": "a search for secrets"})
+        world.keep(address, answer.getvalue().decode() if answer.streaming else answer.content.decode())
+        exported += answer.headers["Content-Type"].startswith("text/csv")  # an empty list says so on a page
+    return exported
+
+
 def _request_of(client: Client) -> Any:
     return client.get("/admin/security/").wsgi_request
 
@@ -219,6 +233,7 @@ def test_no_planted_secret_comes_out_anywhere(world: World, log_lines: StringIO)
     _call_the_api(world)
     client = _sign_in(world)
     assert _visit_every_page(world, client) > 20
+    assert _export_every_list(world, client) >= 5
     _report_an_error(world)
     assert _read_every_table(world) > 60
     world.keep("log", log_lines.getvalue())
