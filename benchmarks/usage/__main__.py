@@ -18,7 +18,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=2, help="length of one run (default %(default)s)")
     parser.add_argument(
-        "--rounds", type=int, default=2, help="runs of each design under each load (default %(default)s)"
+        "--rounds", type=int, default=5, help="runs of each design under each load (default %(default)s)"
     )
     parser.add_argument("--only", default="", help="only loads whose name contains this")
     parser.add_argument("--json", type=Path, default=VAR / "benchmarks" / "usage.json", help="where the figures go")

@@ -31,22 +31,37 @@ BEGIN
             OR NOT EXISTS (SELECT 1 FROM api_keys AS k WHERE k.id = d.api_key_id)
         RETURNING *
     ),
+    -- The one pass over what may be a million rows: everything after it works on users and keys.
+    counted AS MATERIALIZED (
+        SELECT
+            q.user_id,
+            q.api_key_id,
+            q.month,
+            count(*) AS queued,
+            sum(q.total_requests) AS total_requests,
+            sum(q.failed_requests) AS failed_requests,
+            sum(q.total_response_time_ms)::bigint AS total_response_time_ms,
+            max(q.max_response_time_ms) AS max_response_time_ms,
+            max(q.last_request_at) AS last_request_at
+        FROM queued AS q
+        GROUP BY q.user_id, q.api_key_id, q.month
+    ),
     totals AS (
         INSERT INTO monthly_usage_totals AS t (
             user_id, month, total_requests, successful_requests, failed_requests,
             total_response_time_ms, max_response_time_ms, last_request_at
         )
         SELECT
-            q.user_id,
-            q.month,
-            sum(q.total_requests),
-            sum(q.successful_requests),
-            sum(q.failed_requests),
-            sum(q.total_response_time_ms),
-            max(q.max_response_time_ms),
-            max(q.last_request_at)
-        FROM queued AS q
-        GROUP BY q.user_id, q.month
+            c.user_id,
+            c.month,
+            sum(c.total_requests),
+            sum(c.total_requests - c.failed_requests),
+            sum(c.failed_requests),
+            sum(c.total_response_time_ms),
+            max(c.max_response_time_ms),
+            max(c.last_request_at)
+        FROM counted AS c
+        GROUP BY c.user_id, c.month
         ON CONFLICT (user_id, month) DO UPDATE
         SET
             total_requests = t.total_requests + excluded.total_requests,
@@ -62,14 +77,17 @@ BEGIN
             usage_count = k.usage_count + u.requests,
             last_used_at = greatest(k.last_used_at, u.last_request_at)
         FROM (
-            SELECT q.api_key_id, sum(q.total_requests)::bigint AS requests, max(q.last_request_at) AS last_request_at
-            FROM queued AS q
-            WHERE q.api_key_id IS NOT NULL
-            GROUP BY q.api_key_id
+            SELECT
+                c.api_key_id,
+                sum(c.total_requests)::bigint AS requests,
+                max(c.last_request_at) AS last_request_at
+            FROM counted AS c
+            WHERE c.api_key_id IS NOT NULL
+            GROUP BY c.api_key_id
         ) AS u
         WHERE k.id = u.api_key_id
     )
-    SELECT count(*) INTO folded FROM queued;
+    SELECT coalesce(sum(c.queued), 0) INTO folded FROM counted AS c;
     PERFORM set_config('app.counting', '', true);
     RETURN folded;
 END

@@ -25,7 +25,7 @@ FROM (
         d.user_id,
         d.month,
         d.total_requests,
-        d.successful_requests,
+        d.total_requests - d.failed_requests AS successful_requests,
         d.failed_requests,
         d.total_response_time_ms,
         d.max_response_time_ms,

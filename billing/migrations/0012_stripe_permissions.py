@@ -5,7 +5,7 @@ from django.db import migrations
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("billing", "0012_cheaper_counting"),
+        ("billing", "0011_backup_runs"),
     ]
 
     operations = [
