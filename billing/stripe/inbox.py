@@ -7,6 +7,7 @@ together before the answer.
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 from django.conf import settings
@@ -19,6 +20,8 @@ from billing.stripe.subject import kind_of
 Json = dict[str, Any]
 
 TASK = "billing.tasks.process_event"
+#: What Stripe's ids, types and versions are made of, generously.
+NAME = re.compile(r"[!-~]{1,255}")
 
 
 class NotAnEventError(ValueError):
@@ -33,9 +36,9 @@ def parse(body: bytes) -> Json:
         raise NotAnEventError("the body is not JSON") from error
     if not isinstance(event, dict) or event.get("object") != "event":
         raise NotAnEventError("the JSON is not a Stripe event")
-    for name in ("id", "type"):
-        if not isinstance(event.get(name), str) or not event[name]:
-            raise NotAnEventError(f"the event has no {name}")
+    for name in ("id", "type", *(["api_version"] if event.get("api_version") is not None else [])):
+        if not isinstance(event.get(name), str) or not NAME.fullmatch(event[name]):
+            raise NotAnEventError(f"the event has no {name} of 1 to 255 printable characters")
     if not isinstance(event.get("livemode"), bool):
         raise NotAnEventError("the event does not say whether it is live or test")
     return event
