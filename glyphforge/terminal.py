@@ -4,12 +4,14 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Protocol
+from typing import IO, Any, Protocol, cast
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
 
 SECONDS_BETWEEN_LINES = 5.0
+WIDTH_OF_FILES = 200
 
 
 class Advance(Protocol):
@@ -23,6 +25,19 @@ def say(text: str = "") -> None:
     with suppress(BrokenPipeError, ValueError):
         sys.stdout.write(f"{text}\n")
         sys.stdout.flush()
+
+
+def console(output: Any) -> Console:
+    """A console for plain values, which may contain brackets; a file or pipe is wider than most terminals."""
+    width = None if output.isatty() else WIDTH_OF_FILES
+    return Console(file=cast(IO[str], output), width=width, markup=False, emoji=False, highlight=False)
+
+
+def print_table(output: Any, table: Table) -> None:
+    """Print a table whole: what does not fit goes on in the next line and is never cut off."""
+    for column in table.columns:
+        column.overflow = "fold"
+    console(output).print(table)
 
 
 @contextmanager

@@ -2,10 +2,10 @@ from argparse import ArgumentParser
 from typing import Any
 
 from django.core.management.base import BaseCommand
-from rich.console import Console
 from rich.table import Table
 
 from billing.services import orphans
+from glyphforge.terminal import print_table
 
 
 class Command(BaseCommand):
@@ -21,5 +21,5 @@ class Command(BaseCommand):
             table = Table("user", "e-mail", "Stripe customer", "action")
             for orphan in found:
                 table.add_row(orphan.user_id, orphan.email or "", orphan.stripe_customer_id, orphan.action)
-            Console(file=self.stdout).print(table)
+            print_table(self.stdout, table)
         self.stdout.write(f"{len(found)} orphans {'fixed' if options['apply'] else 'found; --apply fixes them'}.")

@@ -2,7 +2,6 @@ from argparse import ArgumentParser
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
-from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -10,6 +9,7 @@ from billing.models import Difference, ReconciliationRun
 from billing.services import reconciliation
 from billing.services.errors import Refused
 from billing.stripe.reconciliation import REQUEST_BUDGET
+from glyphforge.terminal import console, print_table
 
 SHOWN = 50
 
@@ -28,10 +28,9 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         if options["budget"] < 1:
             raise CommandError(f"--budget: at least 1, not {options['budget']}")
-        console = Console(file=self.stdout)
         columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
         try:
-            with Progress(*columns, console=console, transient=True) as bar:
+            with Progress(*columns, console=console(self.stdout), transient=True) as bar:
                 task = bar.add_task("events")
                 run = reconciliation.run(
                     take_in=options["apply"],
@@ -43,11 +42,11 @@ class Command(BaseCommand):
                 )
         except Refused as refusal:
             raise CommandError(str(refusal)) from refusal
-        self._print(console, run, applied=options["apply"])
+        self._print(run, applied=options["apply"])
         if run.status == ReconciliationRun.Status.FAILED:
             raise CommandError(str(run.error))
 
-    def _print(self, console: Console, run: ReconciliationRun, *, applied: bool) -> None:
+    def _print(self, run: ReconciliationRun, *, applied: bool) -> None:
         found = run.differences.order_by("object_kind", "stripe_id", "field")
         if found:
             table = Table("object", "id", "field", "here", "there", "kind", "state")
@@ -62,7 +61,7 @@ class Command(BaseCommand):
                     row.get_kind_display(),
                     state,
                 )
-            console.print(table)
+            print_table(self.stdout, table)
         still_open = found.filter(status=Difference.Status.OPEN).count()
         self.stdout.write(
             f"{run.compared} compared, {run.missing_events} events never arrived, {run.differences_found} differences, "

@@ -4,13 +4,13 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 from django.utils.dateparse import parse_datetime
-from rich.console import Console
 from rich.table import Table
 
 from billing.models import WebhookEvent
 from billing.services import event_filter, replay_runs, webhooks
 from billing.services.errors import Refused
 from billing.services.event_filter import EventFilter
+from glyphforge.terminal import print_table
 
 
 class Command(BaseCommand):
@@ -35,7 +35,7 @@ class Command(BaseCommand):
             table = Table("event type", "status", "events")
             for row in rows:
                 table.add_row(row["event_type"], row["status"], str(row["events"]))
-            Console(file=self.stdout).print(table)
+            print_table(self.stdout, table)
         if not total or not options["apply"]:
             self.stdout.write(f"{total} events match{'; --apply retries them' if total else ''}.")
             return

@@ -4,12 +4,12 @@ from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
-from rich.console import Console
 from rich.table import Table
 
 from billing.services import cognito_users
 from billing.services.cognito_pool import Pool
 from billing.services.errors import Refused
+from glyphforge.terminal import print_table
 
 
 class Command(BaseCommand):
@@ -40,6 +40,6 @@ class Command(BaseCommand):
             raise CommandError(str(refusal)) from refusal
         finally:
             if table.rows:
-                Console(file=self.stdout).print(table)
+                print_table(self.stdout, table)
         summary = ", ".join(f"{count} {action}" for action, count in sorted(counts.items())) or "nothing to do"
         self.stdout.write(f"{summary}{'' if options['apply'] or not counts else '; --apply does it'}.")

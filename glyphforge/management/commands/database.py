@@ -9,13 +9,13 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DEFAULT_DB_ALIAS, Error
-from rich.console import Console
 from rich.filesize import decimal
 from rich.table import Table
 
 from glyphforge.database import backup, connection, diagram, drill, restore, roles, status, verify
 from glyphforge.database.connection import DatabaseError
 from glyphforge.database.migrate import migrate
+from glyphforge.terminal import print_table
 
 
 class Command(BaseCommand):
@@ -140,4 +140,4 @@ class Command(BaseCommand):
             table.add_row(
                 *("" if value is None else f"{value:,}" if isinstance(value, int) else str(value) for value in shown)
             )
-        Console(file=self.stdout).print(table)
+        print_table(self.stdout, table)

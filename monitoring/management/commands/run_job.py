@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from glyphforge.masking import mask
+from glyphforge.terminal import print_table
 from monitoring import reports, runner, schedules
 from monitoring.jobs import JOBS
 from monitoring.models import JobRun, JobSchedule
@@ -125,7 +126,7 @@ class Command(BaseCommand):
                 row["last_status"] or "-",
                 row["protects_against"],
             )
-        Console(file=self.stdout).print(table)
+        print_table(self.stdout, table)
 
 
 @contextmanager
