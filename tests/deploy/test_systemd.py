@@ -12,9 +12,10 @@ import pytest
 from deploy.systemd import install
 from monitoring import slots
 from monitoring.jobs import JOBS
+from tests.needs import needs
 
 ROOT = Path(__file__).resolve().parents[2]
-needs_systemd = pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd-analyze is not installed")
+needs_systemd = needs(shutil.which("systemd-analyze"), "systemd-analyze")
 
 
 def written(tmp_path: Path, timers: dict[str, str] | None) -> list[Path]:

@@ -18,6 +18,7 @@ from django_q.tasks import async_task
 from monitoring import heartbeat
 from monitoring.models import JobRun, WorkerHeartbeat
 from monitoring.watchdog import Diagnosis, Signs
+from tests.needs import require
 
 ROOT = Path(__file__).resolve().parents[2]
 NOON = datetime(2026, 5, 1, 12, 0, tzinfo=UTC)
@@ -79,9 +80,8 @@ def worker(transactional_db: None) -> Iterator[subprocess.Popen[bytes]]:
     """`manage.py worker` on the test database, impatient."""
     Schedule.objects.all().delete()
     values = connection.settings_dict
-    url = settings.TEST_SERVER.url(values["NAME"]) if settings.TEST_SERVER else None
-    if url is None:
-        pytest.skip("needs the suite's own server")
+    require(settings.TEST_SERVER, "the suite's own server")
+    url = settings.TEST_SERVER.url(values["NAME"])
     process = subprocess.Popen(
         [sys.executable, "manage.py", "worker", "--stuck-after", "3"],
         cwd=ROOT,
