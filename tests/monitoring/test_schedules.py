@@ -24,6 +24,9 @@ PUBLIC = {
     "weekly": "0 3 * * 0",
     "webhooks": "* * * * *",
     "rollup": "* * * * *",
+    "backup": "30 2 * * *",
+    "drill": "30 5 * * 0",
+    "verify": "0 5 * * *",
 }
 
 
