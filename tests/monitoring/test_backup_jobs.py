@@ -18,6 +18,7 @@ from django.core.management import call_command
 from django.db import connection
 
 from glyphforge.database import backup, manifest
+from glyphforge.database.connection import environment
 from monitoring import runner
 from monitoring.models import HealthCheck, JobRun, SystemHealth
 from tests.needs import needs
@@ -58,7 +59,8 @@ def dumping() -> bool:
     """Whether pg_dump has a session."""
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'pg_dump' AND datname = current_database()"
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = %s",
+            [environment("default")["PGAPPNAME"]],
         )
         return bool(cursor.fetchone()[0])
 
