@@ -33,11 +33,12 @@ def folder() -> Path:
 
 
 def newest() -> Path:
-    """The latest full backup in `folder()`; raises DatabaseError when there is none."""
-    for path in sorted(folder().glob("*.dump"), reverse=True):
-        if manifest.path_for(path).exists() and manifest.read(path).content == "full":
-            return path
-    raise DatabaseError(f"no full backup in {folder()}: make one with manage.py database backup")
+    """The full backup in `folder()` that was taken last, whatever its name; raises DatabaseError when there is none."""
+    known = ((manifest.read(path), path) for path in folder().glob("*.dump") if manifest.path_for(path).exists())
+    full = [(made.created_at, path) for made, path in known if made.content == "full"]
+    if not full:
+        raise DatabaseError(f"no full backup in {folder()}: make one with manage.py database backup")
+    return max(full)[1]
 
 
 def take(target: Path | None = None, *, content: Content = "full", alias: str = "default") -> tuple[Path, Manifest]:

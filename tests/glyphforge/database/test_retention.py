@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from django.db import connections
 
-from glyphforge.database import manifest, retention
+from glyphforge.database import backup, manifest, retention
 from glyphforge.database.manifest import Manifest
 
 Make = Callable[..., Path]
@@ -30,7 +30,7 @@ def make(operated: str, folder: Path) -> Make:
         path = folder / (name or f"glyphforge-202001{day:02}T023000Z.dump")
         path.write_bytes(CONTENT)
         Manifest(
-            format=manifest.FORMAT, content=content, created_at="2020-01-01T02:30:00+00:00", database="x",
+            format=manifest.FORMAT, content=content, created_at=f"2020-01-{day:02}T02:30:00+00:00", database="x",
             server_version="18.6", bytes=len(CONTENT), sha256=manifest.sha256(path), migrations={}, roles=[],
             row_counts={}, without_rows=[],
         ).write(path)  # fmt: skip
@@ -126,6 +126,14 @@ def test_a_prune_that_was_killed_between_file_and_manifest_is_finished(
     old(manifest.path_for(first))
     assert retention.prune(1, alias=operated) == [manifest.path_for(first)]
     assert dumps(folder) == ["02"]
+
+
+def test_newest_is_the_one_taken_last_whatever_its_name(operated: str, folder: Path, make: Make) -> None:
+    make(1, name="zz-first.dump")
+    last = make(3, name="before-the-migration.dump")
+    make(2)
+    make(4, content="schema")
+    assert backup.newest() == last
 
 
 def test_at_least_one_is_kept(operated: str, folder: Path, make: Make) -> None:
