@@ -267,6 +267,19 @@ def test_client_without_a_server_is_found(operated: str, tmp_path: Path, monkeyp
         program("pg_restore", operated)
 
 
+def test_client_that_is_older_than_the_server_is_refused(
+    operated: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = tmp_path / "pg_dump"
+    client.write_text("#!/bin/sh\necho 'pg_dump (PostgreSQL) 14.20'\n")
+    client.chmod(0o755)
+    monkeypatch.setattr(binaries, "wheel_bindir", lambda: None)
+    monkeypatch.setattr(binaries, "SYSTEM_PATTERNS", ())
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(DatabaseError, match=r"no pg_dump of PostgreSQL \d+ or newer on this machine"):
+        program("pg_dump", operated)
+
+
 def test_dump_that_cannot_be_read_back_is_no_backup(
     operated: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
