@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -163,20 +164,20 @@ def recorded(kind: Literal["backup", "drill"], file: Path, alias: str) -> Iterat
 
     An error of the block is raised again as DatabaseError. A block that is stopped from outside has failed too.
     """
-    started_at = datetime.now(UTC)
+    begun = time.monotonic()
     outcome: dict[str, Any] = {"bytes": None, "row_count": None, "error": None}
 
     def record(status: str) -> None:
-        values = {"kind": kind, "status": status, "file": str(file), "started_at": started_at, **outcome}
+        values = {"kind": kind, "status": status, "file": str(file), **outcome}
         names = sql.SQL(", ").join(map(sql.Identifier, values))
         places = sql.SQL(", ").join(map(sql.Placeholder, values))
+        # Both times by the database's clock: this machine's may differ, and a run must not end before it began.
+        statement = sql.SQL(
+            "INSERT INTO backup_runs (started_at, finished_at, {})"
+            " VALUES (clock_timestamp() - %(seconds)s * interval '1 second', clock_timestamp(), {})"
+        )
         with connections[alias].cursor() as cursor:
-            cursor.execute(
-                sql.SQL("INSERT INTO backup_runs ({}, finished_at) VALUES ({}, clock_timestamp())").format(
-                    names, places
-                ),
-                values,
-            )
+            cursor.execute(statement.format(names, places), {**values, "seconds": time.monotonic() - begun})
 
     def record_failure(error: str) -> None:
         outcome["error"] = error

@@ -45,8 +45,9 @@ LISTED_ON = {
     "dead_rows": "monitoring_databasesize",
     "overdue_jobs": "monitoring_jobschedule",
     "failed_jobs": "monitoring_jobschedule",
-    "backup_age": "monitoring_jobschedule",
-    "restore_drill_age": "monitoring_jobschedule",
+    "backup_age": "billing_backuprun",
+    "restore_drill_age": "billing_backuprun",
+    "failed_backups": "billing_backuprun",
     "drift": "monitoring_jobschedule",
     "worker_silence": "monitoring_workerheartbeat",
 }

@@ -7,6 +7,7 @@ import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,21 @@ def test_backup_is_for_its_owner_only(dump: Path) -> None:
 def test_outcome_is_recorded_for_the_health_check(operated: str, dump: Path) -> None:
     assert value(operated, f"SELECT status FROM backup_runs WHERE file = '{dump}'") == "succeeded"
     assert value(operated, f"SELECT bytes FROM backup_runs WHERE file = '{dump}'") == dump.stat().st_size
+
+
+def test_clock_that_is_ahead_of_the_databases_loses_no_record(
+    operated: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Ahead(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> datetime:
+            return datetime.now(tz) + timedelta(hours=1)
+
+    monkeypatch.setattr(backup, "datetime", Ahead)
+    path, _ = backup.take(tmp_path / "early.dump", alias=operated)
+    assert value(operated, f"SELECT status FROM backup_runs WHERE file = '{path}'") == "succeeded"
+    took = f"SELECT finished_at - started_at < interval '1 hour' FROM backup_runs WHERE file = '{path}'"
+    assert value(operated, took) is True
 
 
 def test_stripe_key_and_sessions_stay_out(operated: str, tmp_path: Path) -> None:
