@@ -18,12 +18,10 @@ from glyphforge.database import manifest
 from glyphforge.database.connection import DatabaseError, environment, one_line, program
 from glyphforge.database.manifest import Manifest
 
-# Whoever keeps a table to himself for longer makes the dump fail, and not hang.
-LOCK_WAIT_MS = 60_000
 Content = Literal["full", "schema", "data"]
 FLAGS: dict[str, list[str]] = {"full": [], "schema": ["--schema-only"], "data": ["--data-only"]}
-
-
+# Whoever keeps a table to himself for longer makes the dump fail, and not hang.
+LOCK_WAIT_MS = 60_000
 # The name of a backup that was given none; sorts by time.
 NAME = "glyphforge-{:%Y%m%dT%H%M%SZ}.dump"
 
@@ -33,12 +31,15 @@ def folder() -> Path:
     return Path(settings.BACKUP_DIR or settings.VAR_DIR / "backups")
 
 
-def newest() -> Path:
-    """The full backup in `folder()` that was taken last, whatever its name; raises DatabaseError when there is none."""
+def newest(alias: str = "default") -> Path:
+    """This database's full backup in `folder()` that was taken last, whatever its name; DatabaseError without one."""
+    with connections[alias].cursor() as cursor:
+        cursor.execute("SELECT current_database()")
+        (database,) = cursor.fetchone()
     known = ((manifest.read(path), path) for path in folder().glob("*.dump") if manifest.path_for(path).exists())
-    full = [(made.created_at, path) for made, path in known if made.content == "full"]
+    full = [(made.created_at, path) for made, path in known if (made.content, made.database) == ("full", database)]
     if not full:
-        raise DatabaseError(f"no full backup in {folder()}: make one with manage.py database backup")
+        raise DatabaseError(f"no full backup of {database} in {folder()}: make one with manage.py database backup")
     return max(full)[1]
 
 

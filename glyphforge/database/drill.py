@@ -30,7 +30,7 @@ def drill(dump: Path | None = None, *, alias: str = "default") -> Drill:
 
     Raises DatabaseError when any of that fails. Both outcomes are recorded in backup_runs.
     """
-    dump = dump or backup.newest()
+    dump = dump or backup.newest(alias)
     begun = time.monotonic()
     scratch = f"{SCRATCH}{os.getpid()}"
     with backup.recorded("drill", dump, alias) as outcome:

@@ -154,7 +154,7 @@ def test_a_folder_that_is_not_there_fails_and_is_not_made(folder: Path, settings
 
 def test_a_drill_without_a_backup_fails(folder: Path) -> None:
     result = runner.run("drill", trigger="manual")
-    assert (result.outcome, "no full backup in" in result.message) == ("failed", True)
+    assert (result.outcome, "no full backup of" in result.message) == ("failed", True)
 
 
 def test_a_hanging_dump_is_stopped_at_the_job_s_limit(folder: Path, own_url: str) -> None:

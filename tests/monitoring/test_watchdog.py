@@ -112,6 +112,8 @@ def test_a_cluster_wedged_by_killed_workers_is_replaced(worker: subprocess.Popen
     wait_for(lambda: workers.exclude(cluster_pid=cluster).exists())
     async_task("monitoring.runner.run_now", "sync", trigger="admin")
     wait_for(lambda: JobRun.objects.filter(job="sync", status="succeeded").exists())
+    # A task is acknowledged a moment after its job is done.
+    wait_for(lambda: OrmQ.objects.count() < 2)
     # The task that the wedged cluster had pulled is still in the queue: it is given out again after `retry`.
     assert [task.task["args"] for task in OrmQ.objects.all()] == [("rollup",)]
 

@@ -10,7 +10,9 @@ import pytest
 from django.db import connections
 
 from glyphforge.database import backup, manifest, retention
+from glyphforge.database.connection import DatabaseError
 from glyphforge.database.manifest import Manifest
+from tests.glyphforge.database.conftest import NAME
 
 Make = Callable[..., Path]
 CONTENT = b"PGDMP"
@@ -26,11 +28,11 @@ def folder(tmp_path: Path, settings: Any) -> Path:
 def make(operated: str, folder: Path) -> Make:
     """Writes what `backup.take` leaves behind for a backup of that day in 2020."""
 
-    def made(day: int, *, content: str = "full", recorded: bool = True, name: str = "") -> Path:
+    def made(day: int, *, content: str = "full", recorded: bool = True, name: str = "", database: str = NAME) -> Path:
         path = folder / (name or f"glyphforge-202001{day:02}T023000Z.dump")
         path.write_bytes(CONTENT)
         Manifest(
-            format=manifest.FORMAT, content=content, created_at=f"2020-01-{day:02}T02:30:00+00:00", database="x",
+            format=manifest.FORMAT, content=content, created_at=f"2020-01-{day:02}T02:30:00+00:00", database=database,
             server_version="18.6", bytes=len(CONTENT), sha256=manifest.sha256(path), migrations={}, roles=[],
             row_counts={}, without_rows=[],
         ).write(path)  # fmt: skip
@@ -133,7 +135,14 @@ def test_newest_is_the_one_taken_last_whatever_its_name(operated: str, folder: P
     last = make(3, name="before-the-migration.dump")
     make(2)
     make(4, content="schema")
-    assert backup.newest() == last
+    make(5, database="somebody_elses")
+    assert backup.newest(operated) == last
+
+
+def test_without_a_backup_of_this_database_there_is_no_newest(operated: str, folder: Path, make: Make) -> None:
+    make(1, database="somebody_elses")
+    with pytest.raises(DatabaseError, match=f"no full backup of {NAME} in "):
+        backup.newest(operated)
 
 
 def test_at_least_one_is_kept(operated: str, folder: Path, make: Make) -> None:
