@@ -135,6 +135,7 @@ UNFOLD: dict[str, Any] = {
                     page("Jobs", "build_circle", "jobschedule", app="monitoring"),
                     page("Job runs", "list_alt", "jobrun", app="monitoring"),
                     page("Workers", "memory", "workerheartbeat", app="monitoring"),
+                    page("Backups", "settings_backup_restore", "backuprun"),
                     page("Failed tasks", "running_with_errors", "failure", app="django_q"),
                 ],
             },

@@ -27,6 +27,9 @@ DATABASE_ROUTERS: list[str] = []
 if _replica := env.database("DATABASE_REPLICA_URL"):
     DATABASES["replica"] = _replica | {"TEST": {"MIRROR": "default"}}
     DATABASE_ROUTERS = ["glyphforge.replica.Router"]
+# Around PgBouncer and with rights that the application lacks: to dump everything, to create a database or a schema.
+if _maintenance := env.database("MAINTENANCE_DATABASE_URL"):
+    DATABASES["maintenance"] = _maintenance | {"TEST": {"MIRROR": "default"}}
 for _config in DATABASES.values():
     _config.setdefault("OPTIONS", {}).setdefault("application_name", "glyphforge")
     _config.setdefault("CONN_MAX_AGE", 60)
@@ -286,6 +289,12 @@ Q_CLUSTER = {
 LOG_DIR = env.folder("LOG_DIR")
 LOG_LEVEL = env.matching("LOG_LEVEL", lambda value: value in LOG_LEVELS, f"one of {', '.join(LOG_LEVELS)}") or "INFO"
 LOGGING = logs.configuration(level=LOG_LEVEL, plain=DEBUG, folder=LOG_DIR, stream=logs.stream_for(sys.argv))
+
+# --- Backups --------------------------------------------------------------------------------------
+
+# Whether it is there and can be written to is found out by the job that needs it: not every process may write there.
+BACKUP_DIR = env.matching("BACKUP_DIR", lambda value: Path(value).is_absolute(), "an absolute path")
+BACKUP_KEEP = env.number("BACKUP_KEEP", default=14, minimum=1)
 
 # --- Alerts, mail and other services --------------------------------------------------------------
 

@@ -115,7 +115,8 @@ def jobs() -> list[Job]:
             " extract(epoch FROM r.finished_at - r.started_at)::float AS seconds, r.error,"
             " s.enabled AND coalesce(s.next_due_at < now() - make_interval(secs => s.grace_seconds), false) AS is_late"
             " FROM job_schedules AS s LEFT JOIN LATERAL ("
-            " SELECT * FROM job_runs AS j WHERE j.job = s.job AND j.status IN ('succeeded', 'failed')"
+            " SELECT * FROM job_runs AS j WHERE j.job = s.job"
+            " AND (j.status IN ('succeeded', 'failed') OR (j.status = 'skipped' AND j.rows_affected IS NOT NULL))"
             " ORDER BY j.started_at DESC LIMIT 1) AS r ON true"
             " ORDER BY s.job"
         )

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from monitoring import alert_jobs, housekeeping, maintenance, stripe_jobs
+from monitoring import alert_jobs, database_jobs, housekeeping, maintenance, stripe_jobs
 from monitoring.outcome import Outcome
 
 
@@ -130,6 +130,27 @@ _ALL = (
         300,
         maintenance.counting("SELECT take_daily_snapshot()"),
         "Charts that stand still, and revenue that moved without a booking.",
+    ),
+    Job(
+        "backup",
+        "30 2 * * *",
+        1080,
+        database_jobs.take_backup,
+        "A lost database, and a disk full of backups.",
+    ),
+    Job(
+        "verify",
+        "0 5 * * *",
+        300,
+        database_jobs.find_drift,
+        "A database that is no longer what the migrations define.",
+    ),
+    Job(
+        "drill",
+        "30 5 * * 0",
+        1080,
+        database_jobs.restore_drill,
+        "Backups that nobody could restore.",
     ),
     Job(
         "report",

@@ -112,7 +112,8 @@ def _jobs() -> Iterator[Metric]:
         " FROM job_schedules AS s"
         " LEFT JOIN LATERAL (SELECT r.finished_at FROM job_runs AS r WHERE r.job = s.job AND r.status = 'succeeded'"
         "  ORDER BY r.started_at DESC LIMIT 1) AS good ON true"
-        " LEFT JOIN LATERAL (SELECT r.* FROM job_runs AS r WHERE r.job = s.job AND r.status IN ('succeeded', 'failed')"
+        " LEFT JOIN LATERAL (SELECT r.* FROM job_runs AS r WHERE r.job = s.job"
+        "  AND (r.status IN ('succeeded', 'failed') OR (r.status = 'skipped' AND r.rows_affected IS NOT NULL))"
         "  ORDER BY r.started_at DESC LIMIT 1) AS last ON true"
         " ORDER BY s.job"
     )

@@ -13,6 +13,10 @@ class Outcome:
     detail: Mapping[str, Any] = field(default_factory=dict)
 
 
+class JobSkipped(Exception):  # noqa: N818 - as below
+    """The job cannot be done here, which is no failure of it; the message says why."""
+
+
 class JobFailed(Exception):  # noqa: N818 - a fact, as in `except JobFailed`
     """Part of the job failed; the message says what, the outcome what was done nevertheless."""
 

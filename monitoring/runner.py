@@ -17,7 +17,7 @@ from monitoring import lease, schedules, slots
 from monitoring.deadline import DeadlinePassed, deadline
 from monitoring.jobs import JOBS, Job
 from monitoring.models import JobRun
-from monitoring.outcome import JobFailed, Outcome
+from monitoring.outcome import JobFailed, JobSkipped, Outcome
 
 # Long enough for a database to restart or to fail over.
 RECORD_SECONDS = 90
@@ -29,10 +29,11 @@ logger = logging.getLogger(__name__)
 class Result:
     """What came of asking for a run.
 
-    `busy` and `taken` mean that nothing was run: another run has not ended, or the slot is somebody else's.
+    `busy` and `taken` mean that nothing was run: another run has not ended, or the slot is somebody else's. `skipped`
+    means that the job ran and found that it cannot be done here.
     """
 
-    outcome: Literal["succeeded", "failed", "busy", "taken"]
+    outcome: Literal["succeeded", "failed", "skipped", "busy", "taken"]
     message: str
     run: JobRun | None = None
 
@@ -78,6 +79,8 @@ def run(name: str, *, trigger: str, slot: datetime | None = None, at_most: float
         return Result("failed", f"{name}: the lease was lost, another process has taken the slot", found)
     if ending.status == JobRun.Status.FAILED:
         return Result("failed", f"{name}: {ending.error}", found)
+    if ending.status == JobRun.Status.SKIPPED:
+        return Result("skipped", f"{name}: skipped: {ending.outcome.detail['reason']}", found)
     return Result("succeeded", f"{name}: {ending.outcome.rows} rows", found)
 
 
@@ -108,6 +111,9 @@ def _perform(job: Job, seconds: float) -> _Ending:
     except DeadlinePassed:
         logger.error("Job %s was stopped at its limit of %.0f s", job.name, seconds)  # noqa: TRY400 - the trace is a timer's
         return _Ending(JobRun.Status.FAILED, Outcome(), f"Stopped at the limit of {seconds:.0f} s.")
+    except JobSkipped as reason:
+        logger.warning("Job %s is skipped: %s", job.name, mask(str(reason)))
+        return _Ending(JobRun.Status.SKIPPED, Outcome(detail={"reason": mask(str(reason))}))
     except JobFailed as error:
         logger.error("Job %s failed in part: %s", job.name, mask(str(error)))  # noqa: TRY400 - each part has named its error
         return _Ending(JobRun.Status.FAILED, error.outcome, mask(str(error)))

@@ -12,16 +12,18 @@ from functools import cache
 from typing import Any
 
 # The functions of the stack, and the jobs that each looks after.
-DAILY = ("partitions", "daily", "report", "reconcile", "weekly")
+DAILY = ("partitions", "daily", "report", "reconcile", "weekly", "verify")
 HOURLY = ("sync", "orphans", "snapshot")
 FREQUENT = ("health", "alerts", "webhooks", "rollup")
+# Here is neither pg_dump nor a disk that lasts: these stay due for a machine that keeps the files.
+ELSEWHERE = ("backup", "drill")
 # What a function leaves of its time for the record of a job that hangs.
 RESERVE_SECONDS = 20
 SHORTEST_SECONDS = 5
 
 
 def daily_maintenance(event: Any, context: Any) -> dict[str, str]:
-    """Partitions, daily maintenance, report, comparison with Stripe; on Sundays the weekly cleanup."""
+    """Partitions, daily maintenance, drift, report, comparison with Stripe; on Sundays the weekly cleanup."""
     return run_due(DAILY, context)
 
 

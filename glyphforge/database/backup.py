@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -19,70 +20,95 @@ from glyphforge.database.manifest import Manifest
 
 Content = Literal["full", "schema", "data"]
 FLAGS: dict[str, list[str]] = {"full": [], "schema": ["--schema-only"], "data": ["--data-only"]}
+# Whoever keeps a table to himself for longer makes the dump fail, and not hang.
+LOCK_WAIT_MS = 60_000
+# The name of a backup that was given none; sorts by time.
+NAME = "glyphforge-{:%Y%m%dT%H%M%SZ}.dump"
 
 
 def folder() -> Path:
-    """Where backups go that were given no name."""
-    return Path(settings.VAR_DIR) / "backups"
+    """Where backups go that were given no name: BACKUP_DIR, else var/backups."""
+    return Path(settings.BACKUP_DIR or settings.VAR_DIR / "backups")
 
 
-def newest() -> Path:
-    """The latest full backup in `folder()`; raises DatabaseError when there is none."""
-    for path in sorted(folder().glob("*.dump"), reverse=True):
-        if manifest.path_for(path).exists() and manifest.read(path).content == "full":
-            return path
-    raise DatabaseError(f"no full backup in {folder()}: make one with manage.py database backup")
+def newest(alias: str = "default") -> Path:
+    """This database's full backup in `folder()` that was taken last, whatever its name; DatabaseError without one."""
+    with connections[alias].cursor() as cursor:
+        cursor.execute("SELECT current_database()")
+        (database,) = cursor.fetchone()
+    known = ((manifest.read(path), path) for path in folder().glob("*.dump") if manifest.path_for(path).exists())
+    full = [(made.created_at, path) for made, path in known if (made.content, made.database) == ("full", database)]
+    if not full:
+        raise DatabaseError(f"no full backup of {database} in {folder()}: make one with manage.py database backup")
+    return max(full)[1]
 
 
 def take(target: Path | None = None, *, content: Content = "full", alias: str = "default") -> tuple[Path, Manifest]:
     """Write a verified backup and its manifest; returns both.
 
     Nothing stands under the final name before it is complete, on disk and read back. Never overwrites. The rows of
-    `manifest.WITHOUT_ROWS` are left out. Raises DatabaseError, and leaves no partial file, when anything fails; both
-    outcomes are recorded in backup_runs.
+    `manifest.WITHOUT_ROWS` are left out. Raises DatabaseError, and leaves no partial file, when anything fails or
+    another backup of this database is being taken; both outcomes are recorded in backup_runs.
     """
     now = datetime.now(UTC)
-    target = target or folder() / f"glyphforge-{now:%Y%m%dT%H%M%SZ}.dump"
+    target = target or folder() / NAME.format(now)
     with recorded("backup", target, alias) as outcome:
-        if target.exists():
-            raise DatabaseError(f"{target}: exists already")
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise DatabaseError(f"{target.parent}: {error.strerror}") from error
-        partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
-        try:
-            made = _dump(partial, content, alias, now)
-            run("pg_restore", alias, "--file", os.devnull, str(partial))
-            made.write(target)
-            _persist(partial, target)
-        except OSError as error:
-            raise DatabaseError(f"{target}: {error.strerror}") from error
-        finally:
-            partial.unlink(missing_ok=True)
-            if not target.exists():
-                manifest.path_for(target).unlink(missing_ok=True)
+        with _alone(alias) as cursor:
+            made = _write(target, content, alias, cursor, now)
         outcome.update(bytes=made.bytes, row_count=sum(made.row_counts.values()))
     return target, made
 
 
-def _dump(partial: Path, content: Content, alias: str, now: datetime) -> Manifest:
-    """Dump and count in one snapshot, so that the counts are exactly those of the dump."""
-    connection = connections[alias]
-    partial.touch(mode=0o600)
-    with transaction.atomic(using=alias), connection.cursor() as cursor:
+@contextmanager
+def _alone(alias: str) -> Iterator[Any]:
+    """One snapshot for dump and counts, and a lock for as long: two at once could choose the same name."""
+    with transaction.atomic(using=alias), connections[alias].cursor() as cursor:
         cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-        cursor.execute("SELECT pg_export_snapshot(), current_database(), current_setting('server_version')")
-        snapshot, database, version = cursor.fetchone()
-        excluded = [f"--exclude-table-data=public.{name}" for name in manifest.WITHOUT_ROWS]
-        options = ["--format=custom", "--no-password", "--no-unlogged-table-data"]
-        where = [f"--snapshot={snapshot}", f"--file={partial}"]
-        run("pg_dump", alias, *options, *excluded, *FLAGS[content], *where)
-        counts = manifest.row_counts(cursor) if content != "schema" else {}
-        for name in manifest.WITHOUT_ROWS:
-            if name in counts:
-                counts[name] = 0
-        roles, heads = manifest.granted_roles(cursor), manifest.migration_heads(connection)
+        # A large dump takes longer than a role's limits allow; the caller's own limit holds.
+        for limit in ("statement_timeout", "idle_in_transaction_session_timeout"):
+            cursor.execute(f"SET LOCAL {limit} = 0")
+        cursor.execute("SELECT pg_try_advisory_xact_lock(hashtextextended('backup', 0))")
+        if cursor.fetchone() != (True,):
+            raise DatabaseError("another backup of this database is being taken")
+        yield cursor
+
+
+def _write(target: Path, content: Content, alias: str, cursor: Any, now: datetime) -> Manifest:
+    if target.exists():
+        raise DatabaseError(f"{target}: exists already")
+    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    try:
+        made = _dump(partial, content, alias, cursor, now)
+        run("pg_restore", alias, "--file", os.devnull, str(partial))
+        made.write(target)
+        _persist(partial, target)
+    except OSError as error:
+        raise DatabaseError(f"{target}: {error.strerror}") from error
+    finally:
+        partial.unlink(missing_ok=True)
+        if not target.exists():
+            manifest.path_for(target).unlink(missing_ok=True)
+    return made
+
+
+def _dump(partial: Path, content: Content, alias: str, cursor: Any, now: datetime) -> Manifest:
+    """Dump and count in one snapshot, so that the counts are exactly those of the dump."""
+    partial.touch(mode=0o600)
+    cursor.execute("SELECT pg_export_snapshot(), current_database(), current_setting('server_version')")
+    snapshot, database, version = cursor.fetchone()
+    excluded = [f"--exclude-table-data=public.{name}" for name in manifest.WITHOUT_ROWS]
+    options = ["--format=custom", "--no-password", "--no-unlogged-table-data", f"--lock-wait-timeout={LOCK_WAIT_MS}"]
+    where = [f"--snapshot={snapshot}", f"--file={partial}"]
+    run("pg_dump", alias, *options, *excluded, *FLAGS[content], *where)
+    counts = manifest.row_counts(cursor) if content != "schema" else {}
+    for name in manifest.WITHOUT_ROWS:
+        if name in counts:
+            counts[name] = 0
+    roles, heads = manifest.granted_roles(cursor), manifest.migration_heads(connections[alias])
     return Manifest(
         format=manifest.FORMAT,
         content=content,
@@ -137,29 +163,35 @@ def run(name: str, alias: str, *arguments: str, database: str | None = None) -> 
 def recorded(kind: Literal["backup", "drill"], file: Path, alias: str) -> Iterator[dict[str, Any]]:
     """Write the outcome of the block into backup_runs; the block may fill in `bytes` and `row_count`.
 
-    An error of the block is raised again as DatabaseError.
+    An error of the block is raised again as DatabaseError. A block that is stopped from outside has failed too.
     """
-    started_at = datetime.now(UTC)
+    begun = time.monotonic()
     outcome: dict[str, Any] = {"bytes": None, "row_count": None, "error": None}
 
     def record(status: str) -> None:
-        values = {"kind": kind, "status": status, "file": str(file), "started_at": started_at, **outcome}
+        values = {"kind": kind, "status": status, "file": str(file), **outcome}
         names = sql.SQL(", ").join(map(sql.Identifier, values))
         places = sql.SQL(", ").join(map(sql.Placeholder, values))
+        # Both times by the database's clock: this machine's may differ, and a run must not end before it began.
+        statement = sql.SQL(
+            "INSERT INTO backup_runs (started_at, finished_at, {})"
+            " VALUES (clock_timestamp() - %(seconds)s * interval '1 second', clock_timestamp(), {})"
+        )
         with connections[alias].cursor() as cursor:
-            cursor.execute(
-                sql.SQL("INSERT INTO backup_runs ({}, finished_at) VALUES ({}, clock_timestamp())").format(
-                    names, places
-                ),
-                values,
-            )
+            cursor.execute(statement.format(names, places), {**values, "seconds": time.monotonic() - begun})
+
+    def record_failure(error: str) -> None:
+        outcome["error"] = error
+        # Where the database itself is what fails, the missing row tells of it: the age of the last success grows.
+        with suppress(Error):
+            record("failed")
 
     try:
         yield outcome
     except (DatabaseError, Error) as error:
-        outcome["error"] = one_line(error)
-        # Where the database itself is what fails, the missing row tells of it: the age of the last success grows.
-        with suppress(Error):
-            record("failed")
-        raise DatabaseError(outcome["error"]) from error
+        record_failure(one_line(error))
+        raise DatabaseError(one_line(error)) from error
+    except KeyboardInterrupt:
+        record_failure("stopped before it was done")
+        raise
     record("succeeded")

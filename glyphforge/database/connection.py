@@ -7,7 +7,7 @@ from pathlib import Path
 
 from django.db import Error, connections
 
-from glyphforge.embedded.binaries import installations
+from glyphforge.embedded.binaries import with_client
 
 # Django's DATABASES entry to libpq's environment: passwords never appear in a list of processes.
 VARIABLES = {"HOST": "PGHOST", "PORT": "PGPORT", "USER": "PGUSER", "PASSWORD": "PGPASSWORD"}
@@ -72,7 +72,7 @@ def program(name: str, alias: str) -> Path:
     Raises DatabaseError when there is none, as an older pg_dump refuses a newer server.
     """
     server = connections[alias].cursor().connection.info.server_version // 10000
-    fitting = [each for each in installations() if each.major >= server and (each.bindir / name).exists()]
+    fitting = [each for each in with_client(name) if each.major >= server]
     if not fitting:
         raise DatabaseError(f"no {name} of PostgreSQL {server} or newer on this machine: install that version's client")
     return min(fitting, key=lambda each: each.major).bindir / name

@@ -3,6 +3,7 @@
 import os
 import time
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from django.db import connections
@@ -29,14 +30,14 @@ def drill(dump: Path | None = None, *, alias: str = "default") -> Drill:
 
     Raises DatabaseError when any of that fails. Both outcomes are recorded in backup_runs.
     """
-    dump = dump or backup.newest()
+    dump = dump or backup.newest(alias)
     begun = time.monotonic()
     scratch = f"{SCRATCH}{os.getpid()}"
     with backup.recorded("drill", dump, alias) as outcome:
         _drop_leftovers(alias)
         try:
             made = restore.restore(dump, into=scratch, alias=alias)
-            _verify(scratch, alias)
+            _verify(scratch, alias, datetime.fromisoformat(made.created_at))
         finally:
             _drop(scratch, alias)
         rows = sum(made.row_counts.values())
@@ -44,9 +45,9 @@ def drill(dump: Path | None = None, *, alias: str = "default") -> Drill:
     return Drill(str(dump), rows, round(time.monotonic() - begun, 1))
 
 
-def _verify(scratch: str, alias: str) -> None:
+def _verify(scratch: str, alias: str, taken_at: datetime) -> None:
     with restore.other_database(scratch, alias) as target:
-        found = differences(target.alias)
+        found = differences(target.alias, now=taken_at)
     if found:
         raise DatabaseError(f"the restored database differs from the project: {'; '.join(map(str, found[:5]))}")
 

@@ -40,22 +40,20 @@ def wheel_bindir() -> Path | None:
     return Path(spec.origin).parent / "pginstall" / "bin"
 
 
-def system_bindirs() -> list[Path]:
-    """Folders of this machine that hold a server's programs, in no particular order."""
+def system_bindirs(program: str = "initdb") -> list[Path]:
+    """Folders of this machine that hold the program, by default a server's, in no particular order."""
     found = [path for pattern in SYSTEM_PATTERNS for path in Path("/").glob(pattern)]
-    on_path = shutil.which("initdb")
+    on_path = shutil.which(program)
     if on_path:
         found.append(Path(on_path).resolve().parent)
-    return [path for path in dict.fromkeys(found) if (path / "initdb").exists()]
+    return [path for path in dict.fromkeys(found) if (path / program).exists()]
 
 
 @cache
-def major_version(bindir: Path) -> int:
-    """The major version that `postgres --version` reports, 0 when the program does not run."""
+def major_version(program: Path) -> int:
+    """The major version that the program reports, 0 when it does not run."""
     try:
-        done = subprocess.run(
-            [bindir / "postgres", "--version"], capture_output=True, text=True, timeout=20, check=True
-        )
+        done = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=20, check=True)
     except (OSError, subprocess.SubprocessError):
         return 0
     match = re.search(r"\) (\d+)", done.stdout)
@@ -63,12 +61,20 @@ def major_version(bindir: Path) -> int:
 
 
 def installations() -> list[Installation]:
-    """Every usable installation: the wheel's first, then the machine's own, newest first."""
+    """Every usable installation of a server: the wheel's first, then the machine's own, newest first."""
     wheel = wheel_bindir()
-    candidates = [Installation(wheel, major_version(wheel))] if wheel else []
-    system = [Installation(path, major_version(path)) for path in system_bindirs()]
+    candidates = [Installation(wheel, major_version(wheel / "postgres"))] if wheel else []
+    system = [Installation(path, major_version(path / "postgres")) for path in system_bindirs()]
     candidates += sorted(system, key=lambda each: each.major, reverse=True)
     return [each for each in candidates if each.major >= OLDEST_MAJOR]
+
+
+def with_client(program: str) -> list[Installation]:
+    """Every installation that has this program of a client, also where no server is installed; the wheel's first."""
+    wheel = wheel_bindir()
+    bindirs = [*([wheel] if wheel else []), *system_bindirs(program)]
+    found = [Installation(path, major_version(path / program)) for path in bindirs if (path / program).exists()]
+    return [each for each in found if each.major >= OLDEST_MAJOR]
 
 
 def for_data(data: Path) -> Installation:

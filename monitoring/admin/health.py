@@ -27,7 +27,7 @@ SEVERITY = {
     CurrentAlert.Severity.WARNING: Tone.WARNING,
     CurrentAlert.Severity.INFO: Tone.INFO,
 }
-# The page that lists what a check counts.
+# The page that lists what a check counts, or where the job behind it is run.
 LISTED_ON = {
     "stale_subscriptions": "monitoring_stalesubscription",
     "orphaned_stripe_customers": "monitoring_orphanedstripecustomer",
@@ -45,6 +45,10 @@ LISTED_ON = {
     "dead_rows": "monitoring_databasesize",
     "overdue_jobs": "monitoring_jobschedule",
     "failed_jobs": "monitoring_jobschedule",
+    "backup_age": "billing_backuprun",
+    "restore_drill_age": "billing_backuprun",
+    "failed_backups": "billing_backuprun",
+    "drift": "monitoring_jobschedule",
     "worker_silence": "monitoring_workerheartbeat",
 }
 # The page of the object that an alert names.

@@ -4,7 +4,7 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin
-from django.db.models import Avg, DurationField, ExpressionWrapper, F, Max, OuterRef, Q, QuerySet, Subquery
+from django.db.models import Avg, DurationField, ExpressionWrapper, F, Max, OuterRef, QuerySet, Subquery
 from django.http import HttpRequest
 from django.template.loader import render_to_string
 from django.utils.html import format_html
@@ -137,15 +137,16 @@ class JobAdmin(OperationsMixin, ReadOnlyModelAdmin):
     readonly_fields = ("state", "problem", "next_run", "last_success", "limit", "history")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[JobSchedule]:
-        ended = Q(status__in=(JobRun.Status.SUCCEEDED, JobRun.Status.FAILED))
         runs = JobRun.objects.filter(job=OuterRef("job"))
-        latest = runs.exclude(status=JobRun.Status.SKIPPED).order_by("-started_at")
+        latest = runs.exclude(JobRun.LEFT_OUT).order_by("-started_at")
+        ended = latest.exclude(status=JobRun.Status.RUNNING)
         took = ExpressionWrapper(F("finished_at") - F("started_at"), output_field=DurationField())
         successes = runs.filter(status=JobRun.Status.SUCCEEDED).order_by().values("job")
         queryset: QuerySet[JobSchedule] = super().get_queryset(request)
         return queryset.annotate(
             last_status=Subquery(latest.values("status")[:1]),
-            last_error=Subquery(latest.filter(ended).values("error")[:1]),
+            last_error=Subquery(ended.values("error")[:1]),
+            last_reason=Subquery(ended.values("detail__reason")[:1]),
             last_success_at=Subquery(successes.annotate(at=Max("finished_at")).values("at")),
             usually_takes=Subquery(successes.annotate(took=Avg(took)).values("took")),
         )
@@ -163,9 +164,9 @@ class JobAdmin(OperationsMixin, ReadOnlyModelAdmin):
         status = JobRun.Status(obj.last_status)
         return badge(status.label, RUN_TONES[status])
 
-    @admin.display(description="last error")
+    @admin.display(description="trouble")
     def problem(self, obj: Any) -> str:
-        return obj.last_error or EMPTY
+        return obj.last_error or obj.last_reason or EMPTY
 
     @admin.display(description="usually takes")
     def usual_duration(self, obj: Any) -> str:

@@ -61,9 +61,9 @@ class JobRunAdmin(ReadOnlyModelAdmin):
 
     @admin.display(description="error")
     def short_error(self, obj: JobRun) -> str:
-        if not obj.error:
+        if not obj.problem:
             return EMPTY
-        return format_html('<span class="gf-clip" title="{}">{}</span>', obj.error, obj.error)
+        return format_html('<span class="gf-clip" title="{}">{}</span>', obj.problem, obj.problem)
 
     @admin.display(description="detail")
     def content(self, obj: JobRun) -> str:

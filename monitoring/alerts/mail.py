@@ -1,7 +1,7 @@
 """Messages by e-mail: plain text and HTML, to the address in ALERT_EMAIL."""
 
 from collections.abc import Sequence
-from smtplib import SMTPException
+from smtplib import SMTPDataError, SMTPException
 from uuid import UUID
 
 from django.conf import settings
@@ -30,6 +30,8 @@ def send(*, subject: str, text: str, html: str, delivery_id: UUID) -> None:
     mail.attach_alternative(html, "text/html")
     try:
         mail.send()
+    except SMTPDataError as error:  # of a 4xx the server says itself that it is for now
+        raise Undelivered(f"the mail server did not take it: {error}", channel_is_up=error.smtp_code >= 500) from error
     except (OSError, SMTPException) as error:
         raise Undelivered(f"the mail server did not take it: {error}") from error
 

@@ -1,11 +1,12 @@
 """Delivery: takes queued notifications to their channels, and keeps at it until they got through."""
 
+import logging
 import random
 from collections.abc import Sequence
 from datetime import timedelta
 from uuid import NAMESPACE_URL, UUID, uuid5
 
-from django.db import transaction
+from django.db import Error, transaction
 from django.utils import timezone
 
 from glyphforge.masking import mask
@@ -25,6 +26,8 @@ MOST_ATTEMPTS = 24
 SUMMARISED_ABOVE = 5
 MESSAGES_PER_MINUTE = 10
 CLAIMED_AT_ONCE = 1000
+
+logger = logging.getLogger(__name__)
 
 TITLES = {
     Notification.Kind.OPENED: "New",
@@ -49,9 +52,10 @@ def deliver_notifications() -> Outcome:
 
 def _deliver(channel: Notification.Channel) -> tuple[int, int]:
     delivered = failed = 0
+    down = False
     for group in _claim(channel):
         delivery_id = uuid5(NAMESPACE_URL, ",".join(str(notification.pk) for notification in group))
-        if failed:  # the channel is down: the rest waits as long
+        if down:  # the rest waits as long
             _postpone(group, "The channel did not take an earlier message.", None)
             failed += len(group)
             continue
@@ -59,6 +63,14 @@ def _deliver(channel: Notification.Channel) -> tuple[int, int]:
             _send(channel, group, delivery_id)
         except Undelivered as problem:
             _postpone(group, mask(str(problem)), problem.retry_after_seconds)
+            failed += len(group)
+            down = not problem.channel_is_up
+        except Error:
+            raise
+        except Exception as problem:
+            # A message that cannot even be written must hold up neither the others nor the other channel.
+            logger.exception("A message to %s cannot be sent", channel.label)
+            _postpone(group, mask(f"{type(problem).__name__}: {problem}"), None)
             failed += len(group)
         else:
             Notification.objects.filter(pk__in=[notification.pk for notification in group]).update(

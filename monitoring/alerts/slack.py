@@ -5,9 +5,10 @@ Limits: https://docs.slack.dev/reference/block-kit/blocks (50 blocks, 3,000 char
 
 import json
 from collections.abc import Sequence
+from http.client import HTTPException
 from typing import Any
 from urllib.error import HTTPError
-from urllib.request import Request, urlopen
+from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from django.conf import settings
 
@@ -22,6 +23,9 @@ LONGEST_HEADER = 150
 LONGEST_TEXT = 3000
 SYMBOLS = {Alert.Severity.CRITICAL: ":red_circle:", Alert.Severity.WARNING: ":large_yellow_circle:"}
 RESOLVED = ":white_check_mark:"
+
+# What Slack answers to a payload that it cannot read; it takes the next one.
+REFUSALS = {400, 413}
 
 Block = dict[str, Any]
 
@@ -112,6 +116,13 @@ def many(notifications: Sequence[Notification], title: str, lines: Sequence[str]
     return message(escape(title), [*blocks, buttons(("Open the inbox", links.inbox()))])
 
 
+class _NoRedirect(HTTPRedirectHandler):
+    """A redirect would be followed without the message, and a proxy's sign-in page would count as delivery."""
+
+    def redirect_request(self, *args: Any, **kwargs: Any) -> None:
+        return None
+
+
 def post(payload: dict[str, Any]) -> None:
     """Sends a message. Raises `Undelivered`, with the seconds to wait when Slack names them."""
     request = Request(  # noqa: S310 - settings accept http and https only
@@ -121,13 +132,15 @@ def post(payload: dict[str, Any]) -> None:
         method="POST",
     )
     try:
-        with urlopen(request, timeout=TIMEOUT_SECONDS) as response:  # noqa: S310 - as above
+        with build_opener(_NoRedirect).open(request, timeout=TIMEOUT_SECONDS) as response:
             response.read(1000)
     except HTTPError as error:
         wait = error.headers.get("Retry-After", "")
         answer = error.read(200).decode(errors="replace")
         raise Undelivered(
-            f"Slack answered {error.code}: {answer}", retry_after_seconds=int(wait) if wait.isdigit() else None
+            f"Slack answered {error.code}: {answer}",
+            retry_after_seconds=int(wait) if wait.isdigit() else None,
+            channel_is_up=error.code in REFUSALS,
         ) from error
-    except OSError as error:  # no route, no answer in time, no certificate
+    except (OSError, HTTPException) as error:  # no route, no answer in time, no certificate, no HTTP
         raise Undelivered(f"Slack was not reached: {error}") from error

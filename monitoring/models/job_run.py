@@ -14,6 +14,9 @@ class JobRun(models.Model):
         FAILED = "failed", "Failed"
         SKIPPED = "skipped", "Skipped"
 
+    # A slot that met a run still going on: no process ran it. A run that found nothing to do here has 0 rows.
+    LEFT_OUT = models.Q(status=Status.SKIPPED, rows_affected=None)
+
     # Every db_default below stands for the column's own default, which the table's SQL states.
     id = models.UUIDField(primary_key=True, db_default=RandomUUID(), editable=False)
     job = models.TextField()
@@ -44,6 +47,11 @@ class JobRun(models.Model):
 
     def __str__(self) -> str:
         return f"{self.job} {self.scheduled_for:%Y-%m-%d %H:%M:%S} UTC"
+
+    @property
+    def problem(self) -> str:
+        """Why it failed, or why it was skipped; empty otherwise."""
+        return self.error or (str(self.detail.get("reason", "")) if self.status == self.Status.SKIPPED else "")
 
     @property
     def duration(self) -> timedelta | None:

@@ -1,8 +1,8 @@
 """The compose file names services that exist, keeps secrets out of images and starts things in order."""
 
 import re
-import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,18 +17,31 @@ COMPOSE: dict[str, Any] = yaml.safe_load((FOLDER / "compose.yaml").read_text())
 SERVICES: dict[str, Any] = COMPOSE["services"]
 
 
-def can_compose() -> bool:
-    if not shutil.which("docker"):
-        return False
-    return subprocess.run(["docker", "compose", "version"], capture_output=True, check=False).returncode == 0
+def complaints(path: Path) -> str:
+    """What the schema of the Compose specification has against the file; empty when nothing."""
+    command = [str(Path(sys.executable).with_name("check-jsonschema")), "--builtin-schema", "vendor.compose-spec"]
+    done = subprocess.run([*command, str(path)], capture_output=True, text=True, check=False)
+    assert done.returncode in (0, 1), done.stderr
+    return done.stdout if done.returncode else ""
 
 
-@pytest.mark.skipif(not can_compose(), reason="docker compose is not installed")
-def test_compose_accepts_the_file(tmp_path: Path) -> None:
-    environment = tmp_path / "env"
-    environment.write_text("POSTGRES_PASSWORD=x\n")
-    command = ["docker", "compose", "--file", str(FOLDER / "compose.yaml"), "--env-file", str(environment), "config"]
-    assert subprocess.run(command, capture_output=True, check=False).returncode == 0
+def test_file_is_what_the_specification_says() -> None:
+    assert complaints(FOLDER / "compose.yaml") == ""
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong"),
+    [
+        ("depends_on:", "depends-on:"),
+        ("condition: service_healthy", "condition: service_ready"),
+        ("stop_grace_period: 90s", "stop_grace_period: [90s]"),
+    ],
+)
+def test_what_the_specification_does_not_know_is_found(tmp_path: Path, right: str, wrong: str) -> None:
+    text = (FOLDER / "compose.yaml").read_text()
+    assert right in text
+    (tmp_path / "compose.yaml").write_text(text.replace(right, wrong))
+    assert complaints(tmp_path / "compose.yaml") != ""
 
 
 def test_web_and_workers_go_through_pgbouncer_and_migrations_do_not() -> None:
@@ -59,6 +72,22 @@ def test_every_file_that_an_image_copies_exists() -> None:
         assert sources
         for source in sources:
             assert (ROOT / source).exists(), f"{dockerfile.name}: {source}"
+
+
+def test_backups_reach_the_server_itself_and_a_volume_that_lasts() -> None:
+    worker = SERVICES["worker"]
+    assert "@postgres:5432/" in worker["environment"]["MAINTENANCE_DATABASE_URL"]
+    (volume,) = worker["volumes"]
+    name, _, folder = volume.partition(":")
+    assert name in COMPOSE["volumes"]
+    assert worker["environment"]["BACKUP_DIR"] == folder
+    # A new volume takes owner and mode from the image's folder.
+    assert f"install --directory --owner=glyphforge --mode=0700 {folder}" in (FOLDER / "Dockerfile").read_text()
+
+
+def test_every_volume_that_a_service_mounts_is_declared() -> None:
+    mounted = {volume.partition(":")[0] for service in SERVICES.values() for volume in service.get("volumes", [])}
+    assert mounted == set(COMPOSE["volumes"])
 
 
 def test_no_password_is_written_down() -> None:

@@ -82,9 +82,17 @@ def test_function_has_its_schedule_limits_vpc_and_secret(name: str, timeout: int
 
 def test_every_job_belongs_to_one_function() -> None:
     handler = module("handler")
-    grouped = [*handler.DAILY, *handler.HOURLY, *handler.FREQUENT]
+    grouped = [*handler.DAILY, *handler.HOURLY, *handler.FREQUENT, *handler.ELSEWHERE]
     assert len(grouped) == len(set(grouped))
-    assert set(JOBS) <= set(grouped)
+    assert set(JOBS) == set(grouped)
+
+
+def test_backups_are_left_to_a_machine_that_keeps_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    handler = module("handler")
+    monkeypatch.setattr(handler, "set_up", lambda: None)
+    monkeypatch.setattr("monitoring.schedules.due", lambda: ["backup", "drill"])
+    for function in (handler.daily_maintenance, handler.hourly_sync, handler.health_check):
+        assert function({}, Context()) == {}
 
 
 @mock_aws

@@ -15,6 +15,7 @@ from django.conf import settings
 from psycopg import sql
 
 from tests.deploy import topology
+from tests.needs import needs
 
 ROOT = Path(__file__).resolve().parents[2]
 DATABASE = "several_machines"
@@ -22,8 +23,8 @@ CORE = ("tests/test_smoke.py", "tests/sql/test_triggers.py", "tests/glyphforge/t
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(not topology.PGBOUNCER, reason="pgbouncer is not installed"),
-    pytest.mark.skipif(not settings.TEST_SERVER, reason="needs the suite's own server as primary"),
+    needs(topology.PGBOUNCER, "pgbouncer"),
+    needs(settings.TEST_SERVER, "the suite's own server as primary"),
 ]
 
 

@@ -8,13 +8,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from django.conf import settings
 
 from deploy.systemd import install
 from monitoring import slots
+from monitoring.deadline import GRACE_SECONDS
 from monitoring.jobs import JOBS
+from monitoring.schedules import WORKER_GRACE_SECONDS
+from tests.needs import needs
 
 ROOT = Path(__file__).resolve().parents[2]
-needs_systemd = pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd-analyze is not installed")
+needs_systemd = needs(shutil.which("systemd-analyze"), "systemd-analyze")
 
 
 def written(tmp_path: Path, timers: dict[str, str] | None) -> list[Path]:
@@ -60,6 +64,14 @@ def test_timer_fires_when_the_job_is_due(name: str) -> None:
         moment = slots.after(cron, moment)
         expected.append(f"{moment:%Y-%m-%d %H:%M:%S}")
     assert fires == expected
+
+
+def test_a_job_s_own_limit_ends_it_before_service_or_queue_do() -> None:
+    longest = max(job.timeout_seconds for job in JOBS.values())
+    unit = (ROOT / "deploy" / "systemd" / "glyph-forge-job@.service").read_text()
+    (minutes,) = re.findall(r"TimeoutStartSec=(\d+)min", unit)
+    assert longest + GRACE_SECONDS < int(minutes) * 60
+    assert longest + WORKER_GRACE_SECONDS < settings.Q_CLUSTER["retry"]
 
 
 @pytest.mark.parametrize(

@@ -17,12 +17,14 @@ import pytest
 from django.conf import settings
 from django.db import connection
 
+from tests.needs import needs
+
 ROOT = Path(__file__).resolve().parents[2]
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.django_db(transaction=True),
-    pytest.mark.skipif(not settings.TEST_SERVER, reason="needs the suite's own server"),
+    needs(settings.TEST_SERVER, "the suite's own server"),
 ]
 
 

@@ -14,6 +14,7 @@ from pytest_django.live_server_helper import LiveServer
 from billing import roles
 from tests import database
 from tests.e2e import scene
+from tests.needs import require
 
 PASSWORD = "correct horse battery staple"
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -22,11 +23,7 @@ NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Browser]:
     path = next((found for found in map(shutil.which, NAMES) if found), None)
-    if path is None:
-        message = "No Chromium on this machine: `apt-get install chromium`."
-        if os.environ.get("CI"):
-            pytest.fail(message)
-        pytest.skip(message)
+    require(path, "Chromium: `apt-get install chromium`")
     # Playwright's event loop makes Django take this thread for an asynchronous one.
     os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
     with sync_playwright() as playwright:

@@ -49,6 +49,9 @@ def start(**variables: str) -> subprocess.CompletedProcess[str]:
         ("STAFF_OIDC_ISSUER", "http://issuer.example"),
         ("STAFF_OIDC_GROUPS", "support"),
         ("DJANGO_PROXIES", "-1"),
+        ("MAINTENANCE_DATABASE_URL", "mysql://secretuser:secretpass@localhost/x"),
+        ("BACKUP_DIR", "backups"),
+        ("BACKUP_KEEP", "0"),
     ],
 )
 def test_wrong_value_stops_the_start_with_one_line(name: str, value: str) -> None:

@@ -24,6 +24,7 @@ class Slack:
     posts: list[dict[str, Any]] = field(default_factory=list)
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
+    refuses: str = ""  # a message that holds this is answered with 400, as one that Slack cannot read
 
 
 @pytest.fixture
@@ -33,6 +34,11 @@ def slack() -> Iterator[Slack]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
+            if state.refuses and state.refuses.encode() in body:
+                self.send_response(400)
+                self.end_headers()
+                self.wfile.write(b"invalid_blocks")
+                return
             if state.status == 200:
                 state.posts.append(json.loads(body))
             self.send_response(state.status)
@@ -40,6 +46,12 @@ def slack() -> Iterator[Slack]:
                 self.send_header(name, value)
             self.end_headers()
             self.wfile.write(b"ok" if state.status == 200 else b"rate_limited")
+
+        def do_GET(self) -> None:
+            """Where a redirect leads: a page that is no Slack."""
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"<html>Sign in to the network</html>")
 
         def log_message(self, *arguments: object) -> None:
             """Silence."""
@@ -61,10 +73,13 @@ class Mailbox:
 
     messages: list[EmailMessage] = field(default_factory=list)
     reply: str = "250 OK"
+    refuses: str = ""  # a message that holds this is answered with 554, as one that looks like spam
 
     async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:  # noqa: N802 - aiosmtpd's name
         from email import message_from_bytes, policy
 
+        if self.refuses and self.refuses.encode() in envelope.content:
+            return "554 Looks like spam"
         if self.reply.startswith("250"):
             self.messages.append(message_from_bytes(envelope.content, policy=policy.default))
         return self.reply

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from uuid import UUID
 
+from monitoring import runner
 from tests.monitoring import rows
 from tests.monitoring.rows import SQL, ago, insert, query
 
@@ -168,6 +169,17 @@ def _backup(kind: str, status: str, days: int) -> tuple[Cure, None]:
     )
 
 
+def _drift() -> tuple[Cure, None]:
+    query("ALTER FUNCTION roll_up_usage() RESET search_path")
+    runner.run("verify", trigger="manual")
+
+    def undo() -> None:
+        query("ALTER FUNCTION roll_up_usage() SET search_path = public, pg_temp")
+        runner.run("verify", trigger="manual")
+
+    return undo, None
+
+
 def _invalid_index() -> tuple[Cure, None]:
     update = "UPDATE pg_index SET indisvalid = %s WHERE indexrelid = 'users_created_at'::regclass"
     query(update, False)
@@ -216,5 +228,6 @@ FAULTS = [
     Fault("failed backup", "failed_backups", "warning", lambda: _backup("backup", "failed", 1)),
     Fault("invalid index", "invalid_indexes", "warning", _invalid_index),
     Fault("full sequence", "sequences", "critical", _full_sequence),
+    Fault("drift", "drift", "warning", _drift),
     Fault("connections", "connections", "critical", lambda: _threshold("connections")),
 ]

@@ -68,8 +68,8 @@ def test_nothing_is_wrong_with_a_new_database() -> None:
 
 def test_every_check_has_a_value_thresholds_and_a_remedy() -> None:
     unknown = {row["check_name"] for row in query("SELECT check_name FROM v_system_health WHERE value IS NULL")}
-    # No worker, schedule or backup has been seen yet.
-    assert unknown == {"worker_silence", "overdue_jobs", "failed_jobs", "backup_age", "restore_drill_age"}
+    # No worker, schedule, backup or comparison has been seen yet.
+    assert unknown == {"worker_silence", "overdue_jobs", "failed_jobs", "backup_age", "restore_drill_age", "drift"}
     assert query("SELECT check_name FROM v_system_health WHERE message IS NULL OR remediation = ''") == []
 
 

@@ -23,6 +23,7 @@ from monitoring.models import JobRun
 from monitoring.outcome import Outcome
 from tests.deploy.topology import copied
 from tests.monitoring.jobs import registered
+from tests.needs import needs
 
 ROOT = Path(__file__).resolve().parents[2]
 SLOT = datetime(2026, 5, 1, 2, 0, tzinfo=UTC)
@@ -30,7 +31,7 @@ SLOT = datetime(2026, 5, 1, 2, 0, tzinfo=UTC)
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.django_db(transaction=True),
-    pytest.mark.skipif(not settings.TEST_SERVER, reason="needs the suite's own server"),
+    needs(settings.TEST_SERVER, "the suite's own server"),
 ]
 
 # A job that says when it has begun and then waits in the server.

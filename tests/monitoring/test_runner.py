@@ -13,7 +13,7 @@ from django_q.models import Schedule
 from monitoring import lease, maintenance, runner, schedules, slots
 from monitoring.deadline import deadline
 from monitoring.models import JobRun, JobSchedule
-from monitoring.outcome import JobFailed, Outcome
+from monitoring.outcome import JobFailed, JobSkipped, Outcome
 from tests.monitoring.jobs import registered
 
 pytestmark = pytest.mark.django_db
@@ -61,6 +61,22 @@ def test_a_failing_step_neither_stops_nor_undoes_the_others() -> None:
         "last": "ok",
     }
     assert result.message == "probe: broken: division by zero"
+
+
+def test_a_job_that_cannot_be_done_here_is_skipped_with_its_reason(capsys: pytest.CaptureFixture[str]) -> None:
+    def elsewhere() -> Outcome:
+        raise JobSkipped("no disk at /mnt with sk_live_abcdefabcdef")
+
+    with registered(function=elsewhere):
+        result = runner.run("probe", trigger="cron", slot=SLOT)
+        assert (result.outcome, result.message) == ("skipped", "probe: skipped: no disk at /mnt with [masked]")
+        assert runner.run("probe", trigger="schedule", slot=SLOT).outcome == "taken"
+        capsys.readouterr()
+        call_command("run_job", "probe", "--json")
+    told = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert (told["outcome"], told["detail"]) == ("skipped", {"reason": "no disk at /mnt with [masked]"})
+    run = JobRun.objects.get(job="probe", scheduled_for=SLOT)
+    assert (run.status, run.rows_affected, run.error) == ("skipped", 0, None)
 
 
 def test_a_slot_runs_once_whoever_asks() -> None:

@@ -24,6 +24,9 @@ PUBLIC = {
     "weekly": "0 3 * * 0",
     "webhooks": "* * * * *",
     "rollup": "* * * * *",
+    "backup": "30 2 * * *",
+    "drill": "30 5 * * 0",
+    "verify": "0 5 * * *",
 }
 
 
@@ -32,7 +35,10 @@ def test_job_runs_when_the_interface_says(name: str) -> None:
     schedule = Schedule.objects.get(name=name)
     assert schedule.schedule_type == Schedule.CRON
     assert schedule.cron == PUBLIC.get(name, JOBS[name].cron)
-    assert schedule.next_run > slots.database_time() - timedelta(minutes=10)
+    # The template's database may have been migrated long ago.
+    schedule.delete()
+    schedules.install()
+    assert Schedule.objects.get(name=name).next_run > slots.database_time()
 
 
 def test_migrating_again_changes_nothing_and_keeps_edits() -> None:

@@ -3,6 +3,8 @@
 import pytest
 from django.db import DatabaseError, transaction
 
+from tests.needs import require
+
 from .conftest import Run
 
 OLD_REQUEST = (
@@ -80,8 +82,7 @@ class TestUsageRetention:
         ]
 
     def test_half_done_detach_is_finished_first(self, run: Run, user: str) -> None:
-        if run("SELECT current_setting('is_superuser')") != [("on",)]:
-            pytest.skip("only a superuser may fake a half-done detach")
+        require(run("SELECT current_setting('is_superuser')") == [("on",)], "a superuser, to fake a half-done detach")
         run(OLD_REQUEST, user, 200)
         run("SELECT create_api_usage_partitions()")
         run(

@@ -61,6 +61,10 @@ def prepare() -> Configuration:
         os.environ["STRIPE_TEST_SECRET_KEY"] = "sk_test_" + "demo" * 8
     if own_stripe_port and not env.text("STRIPE_WEBHOOK_SECRET"):
         os.environ["STRIPE_WEBHOOK_SECRET"] = "whsec_" + persistent_secret(VAR / "webhook_secret")
+    if demo and embedded and not env.text("BACKUP_DIR"):
+        backups = VAR / "backups"
+        backups.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.environ["BACKUP_DIR"] = str(backups)
     return Configuration(
         port=port,
         demo=demo,

@@ -99,7 +99,7 @@ class Command(BaseCommand):
             raise CommandError(f"failed: {', '.join(failed)}", returncode=FAILED)
 
     def _tell(self, result: runner.Result) -> None:
-        if result.run is None or result.run.duration is None:
+        if result.run is None or result.run.duration is None or result.outcome == "skipped":
             self.stdout.write(result.message)
             return
         self.stdout.write(f"{result.message} in {result.run.duration.total_seconds():.1f} s")
@@ -149,7 +149,7 @@ def _sigterm_as_interrupt() -> Iterator[None]:
 def _listed(name: str) -> dict[str, Any]:
     job = JOBS[name]
     schedule = JobSchedule.objects.filter(job=name).first()
-    last = JobRun.objects.filter(job=name).exclude(status=JobRun.Status.SKIPPED).order_by("-started_at").first()
+    last = JobRun.objects.filter(job=name).exclude(JobRun.LEFT_OUT).order_by("-started_at").first()
     return {
         "job": name,
         "cron": schedule.cron if schedule else job.cron,

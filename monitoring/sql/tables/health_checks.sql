@@ -146,4 +146,8 @@ VALUES
 (
     'failed_backups', 'Backups or drills that failed last', 'kinds', false, 0, NULL,
     'Read the error, mend its cause (space, rights, client older than the server), then run it again.'
+),
+(
+    'drift', 'Differences from what the migrations define', 'differences', false, 0, NULL,
+    'manage.py database verify lists all: undo what was done by hand, migrate what is missing, then run the verify job.'
 );

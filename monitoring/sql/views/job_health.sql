@@ -1,4 +1,5 @@
--- How each scheduled job stands: when it last succeeded, whether its last run failed, whether a slot passed unused.
+-- How each scheduled job stands: when it last succeeded, whether its last run failed, whether a slot passed unused. A
+-- run that found that the job cannot be done here is skipped, with 0 rows; a slot that met another run has none.
 CREATE VIEW job_health AS
 SELECT
     s.job,
@@ -16,7 +17,9 @@ LEFT JOIN LATERAL (
         r.finished_at,
         r.error
     FROM job_runs AS r
-    WHERE r.job = s.job AND r.status IN ('succeeded', 'failed')
+    WHERE
+        r.job = s.job
+        AND (r.status IN ('succeeded', 'failed') OR (r.status = 'skipped' AND r.rows_affected IS NOT NULL))
     ORDER BY r.started_at DESC
     LIMIT 1
 ) AS latest ON true

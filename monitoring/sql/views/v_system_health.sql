@@ -52,6 +52,12 @@ LEFT JOIN (
     FROM health_of_backups AS k
     UNION ALL
     SELECT
+        d.check_name,
+        d.value,
+        d.message
+    FROM health_of_schema AS d
+    UNION ALL
+    SELECT
         i.check_name,
         i.value,
         i.message

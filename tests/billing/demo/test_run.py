@@ -28,7 +28,14 @@ ROOT = Path(settings.BASE_DIR)
 def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyPatch:
     """An environment without anything that matters here, restored after the test."""
     saved = dict(os.environ)
-    for name in ("DATABASE_URL", "DJANGO_DEBUG", "PORT", "STRIPE_TEST_SECRET_KEY", "STRIPE_WEBHOOK_SECRET"):
+    for name in (
+        "DATABASE_URL",
+        "DJANGO_DEBUG",
+        "PORT",
+        "STRIPE_TEST_SECRET_KEY",
+        "STRIPE_WEBHOOK_SECRET",
+        "BACKUP_DIR",
+    ):
         monkeypatch.setenv(name, "")
     monkeypatch.setattr(configuration, "ROOT", tmp_path)
     monkeypatch.setattr(configuration, "VAR", tmp_path)
@@ -59,6 +66,7 @@ class TestConfiguration:
         assert (prepared.demo, prepared.embedded, prepared.port) == (True, True, 8000)
         assert os.environ["STRIPE_API_HOST"] == f"http://127.0.0.1:{prepared.own_stripe_port}"
         assert prepared.webhook_secret.startswith("whsec_")
+        assert Path(os.environ["BACKUP_DIR"]).is_dir()
         assert prepare().webhook_secret == prepared.webhook_secret
 
     def test_a_stripe_account_of_ones_own_is_used(self, environment: pytest.MonkeyPatch) -> None:

@@ -4,16 +4,19 @@ import json
 import os
 import resource
 import subprocess
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
 
 import pytest
-from django.db import connections
+from django.db import connections, transaction
 
 from glyphforge.database import backup, manifest, restore
 from glyphforge.database.connection import DatabaseError, environment, program
 from glyphforge.database.drill import SCRATCH, drill
+from glyphforge.embedded import binaries
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +66,21 @@ def test_backup_is_for_its_owner_only(dump: Path) -> None:
 def test_outcome_is_recorded_for_the_health_check(operated: str, dump: Path) -> None:
     assert value(operated, f"SELECT status FROM backup_runs WHERE file = '{dump}'") == "succeeded"
     assert value(operated, f"SELECT bytes FROM backup_runs WHERE file = '{dump}'") == dump.stat().st_size
+
+
+def test_clock_that_is_ahead_of_the_databases_loses_no_record(
+    operated: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Ahead(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> datetime:
+            return datetime.now(tz) + timedelta(hours=1)
+
+    monkeypatch.setattr(backup, "datetime", Ahead)
+    path, _ = backup.take(tmp_path / "early.dump", alias=operated)
+    assert value(operated, f"SELECT status FROM backup_runs WHERE file = '{path}'") == "succeeded"
+    took = f"SELECT finished_at - started_at < interval '1 hour' FROM backup_runs WHERE file = '{path}'"
+    assert value(operated, took) is True
 
 
 def test_stripe_key_and_sessions_stay_out(operated: str, tmp_path: Path) -> None:
@@ -190,6 +208,92 @@ def test_killed_dump_is_said_and_leaves_nothing_behind(operated: str, tmp_path: 
     with largest_file(20_000), pytest.raises(DatabaseError, match="pg_dump: ended by SIGXFSZ"):
         backup.take(tmp_path / "killed.dump", alias=operated)
     assert_nothing_is_left_but_a_failed_run(operated, tmp_path / "killed.dump")
+
+
+def test_stopped_backup_is_recorded_and_leaves_nothing_behind(
+    operated: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(name: str, *arguments: str, **options: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(backup, "run", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        backup.take(tmp_path / "stopped.dump", alias=operated)
+    assert_nothing_is_left_but_a_failed_run(operated, tmp_path / "stopped.dump")
+    error = value(operated, f"SELECT error FROM backup_runs WHERE file = '{tmp_path / 'stopped.dump'}'")
+    assert error == "stopped before it was done"
+
+
+def test_second_backup_at_once_is_refused_and_the_first_is_whole(
+    operated: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Under the same name, as two that start in one second choose."""
+    target = tmp_path / "same.dump"
+    dumping, go_on = threading.Event(), threading.Event()
+    really_run = backup.run
+
+    def slow(name: str, *arguments: str, **options: str) -> None:
+        dumping.set()
+        assert go_on.wait(60)
+        really_run(name, *arguments, **options)
+
+    def first() -> None:
+        try:
+            backup.take(target, alias=operated)
+        finally:
+            connections[operated].close()
+
+    monkeypatch.setattr(backup, "run", slow)
+    thread = threading.Thread(target=first)
+    thread.start()
+    assert dumping.wait(60)
+    with pytest.raises(DatabaseError, match="another backup of this database is being taken"):
+        backup.take(target, alias=operated)
+    go_on.set()
+    thread.join()
+    assert manifest.check(target).content == "full"
+
+
+def test_table_that_somebody_keeps_to_himself_fails_the_dump_and_does_not_hang_it(
+    operated: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backup, "LOCK_WAIT_MS", 200)
+    name = str(connections[operated].settings_dict["NAME"])
+    with (
+        restore.other_database(name, operated) as other,
+        transaction.atomic(using=other.alias),
+        other.cursor() as cursor,
+    ):
+        cursor.execute("LOCK TABLE users")
+        with pytest.raises(DatabaseError, match="canceling statement due to statement timeout"):
+            backup.take(tmp_path / "locked.dump", alias=operated)
+    assert_nothing_is_left_but_a_failed_run(operated, tmp_path / "locked.dump")
+
+
+def test_client_without_a_server_is_found(operated: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in an image that has the package of the client only."""
+    client = tmp_path / "pg_dump"
+    client.write_text("#!/bin/sh\necho 'pg_dump (PostgreSQL) 99.1'\n")
+    client.chmod(0o755)
+    monkeypatch.setattr(binaries, "wheel_bindir", lambda: None)
+    monkeypatch.setattr(binaries, "SYSTEM_PATTERNS", ())
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert program("pg_dump", operated) == client
+    with pytest.raises(DatabaseError, match="no pg_restore of PostgreSQL"):
+        program("pg_restore", operated)
+
+
+def test_client_that_is_older_than_the_server_is_refused(
+    operated: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = tmp_path / "pg_dump"
+    client.write_text("#!/bin/sh\necho 'pg_dump (PostgreSQL) 14.20'\n")
+    client.chmod(0o755)
+    monkeypatch.setattr(binaries, "wheel_bindir", lambda: None)
+    monkeypatch.setattr(binaries, "SYSTEM_PATTERNS", ())
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(DatabaseError, match=r"no pg_dump of PostgreSQL \d+ or newer on this machine"):
+        program("pg_dump", operated)
 
 
 def test_dump_that_cannot_be_read_back_is_no_backup(

@@ -10,6 +10,7 @@ from django.db import ProgrammingError, connection, transaction
 from billing.models import ApiKey, User
 from glyphforge import audit
 from glyphforge.database import roles, verify
+from tests.needs import require
 
 pytestmark = pytest.mark.django_db
 
@@ -19,8 +20,7 @@ def _installed(db: None) -> None:
     """Installed in the test's transaction, so that nothing of it outlives the test."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT current_setting('is_superuser')")
-        if cursor.fetchone() != ("on",):
-            pytest.skip("only a superuser can create the roles")
+        require(cursor.fetchone() == ("on",), "a superuser, to create the roles")
     assert roles.install() == list(roles.ROLES)
 
 

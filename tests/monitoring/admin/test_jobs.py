@@ -27,6 +27,7 @@ def staff(client: Client, signed_in: Any) -> Client:
 
 
 def test_list_shows_state_last_success_and_next_run(staff: Client, django_assert_max_num_queries: Any) -> None:
+    JobSchedule.objects.update(next_due_at=timezone.now() + timedelta(hours=1))
     runner.run("rollup", trigger="manual")
     JobRun.objects.create(job="sync", status="failed", error="boom", finished_at=timezone.now())
     JobRun.objects.create(job="orphans")
@@ -36,6 +37,18 @@ def test_list_shows_state_last_success_and_next_run(staff: Client, django_assert
         page = staff.get(url("changelist")).content.decode()
     for words in ("Succeeded", "Failed", "Running", "Overdue", "Switched off", "0 3 * * 0"):
         assert words in page, words
+
+
+def test_job_that_cannot_be_done_here_says_why_and_is_no_trouble(staff: Client) -> None:
+    JobRun.objects.create(job="backup", status="failed", error="disk full", finished_at=timezone.now())
+    assert "disk full" in staff.get(url("change", "backup")).content.decode()
+    assert runner.run("backup", trigger="manual").outcome == "skipped"
+    page = staff.get(url("change", "backup")).content.decode()
+    assert page.count("BACKUP_DIR is not set") >= 2  # in its own line, and in the history
+    assert "Skipped" in page
+    runs = staff.get(reverse("admin:monitoring_jobrun_changelist")).content.decode()
+    assert "BACKUP_DIR is not set" in runs
+    assert '<span class="dash-pill">Skipped</span>' in staff.get("/admin/").content.decode()
 
 
 def test_page_shows_the_history_and_the_error(staff: Client) -> None:

@@ -140,6 +140,13 @@ class TestRepeating:
         at(241, see(a="critical"))
         assert messages()[2:] == [("reminder", "critical", "slack"), ("reminder", "critical", "email")]
 
+    def test_warning_reminds_too_and_information_never(self, see: See) -> None:
+        for minute in (0, 1, 241, 242, 480):
+            at(minute, see(a="warning", b="info"))
+        assert messages() == [("opened", "warning", "slack"), ("reminder", "warning", "slack")]
+        at(481, see(a="warning", b="info"))
+        assert messages()[2:] == [("reminder", "warning", "slack")]
+
     def test_acknowledged_alert_is_quiet(self, see: See) -> None:
         at(0, see(a="critical"))
         handling.acknowledge([the_alert().pk], actor="grace", note="On it")

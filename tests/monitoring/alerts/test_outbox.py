@@ -2,6 +2,7 @@
 
 import json
 import socket
+import threading
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -108,6 +109,66 @@ class TestSlack:
         assert deliver_notifications().rows == 2
         assert len(slack.posts) == 2
 
+    def test_redirect_is_no_delivery(self, slack: Slack, see: See) -> None:
+        """A network that wants a sign-in first answers for Slack, and answers 200 in the end."""
+        slack.status, slack.headers = 302, {"Location": slack.url}
+        fire(see(evt_1="critical"))
+        assert deliver_notifications().detail["slack_failed"] == 1
+        assert str(Notification.objects.get().last_error).startswith("Slack answered 302")
+
+    @pytest.mark.parametrize("answer", [b"SSH-2.0-OpenSSH_9.9\r\n", b"", None], ids=["no HTTP", "nothing", "silence"])
+    def test_server_that_does_not_talk_http_holds_up_neither_job_nor_mail(
+        self, see: See, mailbox: Mailbox, answer: bytes | None, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(slack_channel, "TIMEOUT_SECONDS", 0.3)
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+
+            def serve() -> None:
+                client, _ = listener.accept()
+                with client:
+                    client.recv(65536)
+                    client.sendall(answer or b"")
+
+            if answer is not None:
+                threading.Thread(target=serve, daemon=True).start()
+            with override_settings(SLACK_WEBHOOK_URL=f"http://127.0.0.1:{listener.getsockname()[1]}/x"):
+                fire(see(evt_1="critical"))
+                detail = deliver_notifications().detail
+        assert (detail["slack_failed"], detail["email_delivered"]) == (1, 1)
+        assert "Slack was not reached" in str(Notification.objects.get(channel="slack").last_error)
+
+    def test_message_that_slack_cannot_read_holds_up_no_other(self, slack: Slack, see: See) -> None:
+        slack.refuses = "evt_1"
+        fire(see(evt_1="critical", evt_2="critical", evt_3="critical"))
+        assert deliver_notifications().detail == {
+            "slack_delivered": 2,
+            "slack_failed": 1,
+            "email_delivered": 0,
+            "email_failed": 0,
+        }
+        refused = Notification.objects.get(status="pending")
+        assert (refused.attempts, refused.last_error) == (1, "Slack answered 400: invalid_blocks")
+
+    def test_message_that_cannot_be_written_holds_up_neither_others_nor_the_mail(
+        self, slack: Slack, mailbox: Mailbox, see: See, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        write = slack_channel.one
+
+        def broken(notification: Notification, title: str) -> dict[str, Any]:
+            if "evt_1" in title:
+                raise KeyError("no such page")
+            return write(notification, title)
+
+        monkeypatch.setattr(slack_channel, "one", broken)
+        fire(see(evt_1="critical", evt_2="critical"))
+        assert deliver_notifications().detail == {
+            "slack_delivered": 1,
+            "slack_failed": 1,
+            "email_delivered": 2,
+            "email_failed": 0,
+        }
+        assert Notification.objects.get(status="pending").last_error == "KeyError: 'no such page'"
+
     def test_unreachable_slack_is_given_up_after_hours(self, see: See) -> None:
         with socket.socket() as reserved:
             reserved.bind(("127.0.0.1", 0))
@@ -161,6 +222,28 @@ class TestMail:
         deliver_notifications()
         assert len({mail["Message-ID"] for mail in mailbox.messages}) == 1
         assert len(mailbox.messages) == 2
+
+    def test_mail_that_is_refused_for_itself_holds_up_no_other(self, mailbox: Mailbox, see: See) -> None:
+        mailbox.refuses = "evt_1"
+        fire(see(evt_1="critical", evt_2="critical"))
+        detail = deliver_notifications().detail
+        assert (detail["email_delivered"], detail["email_failed"]) == (1, 1)
+        assert "554" in str(Notification.objects.get(status="pending").last_error)
+
+    def test_mail_server_that_is_not_there_loses_nothing(self, see: See) -> None:
+        with socket.socket() as reserved:
+            reserved.bind(("127.0.0.1", 0))
+            with override_settings(
+                EMAIL_BACKEND="django.core.mail.backends.smtp.EmailBackend",
+                EMAIL_HOST="127.0.0.1",
+                EMAIL_PORT=reserved.getsockname()[1],
+                ALERT_EMAIL="oncall@example.com",
+            ):
+                fire(see(evt_1="critical"))
+                assert deliver_notifications().detail["email_failed"] == 1
+        waiting = Notification.objects.get()
+        assert (waiting.status, waiting.attempts) == ("pending", 1)
+        assert "the mail server did not take it" in str(waiting.last_error)
 
     def test_down_slack_does_not_hold_up_the_mail(self, slack: Slack, mailbox: Mailbox, see: See) -> None:
         slack.status = 503

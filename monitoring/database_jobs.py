@@ -1,0 +1,75 @@
+"""The jobs that look after the database as a whole: backups, restore drills, drift."""
+
+from pathlib import Path
+
+from django.conf import settings
+from django.db import DEFAULT_DB_ALIAS, ProgrammingError
+from psycopg.errors import InsufficientPrivilege
+
+from glyphforge.database import backup, drill, retention, verify
+from glyphforge.database.connection import DatabaseError
+from monitoring.outcome import JobFailed, JobSkipped, Outcome
+
+# What differs is told in words, as far as somebody reads on.
+TOLD = 20
+
+
+def take_backup() -> Outcome:
+    """Take a backup into BACKUP_DIR, then delete those beyond the newest BACKUP_KEEP. `rows` is what it holds.
+
+    Skipped without BACKUP_DIR. A folder that is missing is a failure and is not made: it may be a disk not mounted.
+    """
+    alias = _configured()
+    try:
+        path, made = backup.take(alias=alias)
+        rows = sum(made.row_counts.values())
+        detail = {"file": str(path), "bytes": made.bytes}
+        try:
+            deleted = retention.prune(settings.BACKUP_KEEP, alias=alias)
+        except OSError as error:
+            raise JobFailed(f"taken, but old ones cannot be deleted: {error}", Outcome(rows, detail)) from error
+    except DatabaseError as error:
+        raise JobFailed(str(error), Outcome()) from error
+    return Outcome(rows, {**detail, "deleted": [gone.name for gone in deleted]})
+
+
+def restore_drill() -> Outcome:
+    """Restore the newest backup of BACKUP_DIR into a scratch database and compare. `rows` is what was restored.
+
+    Skipped without BACKUP_DIR.
+    """
+    alias = _configured()
+    try:
+        done = drill.drill(alias=alias)
+    except DatabaseError as error:
+        raise JobFailed(str(error), Outcome()) from error
+    return Outcome(done.row_count, {"file": done.file, "seconds": done.seconds})
+
+
+def find_drift() -> Outcome:
+    """Compare the database with what the migrations define. `rows` is the number of differences.
+
+    Differences do not fail the job: the check `drift` tells of them. Skipped where the role may not create the schema
+    that the comparison needs.
+    """
+    try:
+        found = verify.differences(_alias())
+    except ProgrammingError as error:
+        if not isinstance(error.__cause__, InsufficientPrivilege):
+            raise
+        problem = str(error).strip().partition("\n")[0]
+        raise JobSkipped(f"{problem}: name a role that may in MAINTENANCE_DATABASE_URL") from error
+    return Outcome(len(found), {"differences": [str(difference) for difference in found[:TOLD]]})
+
+
+def _configured() -> str:
+    """The alias of the connection for backups. Skips the job without a folder, fails it when the folder is missing."""
+    if not settings.BACKUP_DIR:
+        raise JobSkipped("BACKUP_DIR is not set: backups are taken elsewhere, or not at all")
+    if not Path(settings.BACKUP_DIR).is_dir():
+        raise JobFailed(f"BACKUP_DIR: {settings.BACKUP_DIR} is no folder on this machine", Outcome())
+    return _alias()
+
+
+def _alias() -> str:
+    return "maintenance" if "maintenance" in settings.DATABASES else DEFAULT_DB_ALIAS
