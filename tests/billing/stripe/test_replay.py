@@ -1,5 +1,7 @@
 """Trying events again: one, some, or all that a filter finds, at once or in the background."""
 
+import time
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -90,6 +92,15 @@ def test_background_replay_shows_its_progress(signup: recordings.Recording) -> N
     run.refresh_from_db()
     assert (run.status, run.total, run.processed, run.percent) == ("finished", 5, 5, 100)
     assert audited("replay_in_background").new_values == {"filters": run.filters, "total": 5}
+
+
+def test_background_replay_keeps_to_its_rate(signup: recordings.Recording, monkeypatch: pytest.MonkeyPatch) -> None:
+    failed_events(3)
+    pauses: list[float] = []
+    monkeypatch.setattr(replay_runs, "time", SimpleNamespace(monotonic=time.monotonic, sleep=pauses.append))
+    tasks.advance_replay(str(replay_runs.start(EventFilter(), events_per_minute=1, **WHO).pk))
+    assert len(pauses) == 3
+    assert all(30 < pause <= 60 for pause in pauses), "a minute less what the event took"
 
 
 def test_background_replay_is_resumed_where_it_was(
