@@ -34,15 +34,30 @@ def add_to(world: StripeWorld) -> int:
     """Make known to ``world`` whoever is in our tables and in no recording; returns how many objects that were.
 
     A subscription whose period has passed without news was renewed, or ended if it was to end with its period: of
-    stale ones only our row is stale.
+    stale ones only our row is stale. Of recorded objects only what support did to them before is remembered.
     """
-    models = _Models()
-    added = 0
-    for item in _objects(models, datetime.now(UTC)):
-        if item["id"] not in world.objects:
-            world.objects[item["id"]] = item
-            added += 1
-    return added
+    models, now, before = _Models(), datetime.now(UTC), len(world.objects)
+    for row in _rows(CUSTOMERS):
+        _add(world, _customer(models, row))
+    for row in _rows(SUBSCRIPTIONS):
+        if known := world.objects.get(row["stripe_subscription_id"]):
+            known.update(_cancellation(known, row))
+        elif row["stripe_price_id"] in models.prices:
+            _add(world, _subscription(models, row, now))
+    for row in _rows(CHARGES):
+        if known := world.objects.get(row["stripe_charge_id"]):
+            known.update(_refunds(known, row))
+            continue
+        _add(world, _charge(models, row))
+        if row["stripe_payment_intent_id"]:
+            _add(world, _payment_intent(models, row))
+        if row["status"] == "disputed":
+            _add(world, _dispute(models, row))
+    return len(world.objects) - before
+
+
+def _add(world: StripeWorld, item: Json) -> None:
+    world.objects.setdefault(item["id"], item)
 
 
 class _Models:
@@ -61,20 +76,6 @@ class _Models:
         self.charge = first["charge"] | {"balance_transaction": None, "payment_method": None}
         self.payment_intent = first["payment_intent"] | {"payment_method": None, "client_secret": None}
         self.dispute = first["dispute"] | {"balance_transactions": [], "status": "lost"}
-
-
-def _objects(models: _Models, now: datetime) -> Iterator[Json]:
-    for row in _rows(CUSTOMERS):
-        yield _customer(models, row)
-    for row in _rows(SUBSCRIPTIONS):
-        if row["stripe_price_id"] in models.prices:
-            yield _subscription(models, row, now)
-    for row in _rows(CHARGES):
-        yield _charge(models, row)
-        if row["stripe_payment_intent_id"]:
-            yield _payment_intent(models, row)
-        if row["status"] == "disputed":
-            yield _dispute(models, row)
 
 
 def _rows(query: str) -> Iterator[dict[str, Any]]:
@@ -138,6 +139,30 @@ def _subscription(models: _Models, row: dict[str, Any], now: datetime) -> Json:
         "trial_end": _seconds(row["trial_end"]),
         "trial_start": _seconds(start) if row["trial_end"] else None,
     }
+
+
+def _cancellation(known: Json, row: dict[str, Any]) -> Json:
+    """What support asked for in an earlier run of the local Stripe, of a subscription that lives in the recordings."""
+    if known["status"] == "canceled":
+        return {}
+    if row["status"] == "canceled":
+        ended_at = _seconds(row["canceled_at"])
+        return {"status": "canceled", "canceled_at": ended_at, "ended_at": ended_at}
+    if row["cancel_at_period_end"] == known["cancel_at_period_end"]:
+        return {}
+    ends = row["cancel_at_period_end"]
+    end, start = _seconds(row["current_period_end"]), _seconds(row["current_period_start"])
+    return {
+        "cancel_at_period_end": ends,
+        "cancel_at": end if ends else None,
+        "canceled_at": start if ends else None,
+    }
+
+
+def _refunds(known: Json, row: dict[str, Any]) -> Json:
+    """What support gave back in an earlier run of the local Stripe, of a recorded charge."""
+    refunded = max(known["amount_refunded"], row["refunded_cents"])
+    return {"amount_refunded": refunded, "refunded": refunded == known["amount"]}
 
 
 def _charge(models: _Models, row: dict[str, Any]) -> Json:

@@ -119,6 +119,26 @@ def test_sync_leaves_an_invented_payment_as_it_is(demo: StripeWorld, status: str
     assert Payment.objects.filter(pk=payment.pk).values().get() == before
 
 
+@pytest.mark.parametrize("at_period_end", [True, False])
+def test_what_support_did_to_the_recorded_outlives_the_local_stripe(
+    world: StripeWorld, feed: Callable, at_period_end: bool
+) -> None:
+    story = recordings.load("signup_paid")
+    world.add(story)
+    feed(story.events)
+    subscription = Subscription.objects.get(stripe_subscription_id__isnull=False)
+    cancellation.cancel_subscription(subscription, at_period_end=at_period_end, **WHO)
+    refunds.refund(Payment.objects.get(), amount_cents=500, **WHO)
+    deliver_new(world, feed, len(story.events))
+    world.objects.clear()
+    world.events.clear()
+    world.add(story)
+    world.events.clear()
+    assert reconciliation.run(take_in=False, **WHO).differences_found > 0
+    invented.add_to(world)
+    assert reconciliation.run(take_in=False, **WHO).differences_found == 0
+
+
 def test_who_is_recorded_is_not_invented(world: StripeWorld, feed: Callable) -> None:
     story = recordings.load("signup_paid")
     world.add(story)
