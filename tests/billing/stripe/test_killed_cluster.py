@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.conf import settings
@@ -74,11 +75,12 @@ def slow(method: str, path: str) -> None:
     time.sleep(0.05)
 
 
-def wait_for(what: Callable[[], object]) -> None:
+def wait_for(what: Callable[[], Any]) -> Any:
     deadline = time.monotonic() + PATIENCE_SECONDS
-    while not what():
+    while not (found := what()):
         assert time.monotonic() < deadline, f"waited in vain for {what.__name__}"
         time.sleep(0.02)
+    return found
 
 
 def busy() -> list[WorkerHeartbeat]:
@@ -99,17 +101,14 @@ def belongs(pid: int, cluster: int) -> bool:
 
 
 def kill_a_busy_worker(order: random.Random) -> None:
-    wait_for(busy)
-    for worker in order.sample(found := busy(), len(found))[:1]:
-        os.kill(worker.pid, signal.SIGKILL)
-        # Its last word would tell the watchdog for minutes that it is busy.
-        WorkerHeartbeat.objects.filter(pk=worker.pk).update(task_deadline_at=timezone.now())
+    worker = order.choice(wait_for(busy))
+    os.kill(worker.pid, signal.SIGKILL)
+    # Its last word would tell the watchdog for minutes that it is busy.
+    WorkerHeartbeat.objects.filter(pk=worker.pk).update(task_deadline_at=timezone.now())
 
 
 def kill_the_cluster() -> None:
-    wait_for(busy)
-    for cluster in {worker.cluster_pid for worker in busy()}:
-        os.killpg(cluster, signal.SIGKILL)
+    os.killpg(wait_for(busy)[0].cluster_pid, signal.SIGKILL)
 
 
 def let_time_pass() -> None:
