@@ -1,10 +1,14 @@
 """The queue in PostgreSQL, read by a pusher that shows that it lives."""
 
+import logging
 from typing import Any
 
+from django.db import Error
 from django_q.brokers.orm import ORM
 
 from monitoring.heartbeat import PUSHER_EVERY_SECONDS, Throttle, beat_as_pusher
+
+logger = logging.getLogger(__name__)
 
 
 class Broker(ORM):
@@ -17,5 +21,10 @@ class Broker(ORM):
     def dequeue(self) -> list[tuple[int, str]] | None:
         pulled: list[tuple[int, str]] | None = super().dequeue()
         if pulled or self._due.passes():
-            beat_as_pusher(pulled=bool(pulled))
+            try:
+                beat_as_pusher(pulled=bool(pulled))
+            except Error:
+                # Raised from here it would end the pusher, and with it what it has just pulled: such tasks are given
+                # out again only when `retry` has passed.
+                logger.warning("The pusher's sign of life could not be written", exc_info=True)
         return pulled

@@ -3,6 +3,7 @@
 import http.client
 import itertools
 import json
+import statistics
 import threading
 import time
 from collections.abc import Iterator
@@ -13,10 +14,18 @@ from typing import Any
 import psutil
 
 from billing.demo.deliver import recorded_events, signature
+from glyphforge.terminal import progress
 
 RATE = 50
 SENDERS = 16
 STORY = "many_customers"
+#: The last quarter of a backlog drains at least so fast, compared with the middle one.
+STEADY = 0.7
+POLL_SECONDS = 0.5
+#: Reading the memory costs more than counting.
+POLLS_A_MEMORY = 4
+#: Longer than a sweep takes to find what has no task.
+STALLED_SECONDS = 240
 
 
 @dataclass
@@ -70,42 +79,61 @@ def deliver(port: int, path: str, secret: str, seconds: float) -> Latencies:
 
 @dataclass
 class Drain:
-    """A backlog and how it went: events a second in the first and second half, and the workers' memory."""
+    """A backlog and how it went, in quarters: events a second, and the most memory that the worker held, in MB."""
 
     events: int
     seconds: float = 0.0
-    first_half_rate: float = 0.0
-    second_half_rate: float = 0.0
-    memory_at_half_mb: float = 0.0
-    memory_at_end_mb: float = 0.0
+    rates: list[float] = field(default_factory=list)
+    memory_mb: list[float] = field(default_factory=list)
+    not_processed: int = 0
+
+    @property
+    def is_steady(self) -> bool:
+        return bool(self.rates) and self.rates[-1] >= STEADY * statistics.median(self.rates)
+
+    @property
+    def growth_mb(self) -> float:
+        """From the second quarter to the last: in the first the workers load their code."""
+        return self.memory_mb[-1] - self.memory_mb[1] if self.memory_mb else 0.0
 
 
-def drain(cluster: psutil.Process, backlog: int) -> Drain:
-    """Watch the worker process a backlog that is stored already."""
+def drain(worker: psutil.Process, backlog: int) -> Drain:
+    """Watch the worker process a backlog that is stored already, until all is done or nothing happens any more."""
     from billing.models import WebhookEvent
 
     waiting = WebhookEvent.objects.filter(status__in=("pending", "processing"))
-    result = Drain(events=backlog)
-    started = time.perf_counter()
-    half = 0.0
-    while (left := waiting.count()) > 0:
-        elapsed = time.perf_counter() - started
-        if not half and left <= backlog / 2:
-            half, result.memory_at_half_mb = elapsed, _memory(cluster)
-            result.first_half_rate = (backlog - left) / elapsed
-            left_at_half = left
-        time.sleep(0.5)
-    result.seconds = time.perf_counter() - started
-    if half:
-        result.second_half_rate = left_at_half / max(result.seconds - half, 0.001)
-    result.memory_at_end_mb = _memory(cluster)
+    left, changed, quarter = backlog, time.perf_counter(), 1
+    result, memory, polls = Drain(events=backlog), 0.0, 0
+    # The clock starts with the first event: loading the code is no part of the rate.
+    quarter_started: float | None = None
+    with progress("Draining the backlog", backlog) as advance:
+        while left and time.perf_counter() - changed < STALLED_SECONDS:
+            time.sleep(POLL_SECONDS)
+            polls += 1
+            if polls % POLLS_A_MEMORY == 0:
+                memory = max(memory, _memory(worker))
+            before, left, now = left, waiting.count(), time.perf_counter()
+            if left == before:
+                continue
+            advance(before - left)
+            changed = now
+            if quarter_started is None:
+                started, quarter_started, base = now, now, left
+            while quarter <= 4 and base - left >= base * quarter // 4:
+                done = base * quarter // 4 - base * (quarter - 1) // 4
+                result.rates.append(done / max(now - quarter_started, POLL_SECONDS))
+                result.memory_mb.append(memory or _memory(worker))
+                quarter_started, memory, quarter = now, 0.0, quarter + 1
+    if quarter_started is not None:
+        result.seconds = time.perf_counter() - started
+    result.not_processed = backlog - WebhookEvent.objects.filter(status="processed").count()
     return result
 
 
-def _memory(cluster: psutil.Process) -> float:
-    """What the cluster's processes hold for themselves, in MB."""
+def _memory(worker: psutil.Process) -> float:
+    """What the worker's processes hold for themselves, in MB."""
     total = 0
-    for process in (cluster, *cluster.children(recursive=True)):
+    for process in (worker, *worker.children(recursive=True)):
         try:
             total += process.memory_full_info().uss
         except psutil.NoSuchProcess:

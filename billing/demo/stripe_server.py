@@ -1,6 +1,7 @@
 """A local server that answers Stripe's API from the recorded histories.
 
-``python -m billing.demo.stripe_server --port 12111`` serves all recordings until it is stopped.
+``python -m billing.demo.stripe_server --port 12111`` serves all recordings until it is stopped; with ``--invented``
+also the invented customers of the database that the settings name.
 With ``--webhook-url`` each write (cancel, refund, …) also posts its events there, as Stripe would, signed with
 STRIPE_WEBHOOK_SECRET from the environment: an argument would show in the list of processes. In tests use
 :class:`StripeServer` as a context manager.
@@ -20,7 +21,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from billing.demo import recordings
+from django.db import connection
+
+from billing.demo import invented, recordings
 from billing.demo.deliver import Sender
 from billing.demo.recordings import Json
 from billing.demo.stripe_world import RefusalError, StripeWorld
@@ -197,9 +200,13 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--port", type=int, default=12111)
     parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--invented", action="store_true", help="know the invented customers of the database too")
     parser.add_argument("--webhook-url", help="post the events of writes to this endpoint")
     options = parser.parse_args(argv)
     world = StripeWorld(recordings.load_all())
+    if options.invented:
+        invented.add_to(world)
+        connection.close()
     try:
         server = StripeServer(world, port=options.port, host=options.host)
     except OSError as error:

@@ -36,6 +36,11 @@ COLLECTIONS = {
 }
 OBJECT_OF_COLLECTION = {collection: kind for kind, collection in COLLECTIONS.items()}
 
+#: What Stripe leaves out of an object unless it is expanded, wherever the object appears.
+ON_REQUEST = {"price": ("tiers", "currency_options"), "coupon": ("applies_to", "currency_options")}
+#: Stripe refuses to expand deeper than this many levels.
+EXPAND_DEPTH = 4
+
 #: Query parameters of list calls that compare with a key of the object.
 LIST_FILTERS = ("charge", "customer", "invoice", "payment_intent", "price", "subscription", "type")
 
@@ -115,9 +120,10 @@ class StripeWorld:
             if found is None:
                 raise missing(OBJECT_OF_COLLECTION.get(collection, collection), object_id)
             answer = copy.deepcopy(found)
+            expand = _checked(expand)
             for path in expand:
                 self._expand(answer, path.split("."))
-            return answer
+            return _without_unasked(answer, expand)
 
     def page(self, collection: str, params: Json) -> Json:
         """One page of ``/v1/<collection>``, newest first, filtered and paged as Stripe does."""
@@ -136,7 +142,8 @@ class StripeWorld:
             items = [item for item in items if _matches(collection, item, params)]
             page, has_more = _page(items, params)
             page = copy.deepcopy(page)
-            for path in params.get("expand", []):
+            expand = _checked(params.get("expand", []))
+            for path in expand:
                 head, _, rest = path.partition(".")
                 if head == "data" and rest:
                     for item in page:
@@ -145,7 +152,7 @@ class StripeWorld:
                 "object": "list",
                 "url": f"/v1/{collection}",
                 "has_more": has_more,
-                "data": page,
+                "data": _without_unasked(page, expand),
             }
 
     def _expand(self, item: Any, path: list[str]) -> None:
@@ -210,7 +217,7 @@ class StripeWorld:
         return gone
 
     def update_subscription(self, subscription_id: str, params: Json) -> Json:
-        """Set or clear the cancellation at the end of the period."""
+        """Set or clear the cancellation at the end of the period, or clear the moment of one."""
         subscription = self._live("subscription", subscription_id)
         if subscription["status"] == "canceled":
             raise RefusalError(
@@ -225,6 +232,10 @@ class StripeWorld:
             subscription["cancel_at_period_end"] = wanted
             subscription["cancel_at"] = ends if wanted else None
             subscription["canceled_at"] = int(time.time()) if wanted else None
+            self.emit("customer.subscription.updated", subscription, previous=before)
+        elif params.get("cancel_at") == "":
+            before = {"cancel_at": subscription["cancel_at"], "canceled_at": subscription["canceled_at"]}
+            subscription.update(cancel_at=None, canceled_at=None)
             self.emit("customer.subscription.updated", subscription, previous=before)
         return subscription
 
@@ -313,6 +324,34 @@ def missing(kind: str, object_id: str) -> RefusalError:
     """The answer for an id that this account does not have."""
     name = kind.replace("_", " ")
     return RefusalError(404, f"No such {name}: '{object_id}'", code="resource_missing")
+
+
+def _checked(expand: Iterable[str]) -> list[str]:
+    """The paths to expand; one that is too deep is refused, as by Stripe."""
+    paths = list(expand)
+    for path in paths:
+        if path.count(".") >= EXPAND_DEPTH:
+            raise RefusalError(400, f"You cannot expand more than {EXPAND_DEPTH} levels: {path}", param="expand")
+    return paths
+
+
+def _without_unasked(answer: Any, expand: list[str]) -> Any:
+    """``answer`` without the members that are given only to who names them in ``expand``."""
+    asked = {name for path in expand for name in path.split(".")}
+
+    def strip(value: Any) -> None:
+        if isinstance(value, list):
+            for member in value:
+                strip(member)
+        elif isinstance(value, dict):
+            for name in ON_REQUEST.get(str(value.get("object")), ()):
+                if name not in asked:
+                    value.pop(name, None)
+            for member in value.values():
+                strip(member)
+
+    strip(answer)
+    return answer
 
 
 def _matches(collection: str, item: Json, params: Json) -> bool:

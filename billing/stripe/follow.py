@@ -6,10 +6,12 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+from django_q.tasks import async_task
+
 from billing.models import Payment, Subscription
 from billing.stripe import customer_lock, gateway, mirror, tombstones
 from billing.stripe.errors import MissingError
-from billing.stripe.projection import payments, subscriptions, users
+from billing.stripe.projection import payments, prices, subscriptions, users
 from billing.stripe.subject import Subject, identifier
 
 Json = dict[str, Any]
@@ -134,6 +136,19 @@ def _deletable(subject: Subject) -> Json | None:
     return None
 
 
+def _price(subject: Subject) -> None:
+    """A price that sells another tier since moves who has it; each customer under a lock of its own, later."""
+    price = _deletable(subject)
+    tier = prices.tier_of(price) if price else None
+    if tier is None:
+        return
+    moved = Subscription.objects.filter(stripe_price_id=subject.object_id, status__in=Subscription.LIVE).exclude(
+        tier=tier
+    )
+    for customer_id in moved.values_list("user__stripe_customer_id", flat=True).distinct():
+        async_task("billing.tasks.resync_customer", customer_id)
+
+
 HANDLERS: dict[str, Callable[[Subject], None]] = {
     "charge": _charge,
     "coupon": _mirrored,
@@ -144,7 +159,7 @@ HANDLERS: dict[str, Callable[[Subject], None]] = {
     "invoiceitem": _mirrored,
     "payment_intent": _mirrored,
     "payment_method": _mirrored,
-    "price": _mirrored,
+    "price": _price,
     "product": _mirrored,
     "refund": _refund,
     "subscription": _subscription,

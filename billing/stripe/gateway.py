@@ -144,7 +144,7 @@ def page(kind: str, **filters: Any) -> tuple[list[Any], bool]:
 
 
 def _completed(kind: str, item: Any) -> Any:
-    """Page through a cut list of subscription items and put coupons in place of their ids."""
+    """Page through a cut list of subscription items; put coupons in place of their ids, and amounts into prices."""
     if kind == "subscription":
         lines = item["items"]
         if lines["has_more"]:
@@ -153,28 +153,56 @@ def _completed(kind: str, item: Any) -> Any:
         for holder in (item, *lines["data"]):
             for discount in holder.get("discounts") or []:
                 _put_coupon(discount)
+        for line in lines["data"]:
+            _put_amounts(line["price"], item["currency"])
     if kind == "customer" and item.get("discount"):
         _put_coupon(item["discount"])
     return item
 
 
 def _put_coupon(discount: Any) -> None:
-    """Newer versions name the coupon at ``source.coupon``, older ones (and dj-stripe) at ``coupon``."""
-    if isinstance(discount, str) or isinstance(discount.get("coupon"), stripe.StripeObject):
+    """Newer versions name the coupon at ``source.coupon``, older ones (and dj-stripe) at ``coupon``.
+
+    Which products it is for, and what it takes off in other currencies, is said only to who asks for the coupon itself.
+    """
+    if isinstance(discount, str):
         return
     coupon = discount.get("coupon") or (discount.get("source") or {}).get("coupon")
-    discount["coupon"] = _coupon(coupon) if isinstance(coupon, str) else coupon
+    if coupon:
+        known = coupon if isinstance(coupon, str) else coupon["id"]
+        coupon = _coupon(known) or (None if isinstance(coupon, str) else coupon)
+    discount["coupon"] = coupon
 
 
 @lru_cache(maxsize=1024)
 def _coupon(coupon_id: str) -> Any:
     """A coupon's terms never change, so one look is enough. None when it was deleted since."""
     try:
-        return stripe.Coupon.retrieve(coupon_id, api_key=api_key())
+        return stripe.Coupon.retrieve(coupon_id, api_key=api_key(), expand=["applies_to", "currency_options"])
     except stripe.InvalidRequestError as error:
         if error.code == "resource_missing":
             return None
         raise
+
+
+def _put_amounts(price: Any, currency: str) -> None:
+    """Tiers, and amounts in other currencies than the price's own, are said only to who asks for the price itself."""
+    if price["currency"] != currency:
+        price["currency_options"] = _options(price["id"], currency)
+    elif price.get("billing_scheme") == "tiered" and not price.get("tiers"):
+        price["tiers"] = _tiers(price["id"])
+
+
+@lru_cache(maxsize=1024)
+def _tiers(price_id: str) -> Any:
+    """A price's tiers never change, so one look is enough."""
+    return stripe.Price.retrieve(price_id, api_key=api_key(), expand=["tiers"])["tiers"]
+
+
+def _options(price_id: str, currency: str) -> Any:
+    """What the price costs in other currencies; unlike its own amount that may be changed, so it is looked up anew."""
+    expand = ["currency_options", f"currency_options.{currency}.tiers"]
+    return stripe.Price.retrieve(price_id, api_key=api_key(), expand=expand)["currency_options"]
 
 
 def every(kind: str, **filters: Any) -> Iterator[Any]:
@@ -225,14 +253,11 @@ def cancel_subscription(subscription_id: str, *, at_period_end: bool, idempotenc
 
 
 def resume_subscription(subscription_id: str, *, idempotency_key: str) -> None:
-    """Take back a cancellation at the end of the period."""
+    """Take back a cancellation at the end of the period, whether it is a flag or, as the portal's, a moment."""
     with _translated(f"subscription {subscription_id}"):
-        stripe.Subscription.modify(
-            subscription_id,
-            cancel_at_period_end=False,
-            api_key=api_key(),
-            idempotency_key=idempotency_key,
-        )
+        found = stripe.Subscription.retrieve(subscription_id, api_key=api_key())
+        terms: dict[str, Any] = {"cancel_at_period_end": False} if found["cancel_at_period_end"] else {"cancel_at": ""}
+        stripe.Subscription.modify(subscription_id, **terms, api_key=api_key(), idempotency_key=idempotency_key)
 
 
 def refund(charge_id: str, *, amount: int | None, idempotency_key: str) -> str:
@@ -292,6 +317,7 @@ def translate(action: Callable[[], Any], subject: str) -> Any:
 
 
 def forget() -> None:
-    """Drop what was remembered about the account and its coupons: another account may answer now."""
+    """Drop what was remembered about the account, its coupons and prices: another account may answer now."""
     _account.cache_clear()
     _coupon.cache_clear()
+    _tiers.cache_clear()

@@ -7,11 +7,12 @@ that is written because of the event, its completion included, is one transactio
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
-from django.db import IntegrityError, InterfaceError, OperationalError, transaction
+from django.db import IntegrityError, InterfaceError, OperationalError, connection, transaction
 from django.db.models import Value
 from django.db.models.functions import Greatest, Now
 from psycopg import errors as pg
@@ -23,11 +24,14 @@ from billing.stripe.follow import follow
 from glyphforge.audit import acting_as
 
 logger = logging.getLogger(__name__)
+T = TypeVar("T")
 
 #: A parked event is tried again once a day: the mapping or link that it waits for may have come by psql.
 PARKED_FOR = timedelta(hours=24)
 #: Two transactions that met in the wrong order: the second try is alone.
 DEADLOCK_TRIES = 3
+#: How long to wait before a broken database connection is replaced, each time: a restart of the server takes seconds.
+RECONNECT_AFTER_SECONDS = (0.0, 1.0, 5.0)
 
 
 class LeaseLostError(Exception):
@@ -38,19 +42,36 @@ def process(event_id: str) -> str | None:
     """Process one event and return its status afterwards; None when it was not ours to process.
 
     Never raises for what the event or Stripe did: that is written to the event. A broken database
-    connection is raised; the lease then runs out and the sweep takes the event up again.
+    connection is replaced; only a database that stays away is raised. The sweep then takes the event up again.
     """
-    if not inbox.claim(event_id):
+    if not _reconnecting(lambda: inbox.claim(event_id)):
         return None
     try:
         return _without_deadlock(lambda: _apply(event_id))
     except LeaseLostError:
         logger.warning("%s: the lease ran out and another worker has the event", event_id)
         return None
-    except InterfaceError:
-        raise
     except Exception as error:  # noqa: BLE001 - whatever it is, it belongs to this event: the next ones must go on
-        return _give_up(event_id, error)
+        failure = error
+    return _reconnecting(lambda: _give_up(event_id, failure))
+
+
+def _reconnecting(action: Callable[[], T]) -> T:
+    """Run ``action``, which is a transaction of its own, again on a new connection when the old one breaks.
+
+    A task whose claim or ending failed is not given out again by the queue: its event would wait for the sweep, or for
+    the end of its lease.
+    """
+    for pause in RECONNECT_AFTER_SECONDS:
+        try:
+            return action()
+        except (OperationalError, InterfaceError):
+            if connection.in_atomic_block:
+                raise  # somebody else's transaction is gone with the connection
+            logger.warning("The database connection broke; taking another", exc_info=True)
+            connection.close()
+            time.sleep(pause)
+    return action()
 
 
 def _give_up(event_id: str, error: Exception) -> str | None:
@@ -60,7 +81,7 @@ def _give_up(event_id: str, error: Exception) -> str | None:
             message, at_least = str(error), PARKED_FOR
         case TransientError():
             message, at_least = str(error), timedelta(seconds=error.retry_after or 0)
-        case OperationalError() | IntegrityError():
+        case OperationalError() | InterfaceError() | IntegrityError():
             message, at_least = f"The database could not take it: {_first_line(error)}", timedelta()
         case _:
             logger.error("%s: processing failed", event_id, exc_info=error)

@@ -123,13 +123,24 @@ def _turn_page(run: ReconciliationRun, items: list[Any], more: bool) -> None:
     run.phase = PHASES[PHASES.index(Phase(run.phase)) + 1]
 
 
-def _after(run: ReconciliationRun) -> dict[str, str]:
-    return {"starting_after": run.position} if run.position else {}
+def _page(run: ReconciliationRun, kind: str, **filters: Any) -> tuple[list[Any], bool]:
+    """The page behind the run's position, or the first one when Stripe forgot what the last page ended with.
+
+    A customer may be deleted between two pages, and an event older than 30 days while a run is paused: comparing
+    anew does no harm, and the run would otherwise fail there for ever.
+    """
+    if run.position:
+        try:
+            return gateway.page(kind, **filters, starting_after=run.position)
+        except MissingError:
+            logger.info("reconciliation %s: %s is gone; its list starts anew", run.pk, run.position)
+            run.position = None
+    return gateway.page(kind, **filters)
 
 
 def _events_page(run: ReconciliationRun) -> None:
     since = int(run.events_from.timestamp())
-    items, more = gateway.page("event", created={"gte": since}, **_after(run))
+    items, more = _page(run, "event", created={"gte": since})
     ids = [item["id"] for item in items]
     known = set(
         WebhookEvent.objects.filter(stripe_event_id__in=ids)
@@ -155,7 +166,7 @@ def _events_page(run: ReconciliationRun) -> None:
 
 
 def _objects_page(run: ReconciliationRun, kind: str, filters: dict[str, str]) -> None:
-    items, more = gateway.page(kind, **filters, **_after(run))
+    items, more = _page(run, kind, **filters)
     found: list[Finding] = []
     for item in map(gateway.as_json, items):
         found += comparison.COMPARE[kind](item)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from django.db import connection, transaction
+from django.utils import timezone
 from django_q.models import OrmQ
+from django_q.signing import BadSignature, SignedPackage
 
 from billing.stripe import inbox
 
-#: A pending event is left to its own task for this long.
-LOST_AFTER = "2 minutes"
-#: After the sweep enqueued an event, the next sweeps leave it alone for this long.
-GIVEN_FOR = "15 minutes"
+#: A pending event whose task does not wait in the queue any more was pulled, and is about to be processed, or lost its
+#: task: with a worker that was killed, or with a database that was away for a moment.
+LOST_AFTER = "1 minute"
+#: The same for an event that the sweep itself enqueued. A second task for one event does no harm: it finds it claimed.
+GIVEN_FOR = "2 minutes"
 #: The queue is a table: a backlog is better kept in the inbox than copied into it.
-FULL_QUEUE = 1_000
+FULL_QUEUE = 3_000
 
 
 def sweep() -> int:
@@ -23,24 +26,40 @@ def sweep() -> int:
     room = FULL_QUEUE - OrmQ.objects.count()
     if room <= 0:
         return 0
+    waiting = _waiting()
     with transaction.atomic():
-        found = _take(room)
+        found = _take(room, waiting)
         for event_id in found:
             inbox.enqueue(event_id)
     return len(found)
 
 
-def _take(limit: int) -> list[str]:
+def _waiting() -> list[str]:
+    """The events whose task is in the queue and was not pulled yet: they are only late, not lost."""
+    found = []
+    for payload in OrmQ.objects.filter(lock__lte=timezone.now()).values_list("payload", flat=True):
+        try:
+            task = SignedPackage.loads(payload)
+        except (TypeError, BadSignature):
+            continue  # nor can the queue read it: signed with a key that was replaced since
+        if task["func"] == inbox.TASK:
+            found.append(str(task["args"][0]))
+    return found
+
+
+def _take(limit: int, waiting: list[str]) -> list[str]:
     """Set the events back to pending and note until when their new task has time."""
     with connection.cursor() as cursor:
         cursor.execute(
             """
             WITH due AS (
                 SELECT id FROM stripe_webhook_events
-                WHERE (status = 'pending' AND coalesce(next_retry_at, received_at + %(lost)s::interval) <= now())
+                WHERE (
+                    (status = 'pending' AND coalesce(next_retry_at, received_at + %(lost)s::interval) <= now())
                     OR (status = 'failed' AND coalesce(next_retry_at, '-infinity') <= now())
                     OR (status = 'processing' AND attempts < 8
                         AND processing_started_at <= now() - interval '15 minutes')
+                ) AND stripe_event_id <> ALL (%(waiting)s::text[])
                 ORDER BY received_at
                 LIMIT %(limit)s
                 FOR UPDATE SKIP LOCKED
@@ -50,7 +69,7 @@ def _take(limit: int) -> list[str]:
             FROM due WHERE e.id = due.id
             RETURNING e.stripe_event_id
             """,
-            {"lost": LOST_AFTER, "given": GIVEN_FOR, "limit": limit},
+            {"lost": LOST_AFTER, "given": GIVEN_FOR, "limit": limit, "waiting": waiting},
         )
         return [row[0] for row in cursor.fetchall()]
 

@@ -17,7 +17,7 @@ from billing.demo.run.processes import Process, stop_all
 from glyphforge import embedded
 from glyphforge.terminal import say
 
-WEB_START_SECONDS = 60
+START_SECONDS = 60
 DEMO_USERS = 3000
 DEMO_USAGE = 300_000
 LOGS = VAR / "log"
@@ -75,33 +75,41 @@ def _start(configuration: Configuration, started: list[Process]) -> None:
         raise UnusableError(f"DATABASE_URL: {' '.join(str(error).split())}") from error
     if not configuration.demo:
         call_command("collectstatic", interactive=False, verbosity=0)
+    if configuration.demo:
+        _seed()
     for process in _processes(configuration):
         started.append(process)
         process.start()
-    _wait_for_web(configuration, started)
+    for process in started:
+        if port := {"local Stripe": configuration.own_stripe_port, "web server": configuration.port}.get(process.name):
+            _wait_for(process, port)
     if configuration.demo:
-        _fill(configuration)
+        _fill(configuration, started)
     connections.close_all()
     _announce(configuration)
 
 
-def _fill(configuration: Configuration) -> None:
-    """Events through the real endpoint, customers in bulk, staff logins."""
-    from billing.demo.run import events, staff  # noqa: PLC0415
+def _seed() -> None:
+    """Customers in bulk, before anything runs: what a worker writes must not be taken for the invented past."""
     from billing.demo.seed import seeding  # noqa: PLC0415
 
-    # Before the events: what the worker writes meanwhile must not be taken for the invented past.
     if not seeding.is_seeded():
         seeding.seed(users=DEMO_USERS, usage=DEMO_USAGE)
+
+
+def _fill(configuration: Configuration, started: list[Process]) -> None:
+    """Events through the real endpoint, and staff logins."""
+    from billing.demo.run import events, staff  # noqa: PLC0415
+
     staff.ensure_logins(staff.demo_password(VAR / "demo_password"))
     delivered = events.deliver(configuration.url, configuration.webhook_secret) if configuration.own_stripe_port else []
-    events.wait_until_processed(delivered)
+    events.wait_until_processed(delivered, lambda: _keep_up(started))
 
 
 def _processes(configuration: Configuration) -> Iterator[Process]:
     python = sys.executable
     if configuration.own_stripe_port:
-        stripe = ["billing.demo.stripe_server", "--port", str(configuration.own_stripe_port)]
+        stripe = ["billing.demo.stripe_server", "--port", str(configuration.own_stripe_port), "--invented"]
         hook = ["--webhook-url", f"{configuration.url}/webhooks/stripe/"]
         yield Process("local Stripe", [python, "-m", *stripe, *hook], LOGS / "stripe.log")
     bind = ["--bind", f"127.0.0.1:{configuration.port}"]
@@ -111,13 +119,12 @@ def _processes(configuration: Configuration) -> Iterator[Process]:
     yield Process("worker", [python, str(ROOT / "manage.py"), "worker"], LOGS / "worker.log")
 
 
-def _wait_for_web(configuration: Configuration, started: list[Process]) -> None:
-    web = next(process for process in started if process.name == "web server")
-    deadline = time.monotonic() + WEB_START_SECONDS
+def _wait_for(server: Process, port: int) -> None:
+    deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
-        if web.has_ended():
-            raise UnusableError(f"the web server does not start: {web.last_words()} ({web.log})")
-        connection = http.client.HTTPConnection("127.0.0.1", configuration.port, timeout=10)
+        if server.has_ended():
+            raise UnusableError(f"the {server.name} does not start: {server.last_words()} ({server.log})")
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
         try:
             connection.request("GET", "/admin/login/")
             if connection.getresponse().status < 500:
@@ -127,7 +134,15 @@ def _wait_for_web(configuration: Configuration, started: list[Process]) -> None:
         finally:
             connection.close()
         time.sleep(0.2)
-    raise UnusableError(f"the web server gives no answer after {WEB_START_SECONDS} s; see {web.log}")
+    raise UnusableError(f"the {server.name} gives no answer after {START_SECONDS} s; see {server.log}")
+
+
+def _keep_up(started: list[Process]) -> None:
+    for process in started:
+        try:
+            process.restart_if_ended()
+        except RuntimeError as error:
+            raise UnusableError(str(error)) from error
 
 
 def _watch(started: list[Process], cluster: embedded.Server | None) -> None:
@@ -137,11 +152,7 @@ def _watch(started: list[Process], cluster: embedded.Server | None) -> None:
         if cluster and not cluster.is_running():
             say("PostgreSQL ended; starting it again.")
             cluster.start()
-        for process in started:
-            try:
-                process.restart_if_ended()
-            except RuntimeError as error:
-                raise UnusableError(str(error)) from error
+        _keep_up(started)
         time.sleep(1)
     raise Stopped
 

@@ -4,6 +4,7 @@ import json
 import random
 import string
 import uuid
+from datetime import datetime
 from pathlib import Path
 
 NAMES: dict[str, list[str]] = json.loads(Path(__file__).with_name("names.json").read_text(encoding="utf-8"))
@@ -36,6 +37,11 @@ def ip_address(rng: random.Random) -> str:
     if rng.random() < 0.15:
         return f"2001:db8:{rng.getrandbits(16):x}::{rng.getrandbits(16):x}"
     return f"{rng.choice(('192.0.2', '198.51.100', '203.0.113'))}.{rng.randint(1, 254)}"
+
+
+def whole_seconds(moment: datetime) -> datetime:
+    """The moment as Stripe would have it: it counts in seconds."""
+    return moment.replace(microsecond=0)
 
 
 def unusable_hash(rng: random.Random) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
-from billing.demo.seed.identities import stripe_id
+from billing.demo.seed.identities import stripe_id, whole_seconds
 from billing.demo.seed.subscriptions import Paid
 from billing.models import Payment, Subscription
 
@@ -70,6 +70,6 @@ def _row(
         "status": status,
         "refunded_cents": refunded_cents,
         "failure_message": failure_message,
-        "paid_at": None if status == Payment.Status.FAILED else at,
-        "created_at": at,
+        "paid_at": None if status == Payment.Status.FAILED else whole_seconds(at),
+        "created_at": whole_seconds(at),
     }

@@ -10,7 +10,7 @@ from typing import Any
 
 from billing.demo import recordings
 from billing.demo.seed.customers import Customer, Trouble
-from billing.demo.seed.identities import stripe_id
+from billing.demo.seed.identities import stripe_id, whole_seconds
 from billing.models import Subscription, Tier
 
 YEARLY = 0.18
@@ -150,13 +150,13 @@ def rows(subscriptions: list[Paid]) -> Iterator[dict[str, Any]]:
             "stripe_price_id": each.price_id,
             "price_cents": each.monthly_cents,
             "interval": each.interval,
-            "current_period_start": each.period_start,
-            "current_period_end": each.period_end,
+            "current_period_start": whole_seconds(each.period_start),
+            "current_period_end": whole_seconds(each.period_end),
             "cancel_at_period_end": each.cancel_at_period_end,
-            "canceled_at": each.ended_at or (each.period_start if each.cancel_at_period_end else None),
-            "trial_end": each.period_end if each.status == Subscription.Status.TRIALING else None,
+            "canceled_at": whole_seconds(each.ended_at) if each.ended_at else None,
+            "trial_end": whole_seconds(each.period_end) if each.status == Subscription.Status.TRIALING else None,
             "is_duplicate": each.is_duplicate,
-            "created_at": each.started_at,
+            "created_at": whole_seconds(each.started_at),
         }
         if each.ended_at and not each.is_replaced:
             yield free_row(each.customer, each.ended_at)

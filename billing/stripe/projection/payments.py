@@ -15,6 +15,8 @@ Json = dict[str, Any]
 #: A dispute that took no money, or gave it back.
 HARMLESS_DISPUTES = frozenset({"won", "warning_closed", "prevented"})
 
+RELEASED = "The authorization was released; nothing was charged."
+
 
 def project(charge: Json) -> Payment | None:
     """Bring the payment of a charge in line with it. None for a charge of no customer: not our business."""
@@ -31,13 +33,14 @@ def project(charge: Json) -> Payment | None:
 def values(charge: Json) -> Json:
     """The columns that the charge alone decides; amounts in the currency's smallest unit."""
     paid = charge["status"] == "succeeded" and charge.get("captured", True)
+    amount, refunded = _amounts(charge)
     return {
         "stripe_payment_intent_id": identifier(charge.get("payment_intent")),
-        "amount_cents": charge["amount"],
+        "amount_cents": amount,
         "currency": charge["currency"],
         "status": status(charge),
-        "refunded_cents": charge.get("amount_refunded") or 0,
-        "failure_message": charge.get("failure_message"),
+        "refunded_cents": refunded,
+        "failure_message": RELEASED if _is_released(charge) else charge.get("failure_message"),
         "receipt_url": charge.get("receipt_url"),
         "paid_at": moment(charge["created"]) if paid else None,
         "created_at": moment(charge["created"]),
@@ -46,16 +49,35 @@ def values(charge: Json) -> Json:
 
 def status(charge: Json) -> str:
     """Failed before disputed before refunded before succeeded."""
-    refunded = charge.get("amount_refunded") or 0
-    if charge["status"] == "failed":
+    amount, refunded = _amounts(charge)
+    if charge["status"] == "failed" or _is_released(charge):
         return Payment.Status.FAILED
     if charge.get("disputed") and _dispute_costs(charge["id"]):
         return Payment.Status.DISPUTED
     if refunded:
-        return Payment.Status.REFUNDED if refunded >= charge["amount"] else Payment.Status.PARTIALLY_REFUNDED
+        return Payment.Status.REFUNDED if refunded >= amount else Payment.Status.PARTIALLY_REFUNDED
     if charge["status"] == "pending" or not charge.get("captured", True):
         return Payment.Status.PENDING
     return Payment.Status.SUCCEEDED
+
+
+def _amounts(charge: Json) -> tuple[int, int]:
+    """What was charged, and what of that was given back.
+
+    Of an authorization that was captured in part, or not at all, Stripe counts the rest as refunded; nobody paid it.
+    """
+    amount, refunded = int(charge["amount"]), int(charge.get("amount_refunded") or 0)
+    captured = charge.get("amount_captured")
+    if charge["status"] != "succeeded" or captured is None:
+        return amount, refunded
+    if not charge.get("captured", True):
+        return amount, 0
+    return int(captured), max(refunded - (amount - int(captured)), 0)
+
+
+def _is_released(charge: Json) -> bool:
+    """Whether it is an authorization that was given up, or ran out, before anything was captured."""
+    return not charge.get("captured", True) and bool(charge.get("refunded"))
 
 
 def _dispute_costs(charge_id: str) -> bool:

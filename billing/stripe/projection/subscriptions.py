@@ -60,7 +60,7 @@ def values(data: Json) -> Json:
         "interval": recurring.get("interval", "month"),
         "current_period_start": moment(_period(data, item, "current_period_start")),
         "current_period_end": moment(_period(data, item, "current_period_end")),
-        "cancel_at_period_end": bool(data.get("cancel_at_period_end")),
+        "cancel_at_period_end": bool(data.get("cancel_at_period_end")) or (not canceled and _ends_with_period(data)),
         # Stripe's canceled_at is when somebody asked for it; ours is when it was over.
         "canceled_at": moment(data.get("ended_at") or data.get("canceled_at")) if canceled else None,
         "trial_end": moment(data.get("trial_end")),
@@ -97,6 +97,15 @@ def _main_item(data: Json) -> tuple[Json, str]:
             stripe_price_id=unknown,
         )
     return max(claimed, key=lambda pair: prices.RANK[pair[1]])
+
+
+def _ends_with_period(data: Json) -> bool:
+    """Whether a moment is set at which it ends and no further period begins.
+
+    So the customer portal cancels in flexible billing mode; the flag stays unset then.
+    """
+    ends = [_period(data, item, "current_period_end") or 0 for item in data["items"]["data"]]
+    return bool(data.get("cancel_at")) and int(data["cancel_at"]) <= max(ends)
 
 
 def _period(data: Json, item: Json, name: str) -> int | None:

@@ -71,6 +71,18 @@ def rows() -> dict[str, set[tuple]]:
     }
 
 
+def charged() -> int:
+    """What our payments add up to; of no payment more was given back than was paid."""
+    payments = list(Payment.objects.exclude(status="failed").values_list("amount_cents", "refunded_cents"))
+    assert all(refunded <= amount for amount, refunded in payments)
+    return sum(amount for amount, _ in payments)
+
+
+def charged_by_stripe(story: recordings.Recording) -> int:
+    found = [item for item in story.objects.values() if item["object"] == "charge" and item["status"] != "failed"]
+    return sum(item["amount"] for item in found)
+
+
 def drain() -> None:
     """Process what is left until nothing changes any more, as time would."""
     for _ in range(8):
@@ -101,6 +113,7 @@ def test_order_and_copies_do_not_matter(name: str, world: StripeWorld) -> None:
                 inbox.store(event)
                 inbox.reset([event["id"]])  # so that a copy is really processed again
                 processing.process(event["id"])
+                assert charged() <= charged_by_stripe(story)
             assert rows() == ordered
             assert_reached(story.expected)
 
@@ -126,6 +139,7 @@ def test_interleaving_with_stripes_own_changes_does_not_matter(name: str, world:
                     happened += 1
                 inbox.store(events[position])
                 processing.process(events[position]["id"])
+                assert charged() <= charged_by_stripe(story)
             drain()
             assert_reached(story.expected)
             assert not WebhookEvent.objects.exclude(status="processed").exists()

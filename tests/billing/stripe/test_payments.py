@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from billing.demo import recordings
 from billing.demo.stripe_world import StripeWorld
 from billing.models import Payment
 from tests.billing.stripe.story import Story
@@ -28,6 +29,7 @@ def story(world: StripeWorld) -> Story:
         ({"disputed": True}, "disputed"),
         ({"disputed": True, "amount_refunded": 100}, "disputed"),
         ({"disputed": True, "status": "failed"}, "failed"),
+        ({"captured": False, "amount_captured": 0, "amount_refunded": 2900, "refunded": True}, "failed"),
     ],
 )
 def test_status_follows_the_charge(story: Story, changes: dict[str, Any], status: str) -> None:
@@ -35,6 +37,22 @@ def test_status_follows_the_charge(story: Story, changes: dict[str, Any], status
     assert story.announce("charge.updated", story.charge) == "processed"
     assert story.payment.status == status
     assert (story.payment.paid_at is None) == (status in ("failed", "pending"))
+
+
+def test_released_authorization_was_never_charged(story: Story) -> None:
+    story.charge.update(captured=False, amount_captured=0, amount_refunded=2900, refunded=True)
+    story.announce("charge.expired", story.charge)
+    assert (story.payment.refunded_cents, story.payment.paid_at) == (0, None)
+    assert "released" in str(story.payment.failure_message)
+
+
+@pytest.mark.parametrize(("refunded", "left"), [(900, 0), (1100, 200), (2900, 2000)])
+def test_only_what_was_captured_counts(story: Story, refunded: int, left: int) -> None:
+    """Of $29 authorized $20 were captured: Stripe counts the other $9 as refunded."""
+    story.charge.update(amount_captured=2000, amount_refunded=refunded)
+    story.announce("charge.captured", story.charge)
+    assert (story.payment.amount_cents, story.payment.refunded_cents) == (2000, left)
+    assert story.payment.status == {0: "succeeded", 200: "partially_refunded", 2000: "refunded"}[left]
 
 
 def dispute(story: Story, status: str) -> dict[str, Any]:
@@ -68,6 +86,65 @@ def test_dispute_is_decided_by_its_own_status(story: Story, outcome: str, status
     for event_type, item in events if first == "dispute" else reversed(events):
         assert story.announce(event_type, item) == "processed"
     assert story.payment.status == status
+
+
+@pytest.mark.parametrize("event", ["created", "updated", "funds_withdrawn", "funds_reinstated", "closed"])
+def test_every_event_of_a_dispute_is_about_its_charge(story: Story, event: str) -> None:
+    story.charge["disputed"] = True
+    status = "won" if event in ("funds_reinstated", "closed") else "needs_response"
+    assert story.announce(f"charge.dispute.{event}", dispute(story, status)) == "processed"
+    assert story.payment.status == ("succeeded" if status == "won" else "disputed")
+
+
+@pytest.mark.parametrize("event", ["refund.created", "refund.updated", "charge.refund.updated", "charge.refunded"])
+def test_every_event_of_a_refund_is_about_its_charge(story: Story, event: str) -> None:
+    story.world.refund({"charge": story.charge["id"], "amount": "100"})
+    refund = story.world.events[-2]["data"]["object"]
+    assert story.announce(event, story.charge if event == "charge.refunded" else refund) == "processed"
+    assert (story.payment.status, story.payment.refunded_cents) == ("partially_refunded", 100)
+
+
+def test_failed_refund_leaves_the_payment_as_it_was(story: Story) -> None:
+    story.world.refund({"charge": story.charge["id"], "amount": "100"})
+    for event in story.world.events[-2:]:
+        story.deliver(event)
+    story.charge.update(amount_refunded=0)
+    refund = story.world.events[-2]["data"]["object"] | {"status": "failed", "failure_reason": "lost_or_stolen_card"}
+    assert story.announce("refund.failed", refund) == "processed"
+    assert (story.payment.status, story.payment.refunded_cents) == ("succeeded", 0)
+
+
+@pytest.mark.parametrize("event", ["created", "requires_action", "canceled"])
+def test_payment_intent_without_a_charge_is_no_payment(story: Story, event: str) -> None:
+    known = recordings.load("many_customers").objects.values()
+    intent = next(item for item in known if item["object"] == "payment_intent")
+    intent = intent | {"id": "pi_open", "customer": story.customer["id"], "latest_charge": None, "payment_method": None}
+    story.world.put(intent)
+    assert story.announce(f"payment_intent.{event}", intent) == "processed"
+    assert Payment.objects.count() == 1
+
+
+def test_payment_method_that_left_its_customer_changes_nothing(story: Story) -> None:
+    method = story.copy_of(story.world.objects[story.charge["payment_method"]], id="pm_left", customer=None)
+    assert story.announce("payment_method.detached", method) == "processed"
+    assert Payment.objects.count() == 1
+
+
+@pytest.mark.parametrize("paid_by", [None, {"type": "payment_record", "payment_record": "payrec_1"}])
+def test_invoice_that_was_paid_elsewhere_is_no_payment(story: Story, paid_by: dict[str, Any] | None) -> None:
+    """By bank transfer, say, and marked as paid by hand: Stripe charged nothing."""
+    other = story.copy_of(story.invoice, id="in_other", status="paid", amount_paid=2900, amount_paid_off_stripe=2900)
+    if paid_by:
+        other["payments"] = payments_of(story, **paid_by)
+    assert story.announce("invoice.paid", other) == "processed"
+    assert Payment.objects.count() == 1
+
+
+def test_open_invoice_sent_to_the_customer_is_no_payment(story: Story) -> None:
+    other = story.copy_of(story.invoice, id="in_other", status="open", collection_method="send_invoice", amount_paid=0)
+    for event_type in ("invoice.finalized", "invoice.sent", "invoice.overdue"):
+        assert story.announce(event_type, other) == "processed"
+    assert Payment.objects.count() == 1
 
 
 def test_refunds_in_parts_add_up(story: Story) -> None:

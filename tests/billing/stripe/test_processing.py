@@ -16,6 +16,7 @@ from billing.models import AuditEntry, UnmatchedCustomer, User, WebhookEvent
 from billing.stripe import inbox, processing
 from tests.billing.stripe.expected import assert_reached
 from tests.billing.stripe.story import Story
+from tests.monitoring.views.test_database import session
 
 pytestmark = pytest.mark.django_db
 Json = dict[str, Any]
@@ -183,6 +184,41 @@ def test_event_of_another_account_is_ignored(signup: recordings.Recording, feed:
     assert feed([event]) == ["ignored"]
     assert "acct_somebody_else" in str(stored(event).last_error)
     assert not User.objects.exists()
+
+
+@pytest.mark.parametrize("version", ["2019-12-03", "2027-01-01.future", None])
+def test_event_of_another_api_version_ends_in_the_same_rows(
+    signup: recordings.Recording, feed: Callable, version: str | None
+) -> None:
+    """The payload names the object and nothing more; the object is fetched in the pinned version."""
+    thin = []
+    for event in signup.events:
+        item = event["data"]["object"]
+        named = {name: item[name] for name in ("id", "object", "customer") if name in item}
+        thin.append(event | {"api_version": version, "data": {"object": named}})
+    assert set(feed(thin)) == {"processed"}
+    assert_reached(signup.expected)
+
+
+def test_customers_lock_is_held_while_stripe_is_asked(
+    signup: recordings.Recording, stripe_server: StripeServer, feed: Callable
+) -> None:
+    held: dict[str, int] = {}
+    customer_id = signup.expected[0]["stripe_customer_id"]
+    with session(autocommit=True) as other:
+
+        def look(method: str, path: str) -> None:
+            row = other.execute(
+                "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted"
+                " AND (classid::bigint << 32) | objid::bigint = hashtextextended('stripe:' || %s, 0)",
+                [customer_id],
+            ).fetchone()
+            held[path] = row[0] if row else 0
+
+        stripe_server.intercept = look
+        assert feed(signup.events[-1:]) == ["processed"]
+    assert any(path.startswith("/v1/subscriptions/") for path in held)
+    assert set(held.values()) == {1}
 
 
 def test_second_worker_gets_nothing(signup: recordings.Recording, feed: Callable) -> None:

@@ -193,6 +193,21 @@ def test_run_goes_on_where_its_budget_ended(
     assert set(Difference.objects.filter(object_kind="customer").values_list("stripe_id", flat=True)) == customers
 
 
+@pytest.mark.parametrize(("phase", "gone"), [("events", "evt"), ("customers", "cus")])
+def test_run_goes_on_when_stripe_forgot_where_it_stopped(
+    stories: list[recordings.Recording], world: StripeWorld, monkeypatch: pytest.MonkeyPatch, phase: str, gone: str
+) -> None:
+    monkeypatch.setattr("billing.stripe.gateway.PAGE_SIZE", 2)
+    run = reconciliation.run(take_in=False, budget=1, **WHO)
+    while not (run.phase == phase and run.position):
+        run = reconciliation.run(take_in=False, budget=1, **WHO)
+    assert str(run.position).startswith(gone)
+    world.forget(str(run.position))
+    world.events = [event for event in world.events if event["id"] != run.position]
+    again = reconciliation.run(take_in=False, **WHO)
+    assert (again.pk, again.status) == (run.pk, "finished")
+
+
 def test_failing_stripe_fails_the_run_and_the_next_one_goes_on(
     stories: list[recordings.Recording], stripe_server: StripeServer
 ) -> None:

@@ -1,5 +1,9 @@
 """Trying events again: one, some, or all that a filter finds, at once or in the background."""
 
+import json
+import time
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -92,6 +96,15 @@ def test_background_replay_shows_its_progress(signup: recordings.Recording) -> N
     assert audited("replay_in_background").new_values == {"filters": run.filters, "total": 5}
 
 
+def test_background_replay_keeps_to_its_rate(signup: recordings.Recording, monkeypatch: pytest.MonkeyPatch) -> None:
+    failed_events(3)
+    pauses: list[float] = []
+    monkeypatch.setattr(replay_runs, "time", SimpleNamespace(monotonic=time.monotonic, sleep=pauses.append))
+    tasks.advance_replay(str(replay_runs.start(EventFilter(), events_per_minute=1, **WHO).pk))
+    assert len(pauses) == 3
+    assert all(30 < pause <= 60 for pause in pauses), "a minute less what the event took"
+
+
 def test_background_replay_is_resumed_where_it_was(
     signup: recordings.Recording, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -152,6 +165,44 @@ def test_retry_command_hands_many_to_the_background(capsys: pytest.CaptureFixtur
     call_command("retry_webhooks", apply=True)
     assert f"tries {webhooks.AT_ONCE + 1} events" in capsys.readouterr().out
     assert ReplayRun.objects.count() == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "retried"),
+    [
+        ({}, {"a", "b", "c"}),
+        ({"status": ["dead"]}, {"c"}),
+        ({"status": ["dead", "ignored"]}, {"c", "d"}),
+        ({"type": "invoice.paid"}, {"b"}),
+        ({"error": "TIMEOUT"}, {"a", "c"}),
+        ({"since": "2026-03-02"}, {"b", "c"}),
+        ({"since": "2026-03-02T00:00", "until": "2026-03-02T23:59"}, {"b"}),
+        ({"until": "2026-03-01T12:00"}, {"a"}),
+        ({"type": "charge.failed", "error": "timeout", "since": "2026-03-02"}, {"c"}),
+    ],
+)
+def test_only_what_the_filter_finds_is_retried(options: dict[str, Any], retried: set[str]) -> None:
+    for event_id, status, event_type, error, day in (
+        ("a", "failed", "charge.failed", "a timeout", 1),
+        ("b", "failed", "invoice.paid", "no tier", 2),
+        ("c", "dead", "charge.failed", "a timeout", 3),
+        ("d", "ignored", "charge.failed", "other mode", 2),
+    ):
+        WebhookEvent.objects.create(
+            stripe_event_id=event_id,
+            status=status,
+            event_type=event_type,
+            last_error=error,
+            received_at=datetime(2026, 3, day, 12, tzinfo=UTC),
+        )
+    call_command("retry_webhooks", apply=True, **options)
+    assert set(WebhookEvent.objects.filter(status="pending").values_list("stripe_event_id", flat=True)) == retried
+
+
+def test_filter_is_stored_with_its_run_and_read_back() -> None:
+    moment = timezone.now()
+    wanted = EventFilter(("dead",), "invoice.paid", "100 %", moment, moment + timedelta(days=1), ("evt_1", "evt_2"))
+    assert EventFilter.from_json(json.loads(json.dumps(wanted.as_json()))) == wanted
 
 
 @pytest.mark.parametrize("options", [{"status": ["lost"]}, {"since": "yesterday"}, {"until": "2026-13-01"}])

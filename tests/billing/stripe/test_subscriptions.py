@@ -4,7 +4,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from django_q.models import OrmQ
 
+from billing import tasks
 from billing.demo.stripe_world import StripeWorld
 from billing.models import PlanPrice, Subscription, Tombstone, User
 from tests import factories
@@ -44,6 +46,20 @@ def test_paused_collection_keeps_the_subscription_active(story: Story) -> None:
     assert (story.row.status, story.live_tier()) == ("active", "starter")
 
 
+@pytest.mark.parametrize(("event", "status"), [("paused", "paused"), ("resumed", "active")])
+def test_pausing_and_resuming_are_followed(story: Story, event: str, status: str) -> None:
+    story.subscription["status"] = status
+    assert story.announce(f"customer.subscription.{event}", story.subscription) == "processed"
+    assert (story.row.status, story.live_tier()) == (status, "starter")
+
+
+def test_invoiced_customer_has_the_tier_before_the_invoice_is_paid(story: Story) -> None:
+    story.update(collection_method="send_invoice", days_until_due=30)
+    assert (story.row.status, story.row.price_cents) == ("active", 2900)
+    story.update(status="past_due")
+    assert story.live_tier() == "starter"
+
+
 def test_trial_has_its_end(story: Story) -> None:
     story.update(status="trialing", trial_end=1_790_000_000)
     assert story.row.trial_end == datetime.fromtimestamp(1_790_000_000, UTC)
@@ -53,6 +69,16 @@ def test_cancellation_at_period_end_is_set_and_unset(story: Story) -> None:
     story.update(cancel_at_period_end=True, cancel_at=1_790_000_000, canceled_at=1_787_000_000)
     assert (story.row.cancel_at_period_end, story.row.status, story.row.canceled_at) == (True, "active", None)
     story.update(cancel_at_period_end=False, cancel_at=None, canceled_at=None)
+    assert not story.row.cancel_at_period_end
+
+
+@pytest.mark.parametrize(("periods_later", "ends"), [(0, True), (1, False)])
+def test_cancellation_in_the_portal_is_a_moment_without_the_flag(story: Story, periods_later: int, ends: bool) -> None:
+    """Flexible billing mode: only a moment up to the end of the period says that no further one begins."""
+    start, end = story.item["current_period_start"], story.item["current_period_end"]
+    story.update(billing_mode={"type": "flexible"}, cancel_at=end + periods_later * (end - start))
+    assert (story.row.status, story.row.cancel_at_period_end) == ("active", ends)
+    story.update(cancel_at=None)
     assert not story.row.cancel_at_period_end
 
 
@@ -112,6 +138,27 @@ def test_items_discount_is_taken_from_the_item(story: Story) -> None:
     story.item["discounts"] = [discount(percent_off=10)]
     story.update()
     assert story.row.price_cents == 2610
+
+
+def test_coupon_for_a_product_leaves_the_other_items_alone(story: Story) -> None:
+    """Stripe says which products a coupon is for only to who asks for the coupon itself."""
+    add_on = price(story.world, "professional_monthly")
+    story.world.put(story.item["price"] | {"id": "price_seat", "product": "prod_seat"})
+    story.world.put(story.world.objects[story.item["price"]["product"]] | {"id": "prod_seat"})
+    seats = story.copy_of(story.item, id="si_seat", price=story.world.objects["price_seat"], quantity=2)
+    other = story.copy_of(story.item, id="si_other", price=add_on)
+    story.subscription["items"]["data"] += [seats, other]
+    shown = discount(percent_off=50)["source"]["coupon"] | {"id": "co_seat"}
+    story.world.put(shown | {"applies_to": {"products": ["prod_seat"]}})
+    story.update(discounts=[discount() | {"source": {"type": "coupon", "coupon": shown}}])
+    assert story.row.price_cents == 2900 + 2900 + 9900  # half of the two seats
+
+
+def test_amount_off_is_shared_by_the_items_it_reaches(story: Story) -> None:
+    other = story.copy_of(story.item, id="si_other", price=price(story.world, "professional_monthly"))
+    story.subscription["items"]["data"].append(other)
+    story.update(discounts=[discount(amount_off=800), discount(percent_off=50)])
+    assert story.row.price_cents == (2900 + 9900 - 800) // 2
 
 
 def test_discount_of_the_customer_holds_where_the_subscription_has_none(story: Story) -> None:
@@ -190,6 +237,23 @@ def test_supports_mapping_wins_over_metadata(story: Story) -> None:
     PlanPrice.objects.create(stripe_price_id=story.item["price"]["id"], plan_id="enterprise")
     story.update()
     assert story.live_tier() == "enterprise"
+
+
+def test_price_that_sells_another_tier_at_stripe_moves_who_has_it(story: Story) -> None:
+    changed = story.item["price"] | {"metadata": {"tier": "professional"}}
+    story.item["price"] = changed
+    story.world.put(changed)
+    assert story.announce("price.updated", changed) == "processed"
+    (task,) = resyncs()
+    tasks.resync_customer(*task.args())
+    assert story.live_tier() == "professional"
+    OrmQ.objects.all().delete()
+    story.announce("price.updated", changed)
+    assert resyncs() == []
+
+
+def resyncs() -> list[OrmQ]:
+    return [task for task in OrmQ.objects.all() if task.func() == "billing.tasks.resync_customer"]
 
 
 def test_limit_set_by_support_stays_while_the_tier_does(story: Story) -> None:

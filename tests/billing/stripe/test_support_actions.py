@@ -72,6 +72,16 @@ def test_cancellation_at_period_end_comes_back_by_its_event(
     assert not subscription.cancel_at_period_end
 
 
+def test_cancellation_in_the_portal_is_taken_back_too(world: StripeWorld, feed: Callable) -> None:
+    story = Story(world).signed_up()
+    story.update(billing_mode={"type": "flexible"}, cancel_at=story.item["current_period_end"])
+    assert story.row.cancel_at_period_end
+    cancellation.resume_subscription(story.row, **WHO)
+    deliver_new(world, feed)
+    assert not story.row.cancel_at_period_end
+    assert story.subscription["cancel_at"] is None
+
+
 def test_cancellation_now_brings_the_free_tier_back(
     subscription: Subscription, world: StripeWorld, feed: Callable
 ) -> None:

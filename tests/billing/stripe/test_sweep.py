@@ -14,7 +14,7 @@ from billing.demo import recordings
 from billing.demo.stripe_server import StripeServer
 from billing.demo.stripe_world import StripeWorld
 from billing.models import WebhookEvent
-from billing.stripe import gateway, sweep
+from billing.stripe import gateway, inbox, sweep
 
 pytestmark = pytest.mark.django_db
 
@@ -71,6 +71,37 @@ def test_what_is_not_due_is_left_alone(status: str, values: dict[str, Any]) -> N
     stored(status, **(values if ago is None else started(ago)))
     assert tasks.sweep() == 0
     assert WebhookEvent.objects.get().status == status
+
+
+def test_event_whose_task_only_waits_is_given_no_second_one() -> None:
+    inbox.enqueue(stored("pending"))
+    inbox.enqueue(stored("failed", due=timedelta(seconds=-1)))
+    assert tasks.sweep() == 0
+    assert len(queued()) == 2
+
+
+def test_event_whose_task_was_pulled_and_came_to_nothing_is_given_another() -> None:
+    inbox.enqueue(stored("pending"))
+    OrmQ.objects.update(lock=timezone.now() + timedelta(seconds=1200))
+    assert tasks.sweep() == 1
+    assert len(queued()) == 2
+
+
+def test_event_that_lost_the_task_of_a_sweep_is_not_left_for_long() -> None:
+    stored("pending")
+    tasks.sweep()
+    OrmQ.objects.all().delete()
+    due = WebhookEvent.objects.get().next_retry_at
+    assert due
+    assert due <= timezone.now() + timedelta(minutes=2)
+    WebhookEvent.objects.update(next_retry_at=due - timedelta(minutes=3))
+    assert tasks.sweep() == 1
+
+
+def test_task_that_nobody_can_read_does_not_stop_the_sweep() -> None:
+    OrmQ.objects.create(key="glyphforge", payload="signed with another key", lock=timezone.now())
+    stored("pending")
+    assert tasks.sweep() == 1
 
 
 def test_event_that_killed_its_worker_eight_times_is_dead() -> None:

@@ -1,0 +1,216 @@
+"""The invented customers as Stripe would know them: their rows, in the shape of the recorded objects.
+
+Read once, when the local Stripe starts; from then on it is a side of its own, and what is changed in our tables
+alone is a difference that reconciliation finds. Works without Django's apps: only the connection is used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+from django.db import connection
+
+from billing.demo import recordings
+from billing.demo.recordings import Json
+from billing.demo.stripe_world import StripeWorld
+
+CUSTOMERS = """
+    SELECT id, stripe_customer_id, email, name, status, created_at FROM users
+    WHERE stripe_customer_id IS NOT NULL
+"""
+SUBSCRIPTIONS = """
+    SELECT s.*, u.stripe_customer_id FROM subscriptions AS s JOIN users AS u ON u.id = s.user_id
+    WHERE s.stripe_subscription_id IS NOT NULL AND u.stripe_customer_id IS NOT NULL
+"""
+CHARGES = """
+    SELECT p.*, u.stripe_customer_id FROM payment_history AS p JOIN users AS u ON u.id = p.user_id
+    WHERE p.stripe_charge_id IS NOT NULL AND u.stripe_customer_id IS NOT NULL
+"""
+
+
+def add_to(world: StripeWorld) -> int:
+    """Make known to ``world`` whoever is in our tables and in no recording; returns how many objects that were.
+
+    A subscription whose period has passed without news was renewed, or ended if it was to end with its period: of
+    stale ones only our row is stale. Of recorded objects only what support did to them before is remembered.
+    """
+    models, now, before = _Models(), datetime.now(UTC), len(world.objects)
+    for row in _rows(CUSTOMERS):
+        _add(world, _customer(models, row))
+    for row in _rows(SUBSCRIPTIONS):
+        if known := world.objects.get(row["stripe_subscription_id"]):
+            known.update(_cancellation(known, row))
+        elif row["stripe_price_id"] in models.prices:
+            _add(world, _subscription(models, row, now))
+    for row in _rows(CHARGES):
+        if known := world.objects.get(row["stripe_charge_id"]):
+            known.update(_refunds(known, row))
+            continue
+        _add(world, _charge(models, row))
+        if row["stripe_payment_intent_id"]:
+            _add(world, _payment_intent(models, row))
+        if row["status"] == "disputed":
+            _add(world, _dispute(models, row))
+    return len(world.objects) - before
+
+
+def _add(world: StripeWorld, item: Json) -> None:
+    world.objects.setdefault(item["id"], item)
+
+
+class _Models:
+    """A recorded object of each kind to copy: whatever the rows do not say is as recorded."""
+
+    def __init__(self) -> None:
+        names = ["signup_paid", *recordings.names()]  # first an uneventful one
+        known = [item for name in names for item in recordings.load(name).objects.values()]
+        first = {item["object"]: item for item in reversed(known) if not item.get("deleted")}
+        self.customer = first["customer"] | {
+            "invoice_settings": first["customer"]["invoice_settings"] | {"default_payment_method": None}
+        }
+        self.subscription = first["subscription"] | {"latest_invoice": None, "default_payment_method": None}
+        self.item: Json = self.subscription["items"]["data"][0]
+        self.prices = {item["id"]: item for item in known if item["object"] == "price"}
+        self.charge = first["charge"] | {"balance_transaction": None, "payment_method": None}
+        self.payment_intent = first["payment_intent"] | {"payment_method": None, "client_secret": None}
+        self.dispute = first["dispute"] | {"balance_transactions": [], "status": "lost"}
+
+
+def _rows(query: str) -> Iterator[dict[str, Any]]:
+    connection.ensure_connection()
+    # The driver's cursor: Django's wants all apps to be ready, which this process never loads.
+    with connection.connection.cursor() as cursor:
+        cursor.execute(query)
+        names = [column.name for column in cursor.description]
+        while batch := cursor.fetchmany(1000):
+            for row in batch:
+                yield dict(zip(names, row, strict=True))
+
+
+def _customer(models: _Models, row: dict[str, Any]) -> Json:
+    customer_id = row["stripe_customer_id"]
+    if row["status"] == "deleted":
+        return {"id": customer_id, "object": "customer", "deleted": True}
+    return models.customer | {
+        "id": customer_id,
+        "created": _seconds(row["created_at"]),
+        "email": row["email"],
+        "invoice_prefix": customer_id[-8:].upper(),
+        "metadata": {"user_id": str(row["id"])},
+        "name": row["name"],
+    }
+
+
+def _subscription(models: _Models, row: dict[str, Any], now: datetime) -> Json:
+    subscription_id = row["stripe_subscription_id"]
+    status, ended_at = row["status"], row["canceled_at"]
+    start, end = row["current_period_start"], row["current_period_end"]
+    if status == "active" and end <= now:
+        if row["cancel_at_period_end"]:
+            status, ended_at = "canceled", end
+        else:
+            periods = (now - end) // (end - start) + 1
+            start, end = start + periods * (end - start), end + periods * (end - start)
+    item = models.item | {
+        "id": f"si_{subscription_id.removeprefix('sub_')}",
+        "created": _seconds(row["created_at"]),
+        "current_period_start": _seconds(start),
+        "current_period_end": _seconds(end),
+        "price": models.prices[row["stripe_price_id"]],
+        "quantity": row["quantity"],
+        "subscription": subscription_id,
+    }
+    ends_with_period = row["cancel_at_period_end"] and status != "canceled"
+    return models.subscription | {
+        "id": subscription_id,
+        "billing_cycle_anchor": _seconds(row["created_at"]),
+        "cancel_at": _seconds(end) if ends_with_period else None,
+        "cancel_at_period_end": row["cancel_at_period_end"],
+        "canceled_at": _seconds(start) if ends_with_period else _seconds(ended_at),
+        "created": _seconds(row["created_at"]),
+        "currency": row["currency"],
+        "customer": row["stripe_customer_id"],
+        "ended_at": _seconds(ended_at),
+        "items": models.subscription["items"] | {"data": [item]},
+        "start_date": _seconds(row["created_at"]),
+        "status": status,
+        "trial_end": _seconds(row["trial_end"]),
+        "trial_start": _seconds(start) if row["trial_end"] else None,
+    }
+
+
+def _cancellation(known: Json, row: dict[str, Any]) -> Json:
+    """What support asked for in an earlier run of the local Stripe, of a subscription that lives in the recordings."""
+    if known["status"] == "canceled":
+        return {}
+    if row["status"] == "canceled":
+        ended_at = _seconds(row["canceled_at"])
+        return {"status": "canceled", "canceled_at": ended_at, "ended_at": ended_at}
+    if row["cancel_at_period_end"] == known["cancel_at_period_end"]:
+        return {}
+    ends = row["cancel_at_period_end"]
+    end, start = _seconds(row["current_period_end"]), _seconds(row["current_period_start"])
+    return {
+        "cancel_at_period_end": ends,
+        "cancel_at": end if ends else None,
+        "canceled_at": start if ends else None,
+    }
+
+
+def _refunds(known: Json, row: dict[str, Any]) -> Json:
+    """What support gave back in an earlier run of the local Stripe, of a recorded charge."""
+    refunded = max(known["amount_refunded"], row["refunded_cents"])
+    return {"amount_refunded": refunded, "refunded": refunded == known["amount"]}
+
+
+def _charge(models: _Models, row: dict[str, Any]) -> Json:
+    failed = row["status"] == "failed"
+    return models.charge | {
+        "id": row["stripe_charge_id"],
+        "amount": row["amount_cents"],
+        "amount_captured": 0 if failed else row["amount_cents"],
+        "amount_refunded": row["refunded_cents"],
+        "created": _seconds(row["created_at"]),
+        "currency": row["currency"],
+        "customer": row["stripe_customer_id"],
+        "disputed": row["status"] == "disputed",
+        "failure_code": "card_declined" if failed else None,
+        "failure_message": row["failure_message"],
+        "paid": not failed,
+        "payment_intent": row["stripe_payment_intent_id"],
+        "receipt_url": row["receipt_url"],
+        "refunded": row["status"] == "refunded",
+        "status": "failed" if failed else "pending" if row["status"] == "pending" else "succeeded",
+    }
+
+
+def _payment_intent(models: _Models, row: dict[str, Any]) -> Json:
+    paid = row["status"] not in ("failed", "pending")
+    return models.payment_intent | {
+        "id": row["stripe_payment_intent_id"],
+        "amount": row["amount_cents"],
+        "amount_received": row["amount_cents"] if paid else 0,
+        "created": _seconds(row["created_at"]),
+        "currency": row["currency"],
+        "customer": row["stripe_customer_id"],
+        "description": "Subscription update",
+        "latest_charge": row["stripe_charge_id"],
+        "status": "succeeded" if paid else "requires_payment_method",
+    }
+
+
+def _dispute(models: _Models, row: dict[str, Any]) -> Json:
+    return models.dispute | {
+        "id": f"du_{row['stripe_charge_id'].removeprefix('ch_')}",
+        "amount": row["amount_cents"],
+        "charge": row["stripe_charge_id"],
+        "created": _seconds(row["created_at"]),
+        "currency": row["currency"],
+        "payment_intent": row["stripe_payment_intent_id"],
+    }
+
+
+def _seconds(moment: datetime | None) -> int | None:
+    return None if moment is None else int(moment.timestamp())

@@ -1,0 +1,149 @@
+"""The demo's Stripe knows the invented customers: reconciliation finds what was planted, support can act on them."""
+
+from collections.abc import Callable
+
+import pytest
+from django.utils import timezone
+
+from billing.demo import invented, recordings
+from billing.demo.seed import seeding
+from billing.demo.stripe_world import StripeWorld
+from billing.models import Difference, Payment, Subscription, User
+from billing.services import cancellation, customers, reconciliation, refunds
+
+pytestmark = pytest.mark.django_db
+WHO = {"actor": "ada", "reason": "routine"}
+
+
+@pytest.fixture
+def demo(world: StripeWorld) -> StripeWorld:
+    """Invented customers in our tables, and a Stripe that was started after them."""
+    seeding.seed(users=120, usage=0)
+    world.add(recordings.load("signup_paid"))
+    invented.add_to(world)
+    return world
+
+
+def paying() -> Subscription:
+    found = Subscription.objects.filter(status="active", stripe_subscription_id__isnull=False, is_duplicate=False)
+    return found.filter(current_period_end__gt=timezone.now(), cancel_at_period_end=False).earliest("pk")
+
+
+def deliver_new(world: StripeWorld, feed: Callable, before: int) -> None:
+    assert world.events[before:], "Stripe sent nothing"
+    assert set(feed(world.events[before:])) == {"processed"}
+
+
+def test_reconciliation_finds_only_what_was_planted(demo: StripeWorld) -> None:
+    demo.events.clear()
+    recorded = set(recordings.load("signup_paid").objects)
+    run = reconciliation.run(take_in=False, **WHO)
+    assert run.status == "finished"
+    found = {
+        (difference.object_kind, difference.stripe_id, difference.field)
+        for difference in Difference.objects.filter(status="open")
+        if difference.stripe_id not in recorded
+    }
+    stale = Subscription.objects.filter(status="active", current_period_end__lt=timezone.now())
+    orphaned = User.objects.filter(stripe_customer_id__isnull=False).exclude(
+        subscriptions__status__in=Subscription.LIVE
+    )
+    renewed, ended = ("current_period_start", "current_period_end"), ("status", "canceled_at")
+    news = {row.stripe_subscription_id: ended if row.cancel_at_period_end else renewed for row in stale}
+    assert found == {
+        *(("subscription", stripe_id, field) for stripe_id, fields in news.items() for field in fields),
+        *(("customer", user.stripe_customer_id, "live_subscription") for user in orphaned),
+    }
+    assert stale.exists()
+    assert orphaned.exists()
+
+
+def test_stale_subscription_is_healed(demo: StripeWorld) -> None:
+    demo.events.clear()
+    overdue = Subscription.objects.filter(status="active", current_period_end__lt=timezone.now())
+    stale = list(overdue.values_list("pk", flat=True))
+    reconciliation.run(heal=True, **WHO)
+    assert not Subscription.objects.filter(
+        pk__in=stale, status="active", current_period_end__lt=timezone.now()
+    ).exists()
+    reconciliation.run(take_in=False, **WHO)
+    assert not Difference.objects.filter(status="open").exists()
+
+
+def test_subscription_whose_last_period_passed_has_ended(world: StripeWorld) -> None:
+    seeding.seed(users=120, usage=0)
+    stale = Subscription.objects.filter(status="active", current_period_end__lt=timezone.now()).earliest("pk")
+    Subscription.objects.filter(pk=stale.pk).update(cancel_at_period_end=True)
+    world.add(recordings.load("signup_paid"))
+    invented.add_to(world)
+    customers.sync_customer(stale.user, **WHO)
+    stale.refresh_from_db()
+    assert (stale.status, stale.canceled_at) == ("canceled", stale.current_period_end)
+
+
+def test_cancelling_and_resuming_come_back_as_events(demo: StripeWorld, feed: Callable) -> None:
+    subscription = paying()
+    for act, ends in ((cancellation.cancel_subscription, True), (cancellation.resume_subscription, False)):
+        before = len(demo.events)
+        act(subscription, **WHO)
+        deliver_new(demo, feed, before)
+        subscription.refresh_from_db()
+        assert (subscription.status, subscription.cancel_at_period_end) == ("active", ends)
+    before = len(demo.events)
+    cancellation.cancel_subscription(subscription, at_period_end=False, **WHO)
+    deliver_new(demo, feed, before)
+    assert subscription.user.subscriptions.get(status="active").tier == "free"
+
+
+def test_refund_comes_back_as_events(demo: StripeWorld, feed: Callable) -> None:
+    payment = Payment.objects.filter(status="succeeded").earliest("pk")
+    refunds.refund(payment, amount_cents=500, **WHO)
+    deliver_new(demo, feed, len(demo.events) - 2)
+    payment.refresh_from_db()
+    assert (payment.status, payment.refunded_cents) == ("partially_refunded", 500)
+
+
+@pytest.mark.parametrize("status", ["succeeded", "failed", "refunded", "partially_refunded", "disputed"])
+def test_sync_leaves_an_invented_payment_as_it_is(demo: StripeWorld, status: str) -> None:
+    payment = Payment.objects.filter(status=status, user__stripe_customer_id__isnull=False).first()
+    if payment is None:
+        payment = Payment.objects.filter(status="succeeded").earliest("pk")
+        refunded = {"refunded": payment.amount_cents, "partially_refunded": 100}.get(status, 0)
+        paid_at = None if status == "failed" else payment.paid_at
+        Payment.objects.filter(pk=payment.pk).update(status=status, refunded_cents=refunded, paid_at=paid_at)
+        for kind in ("charge", "payment_intent"):
+            demo.forget(str(getattr(payment, f"stripe_{kind}_id")))
+        invented.add_to(demo)
+    before = Payment.objects.filter(pk=payment.pk).values().get()
+    customers.sync_customer(payment.user, **WHO)
+    assert Payment.objects.filter(pk=payment.pk).values().get() == before
+
+
+@pytest.mark.parametrize("at_period_end", [True, False])
+def test_what_support_did_to_the_recorded_outlives_the_local_stripe(
+    world: StripeWorld, feed: Callable, at_period_end: bool
+) -> None:
+    story = recordings.load("signup_paid")
+    world.add(story)
+    feed(story.events)
+    subscription = Subscription.objects.get(stripe_subscription_id__isnull=False)
+    cancellation.cancel_subscription(subscription, at_period_end=at_period_end, **WHO)
+    refunds.refund(Payment.objects.get(), amount_cents=500, **WHO)
+    deliver_new(world, feed, len(story.events))
+    world.objects.clear()
+    world.events.clear()
+    world.add(story)
+    world.events.clear()
+    assert reconciliation.run(take_in=False, **WHO).differences_found > 0
+    invented.add_to(world)
+    assert reconciliation.run(take_in=False, **WHO).differences_found == 0
+
+
+def test_who_is_recorded_is_not_invented(world: StripeWorld, feed: Callable) -> None:
+    story = recordings.load("signup_paid")
+    world.add(story)
+    feed(story.events)
+    Subscription.objects.filter(stripe_subscription_id__isnull=False).update(tier="enterprise")
+    before = dict(world.objects)
+    assert invented.add_to(world) == 0
+    assert world.objects == before
