@@ -28,13 +28,15 @@ class ReasonForm(forms.Form):
     reason = forms.CharField(
         min_length=3,
         max_length=500,
-        widget=UnfoldAdminTextareaWidget(attrs={"rows": 3, "autofocus": True}),
+        widget=UnfoldAdminTextareaWidget(attrs={"rows": 3}),
         help_text="Goes into the audit log. Name the ticket, if there is one.",
     )
 
     def __init__(self, *args: Any, rows: QuerySet[Any], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.rows = rows
+        first = next((name for name in self.fields if not self.initial.get(name)), "reason")
+        self.fields[first].widget.attrs["autofocus"] = True
 
 
 class Operation(ABC):
