@@ -193,6 +193,15 @@ def test_refusal_is_shown_and_changes_nothing(lead: Client) -> None:
     assert not AuditEntry.objects.filter(action="refund").exists()
 
 
+def test_refund_asks_in_the_payments_currency_and_refuses_decimals_that_it_has_not(lead: Client) -> None:
+    payment = factories.payment(amount_cents=2900, currency="jpy")
+    assert "Amount in JPY" in lead.get(one(payment, "refund")).content.decode()
+    answer = lead.post(one(payment, "refund"), CONFIRMED | {"amount": "10.50"})
+    assert "JPY has 0 decimals." in answer.content.decode()
+    assert "not 3000" in said(lead.post(one(payment, "refund"), CONFIRMED | {"amount": "3000"}))
+    assert not AuditEntry.objects.filter(action="refund").exists()
+
+
 def test_unknown_row_is_not_found(lead: Client) -> None:
     for nonsense in ("nonsense", "00000000-0000-0000-0000-000000000000"):
         assert lead.get(reverse("admin:billing_user_suspend", args=[nonsense])).status_code == 404
