@@ -42,6 +42,7 @@ test: python ## The whole test suite
 
 bench: development ## The benchmarks, side by side, as a table and as JSON
 	$(BIN)/python -m benchmarks.keys
+	$(BIN)/python -m benchmarks.pages
 	$(BIN)/python -m benchmarks.usage
 	$(BIN)/python -m benchmarks.views
 	$(BIN)/python -m benchmarks.webhooks

@@ -97,18 +97,23 @@ def build(server: Server, size: Size) -> Iterator[str]:
     with psycopg.connect(server.url(DATABASE), autocommit=True) as connection:
         yield "the schema"
         _install(connection)
-        for what, statement in (
-            ("users", USERS),
-            ("subscriptions", SUBSCRIPTIONS),
-            ("keys", KEYS),
-            ("payments", PAYMENTS),
-            ("events", EVENTS),
-        ):
-            yield what
-            connection.execute(statement.encode(), {"users": size.users, "events": size.events})
-        yield from _requests(connection, size)
+        yield from rows(connection, size)
         yield "statistics"
         connection.execute("VACUUM ANALYZE")
+
+
+def rows(connection: psycopg.Connection, size: Size) -> Iterator[str]:
+    """Fills the empty tables; yields what it does next."""
+    for what, statement in (
+        ("users", USERS),
+        ("subscriptions", SUBSCRIPTIONS),
+        ("keys", KEYS),
+        ("payments", PAYMENTS),
+        ("events", EVENTS),
+    ):
+        yield what
+        connection.execute(statement.encode(), {"users": size.users, "events": size.events})
+    yield from _requests(connection, size)
 
 
 def _install(connection: psycopg.Connection) -> None:
