@@ -60,6 +60,7 @@ class DifferenceAdmin(OperationsMixin, ReadOnlyModelAdmin):
     list_filter = ("status", "kind")
     list_select_related = ("user",)
     sortable_by = ()
+    nothing = "Our tables and Stripe agree"
     fieldsets = (
         (None, {"fields": ("stripe", "object_kind", "field", "here", "there", "kind", "state", "note")}),
         ("Times", {"fields": ("found", "closed", "run")}),

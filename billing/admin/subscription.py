@@ -31,7 +31,7 @@ class SubscriptionAdmin(OperationsMixin, SearchByCustomerMixin, ReadOnlyModelAdm
     updated = moment_column("updated_at", description="updated")
     counted = moment_column("usage_synced_at", description="usage counted")
 
-    list_display = ("plan", "customer", "state", "price", "stripe", "period_end", "usage", "created")
+    list_display = ("plan", "customer", "state", "price", "usage", "period_end", "stripe", "created")
     list_filter = ("status", "tier", "is_duplicate")
     list_select_related = ("user",)
     sortable_by = ("created",)

@@ -67,9 +67,10 @@ class AlertAdmin(OperationsMixin, ReadOnlyModelAdmin):
     resolved = moment_column("resolved_at", description="resolved")
     key = copyable_column("fingerprint", description="fingerprint")
 
-    list_display = ("subject", "severity_badge", "state_badge", "what", "fired", "looked_after", "about")
+    list_display = ("subject", "severity_badge", "state_badge", "what", "about", "fired", "looked_after")
     list_filter = (StateFilter, "severity", "alert_type")
     list_filter_submit = False
+    nothing = "Nothing needs attention"
     search_fields = ("subject__istartswith", "fingerprint__startswith")
     search_help_text = "A subject or fingerprint (its beginning)"
     fieldsets = (

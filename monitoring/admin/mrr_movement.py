@@ -25,7 +25,7 @@ KIND = {
 def _money(cents: str, description: str) -> Any:
     @admin.display(description=description)
     def show(self: Any, row: Any) -> str:
-        return money(getattr(row, cents), row.currency)
+        return format_html('<span class="gf-nowrap">{}</span>', money(getattr(row, cents), row.currency))
 
     return show
 

@@ -11,7 +11,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
 
-from billing.admin.operations import Operation, OperationsMixin, ReasonForm
+from billing.admin.operations import Operation, OperationsMixin, ReasonForm, counted
 from glyphforge.admin import ReadOnlyModelAdmin
 from glyphforge.audit import acting_as, record
 from glyphforge.csv_export import MOST_ROWS, as_csv, attachment
@@ -38,7 +38,8 @@ class Export(Operation):
 
     def effect(self, count: int) -> str:
         kept = f", the first {MOST_ROWS:,} of them" if count > MOST_ROWS else ""
-        return f"{count:,} rows{kept} are downloaded as CSV. The audit log keeps who did so and why."
+        downloaded = "is downloaded" if count == 1 else "are downloaded"
+        return f"{counted(count, 'row')}{kept} {downloaded} as CSV. The audit log keeps who did so and why."
 
     def carry_out(self, rows: QuerySet[Any], *, actor: str, reason: str, form: ReasonForm) -> str:
         options = rows.query.get_meta()
@@ -49,7 +50,7 @@ class Export(Operation):
             record("export", table_name=table, reason=reason, new_values={"rows": len(found)})
         if isinstance(form, ExportForm):
             form.file = attachment(f"{table}-{timezone.now():%Y%m%d-%H%M}.csv", as_csv(columns, found))
-        return f"{len(found):,} rows exported."
+        return f"{counted(len(found), 'row')} exported."
 
     def respond(self, request: HttpRequest, context: dict[str, Any], form: ReasonForm, back: str) -> HttpResponseBase:
         if isinstance(form, ExportForm) and form.file is not None:
@@ -98,7 +99,9 @@ def linked(path: str, model: str, *, to: str | None = None, description: str | N
         text, key = getattr(obj, path), getattr(obj, to or path)
         if key is None:
             return str(text) if text else EMPTY
-        return format_html('<a href="{}">{}</a>', reverse(f"admin:{model}_change", args=[key]), text or key)
+        return format_html(
+            '<a class="gf-link" href="{}">{}</a>', reverse(f"admin:{model}_change", args=[key]), text or key
+        )
 
     return show
 
