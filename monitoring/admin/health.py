@@ -205,8 +205,8 @@ class CurrentAlertAdmin(ViewAdmin):
 
     level = badge_column("severity", SEVERITY, description="severity")
     since = rendered("detected_at", moment, description="since")
-    check = rendered("alert_type", lambda name: name.replace("_", " ").capitalize(), description="check")
-    list_display = ("check", "level", "about", "message", "remediation", "since")
+    rule = rendered("alert_type", lambda name: name.replace("_", " ").capitalize(), description="check")
+    list_display = ("rule", "level", "about", "message", "remediation", "since")
     list_filter = ("severity", "alert_type")
     nothing = "Nothing is wrong"
     search_fields = ("subject__istartswith", "object_id__exact")
