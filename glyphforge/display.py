@@ -113,6 +113,11 @@ def column(
     return show
 
 
+def yes_no_column(path: str, *, description: str) -> Callable[[Any, Model], str]:
+    """A column of what is so or not, in words: neither is bad, as a red cross would say."""
+    return column(path, lambda value: "Yes" if value else "No", description=description)
+
+
 def badge_column(
     path: str, tones: Mapping[Any, str], *, description: str | None = None, ordering: Any = None
 ) -> Callable[[Any, Model], SafeString]:

@@ -54,10 +54,10 @@ class AuditEntryAdmin(KeysetModelAdmin):
     search_help_text = "A row's id or an actor, exactly"
     fieldsets = (
         (None, {"fields": ("when", "actor", "action", "reason")}),
-        ("What", {"fields": ("table_name", "row", "before_and_after")}),
+        ("What", {"fields": ("table", "row", "before_and_after")}),
         ("Origin", {"fields": ("origin", "id")}),
     )
-    readonly_fields = ("when", "row", "before_and_after", "origin")
+    readonly_fields = ("when", "table", "row", "before_and_after", "origin")
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str

@@ -61,7 +61,8 @@ class RefundPayment(Operation):
 
     def describe(self, row: Payment) -> str:
         left = money(row.amount_cents - row.refunded_cents, row.currency)
-        return f"{row.stripe_charge_id}: {money(row.amount_cents, row.currency)} paid, {left} left to refund"
+        paid = money(row.amount_cents, row.currency)
+        return f"{row.stripe_charge_id} of {row.user}: {paid} paid, {left} left to refund"
 
     def effect(self, count: int) -> str:
         return "Stripe sends the money back to where it came from. The row here changes when Stripe's event comes back."

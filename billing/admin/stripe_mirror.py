@@ -60,7 +60,8 @@ class PriceAdmin(ProductAdmin):
     def amount(self, obj: Any) -> str:
         recurring = obj.recurring or {}
         cents, count = obj.stripe_data.get("unit_amount"), int(recurring.get("interval_count") or 1)
-        return every(cents, obj.currency, recurring.get("interval", ""), count)
+        price = every(cents, obj.currency, recurring.get("interval", ""), count)
+        return format_html('<span class="gf-nowrap">{}</span>', price)
 
 
 class InvoiceAdmin(MirrorAdmin):

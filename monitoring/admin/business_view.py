@@ -18,9 +18,9 @@ class RevenueMetricsAdmin(ViewAdmin):
     this_month = money_column("revenue_this_month_cents", description="this month")
     last_month = money_column("revenue_last_month_cents", description="last month")
     refunded = money_column("refunded_this_month_cents", description="refunded")
-    paying = rendered("paying_customers", number, description="paying customers")
+    paying = rendered("paying_customers", number, description="customers")
     failed = rendered("failed_payments_this_month", number, description="failed payments")
-    elsewhere = rendered("customers_in_other_currencies", number, description="other currencies")
+    elsewhere = rendered("customers_in_other_currencies", number, description="other currency")
     list_display = (
         "mrr",
         "arr",

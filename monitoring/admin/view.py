@@ -67,6 +67,8 @@ class ViewAdmin(OperationsMixin, ReadOnlyModelAdmin):
     #: What may be done about the rows, beside exporting them.
     fixes: ClassVar[tuple[Operation, ...]] = ()
     operations: ClassVar[Sequence[Operation]] = (EXPORT,)
+    #: Columns of the view that a row's page does not repeat: what the list shows says the same.
+    repeated: ClassVar[tuple[str, ...]] = ()
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -76,10 +78,9 @@ class ViewAdmin(OperationsMixin, ReadOnlyModelAdmin):
         """Every column of the view, rendered as in the list where the list has a way to."""
         shown = [name for name in self.get_list_display(request) if name != "action_checkbox"]
         rendered = {getattr(getattr(type(self), str(name), None), "admin_order_field", None) for name in shown}
+        rendered |= {"id", "user", *self.repeated}
         columns = [
-            field.name
-            for field in self.opts.concrete_fields
-            if field.name not in shown and field.name not in rendered and field.name != "id"
+            field.name for field in self.opts.concrete_fields if field.name not in shown and field.name not in rendered
         ]
         return [*(str(name) for name in shown), *columns]
 

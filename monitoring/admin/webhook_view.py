@@ -19,6 +19,7 @@ class FailedWebhookEventAdmin(ViewAdmin):
     fixes = (RetryWebhooks(),)
     list_display = ("stripe_event_id", "event_type", "state", "attempts", "error", "event", "next_retry", "received")
     list_filter = ("status",)
+    repeated = ("last_error",)
     ordering = ("-received_at",)
     nothing = "Every event is processed"
     search_fields = ("stripe_event_id__exact", "event_type__startswith")

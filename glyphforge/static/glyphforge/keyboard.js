@@ -2,15 +2,15 @@
 (function () {
   "use strict";
 
-  const NAMES = { dock_to_right: "Show or hide the navigation", close: "Hide the navigation" };
+  const NAMES = { sidebar: "Show or hide the navigation", openTheme: "Choose the theme" };
   const CLICKABLE = "span, div, h2, a:not([href])";
 
   function asButton(element) {
-    const text = element.textContent.trim();
+    const does = element.getAttribute("x-on:click");
+    const known = Object.keys(NAMES).find(function (part) { return does.includes(part); });
     element.setAttribute("role", "button");
     element.setAttribute("tabindex", "0");
-    const name = element.title || NAMES[text];
-    if (name) element.setAttribute("aria-label", name);
+    if (element.title || known) element.setAttribute("aria-label", element.title || NAMES[known]);
   }
 
   function focusWhenShown(element, frames) {
@@ -24,9 +24,10 @@
       // What lies behind an open panel closes it for the mouse; Escape does for the keyboard.
       if (element.matches(CLICKABLE) && element.textContent.trim()) asButton(element);
     });
-    // The name of an icon is a picture, not a word to be read out.
+    // The name of an icon is a picture, not a word to be read out where other words stand beside it.
     document.querySelectorAll(".material-symbols-outlined:not([role])").forEach(function (icon) {
-      icon.setAttribute("aria-hidden", "true");
+      const around = icon.parentElement.textContent.replace(icon.textContent, "");
+      if (around.trim()) icon.setAttribute("aria-hidden", "true");
     });
   });
 

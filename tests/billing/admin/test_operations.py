@@ -156,6 +156,14 @@ def test_leaked_key_is_revoked_by_what_was_found_and_never_shown_again(lead: Cli
     assert "is already revoked" in said(lead.post(url, CONFIRMED | {"found": issued.key.key_prefix}))
 
 
+def test_confirmation_names_whose_row_it_is(lead: Client) -> None:
+    user = factories.customer(email="ada@example.com")
+    rows = [(factories.issued_key(user).key, "revoke"), (factories.issued_key(user).key, "rotate")]
+    rows += [(factories.payment(user), "refund"), (factories.subscription(user), "cancel")]
+    for row, operation in rows:
+        assert "of ada@example.com" in lead.get(one(row, operation)).content.decode(), operation
+
+
 def test_suspension_and_its_end_are_audited_with_their_reasons(lead: Client) -> None:
     user = factories.customer()
     lead.post(one(user, "suspend"), CONFIRMED)
