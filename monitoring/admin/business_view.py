@@ -19,8 +19,8 @@ class RevenueMetricsAdmin(ViewAdmin):
     last_month = money_column("revenue_last_month_cents", description="last month")
     refunded = money_column("refunded_this_month_cents", description="refunded")
     paying = rendered("paying_customers", number, description="customers")
-    failed = rendered("failed_payments_this_month", number, description="failed payments")
-    elsewhere = rendered("customers_in_other_currencies", number, description="other currency")
+    failed = rendered("failed_payments_this_month", number, description="failed")
+    elsewhere = rendered("customers_in_other_currencies", number, description="others")
     list_display = (
         "mrr",
         "arr",

@@ -13,7 +13,7 @@ from unfold.widgets import UnfoldAdminTextareaWidget
 
 from glyphforge.admin import ModelAdmin
 from glyphforge.audit import acting_as
-from glyphforge.display import EMPTY, Tone, badge, badge_column, moment
+from glyphforge.display import EMPTY, Tone, badge, badge_column, moment, yes_no_column
 from monitoring.admin.view import ViewAdmin, rendered
 from monitoring.models import CriticalAlert, CurrentAlert, HealthCheck, SystemHealth
 
@@ -158,13 +158,14 @@ class HealthCheckAdmin(ModelAdmin):
         "warning_at",
         "critical_at",
         "unit",
-        "lower_is_worse",
+        "lower_is_bad",
         "is_enabled",
         "remediation",
         "changed",
         "reason",
     )
-    readonly_fields = ("title", "check_name", "unit", "lower_is_worse", "remediation", "changed")
+    lower_is_bad = yes_no_column("lower_is_worse", description="lower is worse")
+    readonly_fields = ("title", "check_name", "unit", "lower_is_bad", "remediation", "changed")
 
     @admin.display(description="warns", ordering="warning_at")
     def warns(self, obj: HealthCheck) -> str:

@@ -35,7 +35,7 @@ def test_unknown_page_offers_the_search_to_those_who_may(support: Client, client
 def test_forbidden_page_says_who_one_is(support: Client) -> None:
     page = page_of(support.get("/admin/monitoring/revenuemetrics/"), 403)
     assert "Your role does not include this" in page
-    assert ", support." in page
+    assert ", in the role support." in page
 
 
 def test_form_without_its_token_is_explained() -> None:
