@@ -13,13 +13,13 @@ AUDIT = """
 INSERT INTO audit_log (occurred_at, actor, action, table_name, row_id, old_values, new_values)
 SELECT
     now() - random() * %(days)s * interval '1 day',
-    'staff' || n %% 40,
+    'staff' || entry.n %% 40,
     'update',
-    CASE WHEN n %% 3 = 0 THEN 'users' ELSE 'subscriptions' END,
+    CASE WHEN entry.n %% 3 = 0 THEN 'users' ELSE 'subscriptions' END,
     p.user_id::text,
     '{"status": "active"}',
     '{"status": "past_due"}'
-FROM generate_series(1, %(entries)s) AS n INNER JOIN people AS p ON p.n = n %% %(users)s
+FROM generate_series(1, %(entries)s) AS entry (n) INNER JOIN people AS p ON p.n = entry.n %% %(users)s
 """
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin
+from django.contrib.admin.utils import quote
 from django.db.models import Case, IntegerField, QuerySet, Value, When
 from django.http import HttpRequest
 from django.urls import reverse
@@ -67,7 +68,7 @@ def worst_first(column: str, *values: str) -> Case:
 def page_of(object_type: str, key: str | None) -> str | None:
     """The address of the admin page about an object; None where there is no page."""
     page = OBJECT_PAGES.get(object_type)
-    return reverse(f"admin:{page}_change", args=[key]) if page and key else None
+    return reverse(f"admin:{page}_change", args=[quote(key)]) if page and key else None
 
 
 def list_of(check: str) -> str | None:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 from django.contrib import admin
+from django.contrib.admin.utils import quote
 from django.db import transaction
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
@@ -101,7 +102,7 @@ def linked(path: str, model: str, *, to: str | None = None, description: str | N
         if key is None:
             return str(text) if text else EMPTY
         return format_html(
-            '<a class="gf-link" href="{}">{}</a>', reverse(f"admin:{model}_change", args=[key]), text or key
+            '<a class="gf-link" href="{}">{}</a>', reverse(f"admin:{model}_change", args=[quote(key)]), text or key
         )
 
     return show

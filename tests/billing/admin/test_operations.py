@@ -4,12 +4,22 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.contrib.admin.utils import quote
 from django.contrib.messages import get_messages
 from django.test import Client
 from django.urls import reverse
 from django_q.models import OrmQ
 
-from billing.models import ApiKey, AuditEntry, CustomerNote, PlanPrice, Subscription, User, WebhookEvent
+from billing.models import (
+    ApiKey,
+    AuditEntry,
+    CustomerNote,
+    PlanPrice,
+    Subscription,
+    UnmatchedCustomer,
+    User,
+    WebhookEvent,
+)
 from tests import factories
 
 pytestmark = pytest.mark.django_db
@@ -213,6 +223,15 @@ def test_refund_asks_in_the_payments_currency_and_refuses_decimals_that_it_has_n
 def test_unknown_row_is_not_found(lead: Client) -> None:
     for nonsense in ("nonsense", "00000000-0000-0000-0000-000000000000"):
         assert lead.get(reverse("admin:billing_user_suspend", args=[nonsense])).status_code == 404
+
+
+def test_id_that_looks_quoted_opens_its_own_page(lead: Client) -> None:
+    UnmatchedCustomer.objects.create(stripe_customer_id="cus_3FaB", email="ada@example.com", reason="No user has it.")
+    page = lead.get(reverse("admin:billing_unmatchedcustomer_change", args=[quote("cus_3FaB")]))
+    offers = {offer["operation"].name: offer["url"] for offer in page.context["row_operations"]}
+    confirmation = lead.get(offers["link"])
+    assert confirmation.status_code == 200
+    assert lead.get(confirmation.context["back"]).context["original"].pk == "cus_3FaB"
 
 
 def test_next_page_stays_in_the_back_office(lead: Client) -> None:
