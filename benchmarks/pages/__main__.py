@@ -106,6 +106,7 @@ def _measure(rounds: int) -> list[dict[str, Any]]:
             took.append((time.perf_counter() - began) * 1000)
             if status != 200:
                 raise SystemExit(f"{path} answers {status}")
+        cache.clear()
         with CaptureQueriesContext(connection) as queries:
             client.get(path)
         figures.append(
