@@ -56,7 +56,7 @@ def test_draw(customer: User, site: scene.Scene, visit: Callable[..., Visit]) ->
     for name, path, options in pictures:
         visitor = visit("billing_lead", **(DESKTOP | options))
         page = visitor.open(path)
-        page.evaluate("document.fonts.ready")
+        page.evaluate("document.fonts.ready.then(() => true)")
         drawn = "[...document.querySelectorAll('canvas.chart')].every(canvas => Chart.getChart(canvas))"
         page.wait_for_function(drawn)
         page.screenshot(path=FOLDER / f"{name}.png")

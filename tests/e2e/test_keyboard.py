@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import Page, expect
 
-from billing.models import ApiKey, Difference, ReplayRun, Subscription, UnmatchedCustomer, User
+from billing.models import ApiKey, Difference, ReplayRun, Subscription, UnmatchedCustomer, User, WebhookEvent
 from monitoring.models import Alert, HealthCheck
 from tests.billing.admin.test_roles import operations
 from tests.e2e import scene
@@ -38,7 +38,7 @@ def rows(site: scene.Scene) -> list[str]:
     """The page of a row for each action that may be offered there."""
     leaving = Subscription.objects.get(cancel_at_period_end=True)
     key = ApiKey.objects.filter(user=site.customer).earliest("created_at")
-    processed = site.failed.__class__.objects.filter(status="processed").earliest("received_at")
+    processed = WebhookEvent.objects.filter(status="processed").earliest("received_at")
     alerts = [f"monitoring/alert/{alert.pk}" for alert in Alert.objects.filter(subject=site.customer.email)]
     paths = [
         f"billing/user/{site.customer.pk}",
@@ -178,8 +178,7 @@ def test_every_action_of_the_customer_page_is_reached_by_keyboard(
             break
     assert wanted <= reached
 
-    staff_note = page.locator("#content a[href*='/do/note/']")
-    staff_note.focus()
+    page.locator("#content a[href*='/do/note/']").focus()
     page.keyboard.press("Enter")
     page.wait_for_url("**/do/note/**")
     page.keyboard.type("Written without a mouse")  # the field has the focus
