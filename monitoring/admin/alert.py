@@ -114,7 +114,8 @@ class AlertAdmin(OperationsMixin, ReadOnlyModelAdmin):
         address = links.fix(alert)
         if address == links.page(alert):
             return EMPTY
-        kind = (alert.object_type or "").replace("_", " ").capitalize() if alert.object_id else "System health"
+        about = {"user": "customer"}.get(alert.object_type or "", alert.object_type or "")
+        kind = about.replace("_", " ").capitalize() if alert.object_id else "System health"
         return format_html('<a class="gf-link gf-nowrap" href="{}">{}</a>', address, kind)
 
     @admin.display(description="messages")
