@@ -13,10 +13,14 @@ from glyphforge.pagination import EstimatedPaginator
 
 
 class ChangeList(unfold.views.ChangeList):
-    """A list that offers "show all" only where something is left out."""
+    """A list that offers "show all" only where something is left out, and shows its last page for one beyond it."""
+
+    page_num: int
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
+        if self.multi_page:
+            self.page_num = self.paginator.validate_number(self.page_num)
         if not self.query and not self.has_active_filters:
             self.full_result_count = self.result_count
 
@@ -31,6 +35,8 @@ class ModelAdmin(unfold.admin.ModelAdmin):
     paginator = EstimatedPaginator
     warn_unsaved_form = True
     empty_value_display = EMPTY
+    #: What the list says when it has no row at all.
+    nothing = "Nothing here yet"
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[unfold.views.ChangeList]:
         return ChangeList

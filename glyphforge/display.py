@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
@@ -11,11 +12,9 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from glyphforge.currency import units
+
 EMPTY = "\N{EN DASH}"
-# Stripe counts these in whole units: https://docs.stripe.com/currencies#zero-decimal
-ZERO_DECIMAL = frozenset(
-    ["bif", "clp", "djf", "gnf", "jpy", "kmf", "krw", "mga", "pyg", "rwf", "ugx", "vnd", "vuv", "xaf", "xof", "xpf"]
-)
 
 
 class Tone(StrEnum):
@@ -51,9 +50,8 @@ def money(cents: int | None, currency: str | None = "usd") -> str:
     """An amount in the currency's smallest unit, as `1,234.50 USD`."""
     if cents is None:
         return EMPTY
-    code = (currency or "usd").lower()
-    amount = f"{cents:,}" if code in ZERO_DECIMAL else f"{cents / 100:,.2f}"
-    return f"{amount} {code.upper()}"
+    code = currency or "usd"
+    return f"{units(cents, code):,} {code.upper()}"
 
 
 def moment(value: datetime | None) -> str:
@@ -82,7 +80,12 @@ def distance(value: datetime) -> str:
     return "just now" if past else "in a moment"
 
 
-def number(value: int | None, none: str = EMPTY) -> str:
+def percent(value: Decimal | float | None) -> str:
+    """A share with what decimals it needs, as `97 %` or `3.36 %`."""
+    return EMPTY if value is None else f"{round(Decimal(value), 2).normalize():f} %"
+
+
+def number(value: Decimal | int | None, none: str = EMPTY) -> str:
     """A count with thousands separated."""
     return none if value is None else f"{value:,}"
 
@@ -110,6 +113,11 @@ def column(
     return show
 
 
+def yes_no_column(path: str, *, description: str) -> Callable[[Any, Model], str]:
+    """A column of what is so or not, in words: neither is bad, as a red cross would say."""
+    return column(path, lambda value: "Yes" if value else "No", description=description)
+
+
 def badge_column(
     path: str, tones: Mapping[Any, str], *, description: str | None = None, ordering: Any = None
 ) -> Callable[[Any, Model], SafeString]:
@@ -127,13 +135,21 @@ def badge_column(
 
 
 def money_column(
-    cents: str, *, currency: str = "currency", description: str | None = None, ordering: Any = None
+    cents: str,
+    *,
+    currency: str = "currency",
+    description: str | None = None,
+    ordering: Any = None,
+    zero: str | None = None,
 ) -> Callable[[Any, Model], str]:
-    """A column of an amount; `currency` is the field beside it."""
+    """A column of an amount; `currency` is the field beside it, `zero` what stands for nothing at all."""
 
     @admin.display(description=description or cents.removesuffix("_cents").replace("_", " "), ordering=ordering)
     def show(self: Any, obj: Model) -> str:
-        return format_html('<span class="gf-nowrap">{}</span>', money(_follow(obj, cents), _follow(obj, currency)))
+        amount = _follow(obj, cents)
+        if amount == 0 and zero is not None:
+            return zero
+        return format_html('<span class="gf-nowrap">{}</span>', money(amount, _follow(obj, currency)))
 
     return show
 

@@ -37,7 +37,7 @@ UNFOLD: dict[str, Any] = {
     "SHOW_VIEW_ON_SITE": False,
     "DASHBOARD_CALLBACK": "monitoring.dashboard.dashboard",
     "STYLES": [lambda request: static("glyphforge/backoffice.css"), lambda request: static("glyphforge/customer.css")],
-    "SCRIPTS": [lambda request: static("glyphforge/backoffice.js")],
+    "SCRIPTS": [lambda request: static("glyphforge/backoffice.js"), lambda request: static("glyphforge/keyboard.js")],
     # Models are not searched as they are: that would read whole tables, without a limit.
     "COMMAND": {"search_models": False, "search_callback": "billing.admin.search.palette", "show_history": False},
     "SIDEBAR": {

@@ -8,6 +8,7 @@ from datetime import date
 from typing import Any
 
 from billing.models import Tier
+from glyphforge.currency import units
 from monitoring.figures import MOVEMENTS, money
 from monitoring.models import DailyFigures, DailyMrr
 
@@ -102,7 +103,7 @@ def mrr_by_tier(rows: list[DailyMrr], currency: str) -> Chart:
     datasets = [
         _line(
             labels[tier],
-            [ends[tier].get(day, 0) / 100 for day in days],
+            [float(units(ends[tier].get(day, 0), currency)) for day in days],
             TIER_COLOURS[tier],
             backgroundColor=f"{TIER_COLOURS[tier]}59",
             fill="-1" if position else "origin",
@@ -127,11 +128,16 @@ def net_new_mrr(rows: list[DailyMrr], currency: str) -> Chart:
         for kind in MOVEMENTS:
             sums[kind][row.day] += getattr(row, f"{kind}_cents")
     bars = [
-        _bar(kind.capitalize(), [sums[kind][day] / 100 for day in days], MOVEMENT_COLOURS[kind], stack="movements")
+        _bar(
+            kind.capitalize(),
+            [float(units(sums[kind][day], currency)) for day in days],
+            MOVEMENT_COLOURS[kind],
+            stack="movements",
+        )
         for kind in MOVEMENTS
     ]
-    net = [sum(sums[kind][day] for kind in MOVEMENTS) / 100 for day in days]
-    line = _line("Net", net, GREY, stack="net", borderWidth=1.5, order=-1)
+    net = [float(units(sum(sums[kind][day] for kind in MOVEMENTS), currency)) for day in days]
+    line = _line("Net", net, GREY, stack="net", borderWidth=1.5, order=-1, cubicInterpolationMode="default")
     totals = ", ".join(f"{kind} {money(sum(sums[kind].values()), currency)}" for kind in MOVEMENTS)
     return Chart(
         title="Net new MRR",

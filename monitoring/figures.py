@@ -6,6 +6,7 @@ from typing import Any
 
 from django.db import connection
 
+from glyphforge.currency import units
 from monitoring.models import Alert, DailyFigures, DailyMrr
 
 MOVEMENTS = ("new", "reactivation", "expansion", "contraction", "churn")
@@ -173,7 +174,8 @@ def churn(figures: list[DailyFigures], mrr: list[DailyMrr], over_days: int = 30)
 def money(cents: int, currency: str, *, cents_shown: bool = False) -> str:
     """A short amount for people: `$12,345`, `-€20.50`, `1,200 CHF`."""
     symbol = {"usd": "$", "eur": "€", "gbp": "£"}.get(currency, "")
-    amount = f"{abs(cents) / 100:,.2f}" if cents_shown else f"{abs(cents) / 100:,.0f}"
+    whole = abs(units(cents, currency))
+    amount = f"{whole:,}" if cents_shown else f"{whole:,.0f}"
     sign = "-" if cents < 0 else ""
     return f"{sign}{symbol}{amount}" if symbol else f"{sign}{amount} {currency.upper()}"
 

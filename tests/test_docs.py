@@ -47,6 +47,14 @@ def test_every_secret_of_the_environment_has_its_rotation_described() -> None:
     assert [name for name in secret if f"`{name}`" not in rotation] == []
 
 
+def test_every_picture_shown_is_drawn_and_every_picture_drawn_is_shown() -> None:
+    texts = [path.read_text() for path in (ROOT / "README.md", *(ROOT / "docs").glob("*.md"))]
+    shown = {name for text in texts for name in re.findall(r"screenshots/([a-z-]+)\.png", text)}
+    drawn = re.findall(r'\("([a-z-]+)", (?:f?"/|page_of)', (ROOT / "tests" / "e2e" / "screenshots.py").read_text())
+    assert len(drawn) > 8
+    assert shown == set(drawn)
+
+
 def test_diagram_in_the_docs_is_the_schema_as_it_is() -> None:
     from glyphforge.database.diagram import entity_relationship_diagram
 

@@ -7,7 +7,7 @@ from django.http import HttpRequest
 from django.utils.html import format_html
 
 from billing.models import AuditEntry
-from glyphforge.display import EMPTY, copyable_column, moment_column
+from glyphforge.display import EMPTY, column, copyable_column, moment_column
 from glyphforge.keyset import KeysetModelAdmin
 
 TABLES = ("users", "subscriptions", "api_keys", "plans", "plan_prices", "payment_history", "stripe_webhook_events")
@@ -43,20 +43,21 @@ class AuditEntryAdmin(KeysetModelAdmin):
     """Who changed what, when and why. Nobody can change it, here or in the database."""
 
     when = moment_column("occurred_at", description="when")
+    table = column("table_name", str, description="table")
     row = copyable_column("row_id", description="row")
     origin = copyable_column("request_id", description="request")
 
-    list_display = ("when", "actor", "action", "table_name", "row", "summary", "reason")
+    list_display = ("when", "actor", "action", "table", "row", "summary", "reason")
     list_filter = (TableFilter,)
     keyset = ("occurred_at", "id")
     search_fields = ("row_id",)
     search_help_text = "A row's id or an actor, exactly"
     fieldsets = (
         (None, {"fields": ("when", "actor", "action", "reason")}),
-        ("What", {"fields": ("table_name", "row", "before_and_after")}),
+        ("What", {"fields": ("table", "row", "before_and_after")}),
         ("Origin", {"fields": ("origin", "id")}),
     )
-    readonly_fields = ("when", "row", "before_and_after", "origin")
+    readonly_fields = ("when", "table", "row", "before_and_after", "origin")
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
@@ -69,9 +70,11 @@ class AuditEntryAdmin(KeysetModelAdmin):
 
     @admin.display(description="changed")
     def summary(self, obj: AuditEntry) -> str:
+        if obj.action == "insert":
+            return "a new row"
         names = [name for name, _, _ in changes(obj)]
-        shown = ", ".join(names[:4])
-        return f"{shown} and {len(names) - 4} more" if len(names) > 4 else shown or EMPTY
+        shown = ", ".join(names[:3])
+        return f"{shown} and {len(names) - 3} more" if len(names) > 3 else shown or EMPTY
 
     @admin.display(description="before and after")
     def before_and_after(self, obj: AuditEntry) -> str:

@@ -151,7 +151,7 @@ class NoteForm(ReasonForm):
         label="Note",
         min_length=3,
         max_length=2000,
-        widget=UnfoldAdminTextareaWidget(attrs={"rows": 5, "autofocus": True}),
+        widget=UnfoldAdminTextareaWidget(attrs={"rows": 5}),
         help_text="Seen by all staff and kept for good. Never put card numbers or keys here.",
     )
 

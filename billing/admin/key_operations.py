@@ -17,6 +17,11 @@ from billing.services import api_keys
 OVERLAPS = [(0, "None: the old key ends now"), (1, "1 hour"), (24, "1 day"), (168, "7 days"), (720, "30 days")]
 
 
+def _named(key: ApiKey) -> str:
+    name = f" ({key.name})" if key.name else ""
+    return f"{key.key_prefix}…{name} of {key.user}, {key.get_environment_display().lower()}"
+
+
 class RotateForm(ReasonForm):
     overlap = forms.TypedChoiceField(
         coerce=int,
@@ -43,6 +48,9 @@ class RotateKey(Operation):
 
     def offered(self, row: ApiKey) -> bool:
         return row.revoked_at is None and (row.expires_at is None or row.expires_at > timezone.now())
+
+    def describe(self, row: ApiKey) -> str:
+        return _named(row)
 
     def effect(self, count: int) -> str:
         return "A new key takes this one's place. It is shown once, on the next page."
@@ -71,6 +79,9 @@ class RevokeKey(Operation):
 
     def offered(self, row: ApiKey) -> bool:
         return row.revoked_at is None
+
+    def describe(self, row: ApiKey) -> str:
+        return _named(row)
 
     def effect(self, count: int) -> str:
         return "The key stops working within seconds and can never be revived. Whoever uses it is refused."

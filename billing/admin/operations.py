@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from django import forms
 from django.contrib import messages
 from django.contrib.admin import helpers
-from django.contrib.admin.utils import unquote
+from django.contrib.admin.utils import quote, unquote
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.db.models import Model, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
@@ -28,13 +28,15 @@ class ReasonForm(forms.Form):
     reason = forms.CharField(
         min_length=3,
         max_length=500,
-        widget=UnfoldAdminTextareaWidget(attrs={"rows": 3, "autofocus": True}),
+        widget=UnfoldAdminTextareaWidget(attrs={"rows": 3}),
         help_text="Goes into the audit log. Name the ticket, if there is one.",
     )
 
     def __init__(self, *args: Any, rows: QuerySet[Any], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.rows = rows
+        first = next((name for name in self.fields if not self.initial.get(name)), "reason")
+        self.fields[first].widget.attrs["autofocus"] = True
 
 
 class Operation(ABC):
@@ -127,7 +129,7 @@ class OperationsMixin(ModelAdmin):
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         offered = [
-            {"operation": operation, "url": self._url(operation, suffix="_all")}
+            {"operation": operation, "url": self._url(f"{operation.name}_all")}
             for operation in self.operations
             if operation.on_all and operation.permitted(request)
         ]
@@ -141,14 +143,17 @@ class OperationsMixin(ModelAdmin):
     def offers(self, request: HttpRequest, row: Model) -> list[dict[str, Any]]:
         """The operations that this person may start on this row now, with their addresses."""
         return [
-            {"operation": operation, "url": self._url(operation, row.pk)}
+            {"operation": operation, "url": self._row_url(operation.name, row)}
             for operation in self.operations
             if operation.on_one and operation.permitted(request) and operation.offered(row)
         ]
 
-    def _url(self, operation: Operation, *args: Any, suffix: str = "") -> str:
-        opts = self.opts
-        return reverse(f"admin:{opts.app_label}_{opts.model_name}_{operation.name}{suffix}", args=args)
+    def _url(self, page: str, *args: Any) -> str:
+        return reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_{page}", args=args)
+
+    def _row_url(self, page: str, row: Model) -> str:
+        # Quoted: the page would take the "_3F" of an id of Stripe's for a question mark.
+        return self._url(page, quote(row.pk))
 
     # --- how they are confirmed -----------------------------------------------------------------
 
@@ -164,7 +169,7 @@ class OperationsMixin(ModelAdmin):
             raise Http404(f"No {self.opts.verbose_name} has this id.")
         back = request.GET.get("next", "")
         if not back.startswith("/admin/"):
-            back = reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_change", args=[row.pk])
+            back = self._row_url("change", row)
         return self._confirm(operation, request, rows, back=back)
 
     def _on_all(self, operation: Operation, request: HttpRequest) -> HttpResponseBase:
@@ -238,4 +243,4 @@ class OperationsMixin(ModelAdmin):
         return TemplateResponse(request, "billing/operations/confirm.html", context)
 
     def _list_url(self) -> str:
-        return reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_changelist")
+        return self._url("changelist")

@@ -27,7 +27,7 @@ class PaymentAdmin(OperationsMixin, SearchByCustomerMixin, ReadOnlyModelAdmin):
     operations = (RefundPayment(),)
     customer = customer_column()
     amount = money_column("amount_cents")
-    refunded = money_column("refunded_cents")
+    refunded = money_column("refunded_cents", zero=EMPTY)
     state = badge_column("status", tones.PAYMENT, description="status")
     charge = copyable_column("stripe_charge_id", description="Stripe charge")
     stripe_charge = stripe_id_column("stripe_charge_id", description="Stripe charge")

@@ -10,25 +10,37 @@ from unfold.widgets import UnfoldAdminDecimalFieldWidget
 from billing.admin.operations import Operation, ReasonForm
 from billing.models import Payment
 from billing.services import refunds
-from glyphforge.display import ZERO_DECIMAL, money
+from glyphforge.currency import decimals, smallest_units
+from glyphforge.display import money
 
 
 class RefundForm(ReasonForm):
     amount = forms.DecimalField(
         required=False,
-        min_value=Decimal("0.01"),
-        decimal_places=2,
+        min_value=Decimal("0.001"),
         widget=UnfoldAdminDecimalFieldWidget,
-        help_text="In the payment's currency; empty refunds all that is left.",
+        help_text="Empty refunds all that is left.",
     )
     field_order = ["amount", "reason"]
 
-    def cents(self, currency: str) -> int | None:
+    def __init__(self, *args: Any, rows: QuerySet[Any], **kwargs: Any) -> None:
+        super().__init__(*args, rows=rows, **kwargs)
+        payment = rows.first()
+        self.currency: str = payment.currency if payment else "usd"
+        self.fields["amount"].label = f"Amount in {self.currency.upper()}"
+
+    def clean_amount(self) -> Decimal | None:
+        amount: Decimal | None = self.cleaned_data["amount"]
+        places = decimals(self.currency)
+        if amount is not None and amount != round(amount, places):
+            raise forms.ValidationError(f"{self.currency.upper()} has {places} decimals.")
+        return amount
+
+    @property
+    def cents(self) -> int | None:
         """The amount in the currency's smallest unit; None for all that is left."""
         amount = self.cleaned_data["amount"]
-        if amount is None:
-            return None
-        return int(amount if currency in ZERO_DECIMAL else amount * 100)
+        return None if amount is None else smallest_units(amount, self.currency)
 
 
 class RefundPayment(Operation):
@@ -49,14 +61,15 @@ class RefundPayment(Operation):
 
     def describe(self, row: Payment) -> str:
         left = money(row.amount_cents - row.refunded_cents, row.currency)
-        return f"{row.stripe_charge_id}: {money(row.amount_cents, row.currency)} paid, {left} left to refund"
+        paid = money(row.amount_cents, row.currency)
+        return f"{row.stripe_charge_id} of {row.user}: {paid} paid, {left} left to refund"
 
     def effect(self, count: int) -> str:
         return "Stripe sends the money back to where it came from. The row here changes when Stripe's event comes back."
 
     def carry_out(self, rows: QuerySet[Any], *, actor: str, reason: str, form: Any) -> str:
         payment = rows.get()
-        amount = form.cents(payment.currency)
+        amount = form.cents
         refund_id = refunds.refund(payment, actor=actor, reason=reason, amount_cents=amount)
         given = money(payment.amount_cents - payment.refunded_cents if amount is None else amount, payment.currency)
         return f"Stripe refunds {given} of {payment.stripe_charge_id} ({refund_id})."

@@ -1,10 +1,14 @@
+from typing import Any
+
 from django.contrib import admin
+from django.http import HttpRequest, HttpResponse
 
 from billing.admin import tones
 from billing.admin.operations import OperationsMixin
-from billing.admin.price_operations import MapPrice
-from billing.admin.stripe_links import stripe_id_column
+from billing.admin.price_operations import MapPrice, every
+from billing.admin.stripe_links import stripe_id, stripe_id_column
 from billing.models import Plan, PlanPrice
+from billing.services import price_mapping
 from glyphforge.admin import ReadOnlyModelAdmin
 from glyphforge.display import badge_column, column, copyable_column, moment_column, money, number
 
@@ -28,9 +32,11 @@ class PlanAdmin(ReadOnlyModelAdmin):
 
 @admin.register(PlanPrice)
 class PlanPriceAdmin(OperationsMixin, ReadOnlyModelAdmin):
-    """Which tier each Stripe price sells."""
+    """Which tier each Stripe price sells, and above that the prices that none claims."""
 
     operations = (MapPrice(),)
+    list_before_template = "billing/prices/unmapped.html"
+    nothing = "No price is mapped by hand: metadata or lookup keys name the plan of each"
     price = copyable_column("stripe_price_id", description="Stripe price")
     stripe_price = stripe_id_column("stripe_price_id", description="Stripe price")
     tier = badge_column("plan__tier", tones.TIER, description="plan")
@@ -44,3 +50,17 @@ class PlanPriceAdmin(OperationsMixin, ReadOnlyModelAdmin):
     search_help_text = "A Stripe price"
     fieldsets = ((None, {"fields": ("stripe_price", "tier", "note", "updated")}),)
     readonly_fields = ("stripe_price", "tier", "updated")
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        unmapped = price_mapping.unmapped_prices()
+        rows = [
+            {
+                "price": price,
+                "stripe": stripe_id(price.stripe_price_id),
+                "product": stripe_id(price.product_id),
+                "amount": every(price.amount_cents, price.currency, price.interval, price.interval_count),
+            }
+            for price in unmapped
+        ]
+        context = {"unmapped": rows, "unmapped_shown": price_mapping.AT_MOST}
+        return super().changelist_view(request, {**context, **(extra_context or {})})

@@ -9,6 +9,15 @@ from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 from billing.admin.operations import Operation, ReasonForm, counted
 from billing.models import Tier
 from billing.services import price_mapping
+from glyphforge.display import money
+
+
+def every(cents: int | None, currency: str, interval: str, count: int) -> str:
+    """A price as `29.00 USD a month` or `79.00 USD every 3 months`."""
+    amount = "tiered" if cents is None else money(cents, currency)
+    if not interval:
+        return amount
+    return f"{amount} a {interval}" if count == 1 else f"{amount} every {count} {interval}s"
 
 
 class MapPriceForm(ReasonForm):

@@ -11,7 +11,7 @@ from billing.admin.stripe_links import stripe_id_column
 from billing.models import Difference, ReconciliationRun
 from billing.services import reconciliation
 from glyphforge.admin import ReadOnlyModelAdmin
-from glyphforge.display import EMPTY, badge_column, moment_column
+from glyphforge.display import EMPTY, badge_column, moment_column, yes_no_column
 
 
 class Heal(Operation):
@@ -60,6 +60,7 @@ class DifferenceAdmin(OperationsMixin, ReadOnlyModelAdmin):
     list_filter = ("status", "kind")
     list_select_related = ("user",)
     sortable_by = ()
+    nothing = "Our tables and Stripe agree"
     fieldsets = (
         (None, {"fields": ("stripe", "object_kind", "field", "here", "there", "kind", "state", "note")}),
         ("Times", {"fields": ("found", "closed", "run")}),
@@ -80,6 +81,8 @@ class ReconciliationRunAdmin(ReadOnlyModelAdmin):
     state = badge_column("status", tones.RECONCILIATION, description="status")
     started = moment_column("started_at", description="started")
     finished = moment_column("finished_at", description="finished")
+    takes_in = yes_no_column("take_in", description="takes in missing events")
+    heals = yes_no_column("heal", description="heals differences")
     since = moment_column("events_from", description="events since")
 
     list_display = (
@@ -96,8 +99,8 @@ class ReconciliationRunAdmin(ReadOnlyModelAdmin):
     list_display_links = ("started",)
     sortable_by = ()
     fieldsets = (
-        (None, {"fields": ("state", "phase", "error", "actor", "reason", "take_in", "heal")}),
+        (None, {"fields": ("state", "phase", "error", "actor", "reason", "takes_in", "heals")}),
         ("Found", {"fields": ("compared", "missing_events", "differences_found", "healed")}),
         ("Effort", {"fields": ("started", "finished", "since", "requests", "request_budget")}),
     )
-    readonly_fields = ("state", "started", "finished", "since")
+    readonly_fields = ("state", "started", "finished", "since", "takes_in", "heals")

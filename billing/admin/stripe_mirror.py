@@ -10,12 +10,16 @@ from django.apps import apps
 from django.contrib import admin
 from django.db.models import Model
 from django.utils.html import format_html
+from django.utils.safestring import SafeString
 
+from billing.admin.price_operations import every
 from billing.admin.stripe_links import stripe_id_column
 from glyphforge.admin import ReadOnlyModelAdmin
-from glyphforge.display import moment_column
+from glyphforge.display import Tone, badge, moment_column, money
 
 MIRROR = "djstripe"
+# https://docs.stripe.com/invoicing/overview#invoice-statuses
+INVOICE = {"paid": Tone.SUCCESS, "open": Tone.INFO, "uncollectible": Tone.DANGER}
 
 
 class MirrorAdmin(ReadOnlyModelAdmin):
@@ -24,13 +28,16 @@ class MirrorAdmin(ReadOnlyModelAdmin):
     stripe = stripe_id_column("id", description="Stripe")
     created_at_stripe = moment_column("created", description="created")
     fetched = moment_column("djstripe_updated", description="fetched")
-    list_filter = ("livemode",)
     sortable_by = ()
     ordering = ("-djstripe_id",)
     search_fields = ("id__exact",)
     search_help_text = "The object's id"
-    fields = ("stripe", "livemode", "created_at_stripe", "fetched", "content")
-    readonly_fields = ("stripe", "created_at_stripe", "fetched", "content")
+    fields = ("stripe", "mode", "created_at_stripe", "fetched", "content")
+    readonly_fields = ("stripe", "mode", "created_at_stripe", "fetched", "content")
+
+    @admin.display(description="mode")
+    def mode(self, obj: Any) -> SafeString:
+        return badge("Live", Tone.SUCCESS) if obj.livemode else badge("Test", Tone.NEUTRAL)
 
     @admin.display(description="object")
     def content(self, obj: Any) -> str:
@@ -38,17 +45,37 @@ class MirrorAdmin(ReadOnlyModelAdmin):
 
 
 class ProductAdmin(MirrorAdmin):
-    list_display = ("name", "id", "active", "livemode", "fetched")
+    list_display: tuple[str, ...] = ("name", "id", "state", "mode", "fetched")
+
+    @admin.display(description="state")
+    def state(self, obj: Any) -> SafeString:
+        return badge("Active", Tone.SUCCESS) if obj.active else badge("Archived")
 
 
-class PriceAdmin(MirrorAdmin):
-    list_display = ("id", "product", "lookup_key", "currency", "active", "livemode", "fetched")
+class PriceAdmin(ProductAdmin):
+    list_display = ("id", "product", "amount", "lookup_key", "state", "mode", "fetched")
     list_select_related = ("product",)
+
+    @admin.display(description="price")
+    def amount(self, obj: Any) -> str:
+        recurring = obj.recurring or {}
+        cents, count = obj.stripe_data.get("unit_amount"), int(recurring.get("interval_count") or 1)
+        price = every(cents, obj.currency, recurring.get("interval", ""), count)
+        return format_html('<span class="gf-nowrap">{}</span>', price)
 
 
 class InvoiceAdmin(MirrorAdmin):
-    list_display = ("id", "customer", "livemode", "fetched")
+    list_display = ("id", "customer", "total", "state", "mode", "created_at_stripe")
     list_select_related = ("customer",)
+
+    @admin.display(description="total")
+    def total(self, obj: Any) -> str:
+        return money(obj.stripe_data.get("total"), obj.stripe_data.get("currency"))
+
+    @admin.display(description="status")
+    def state(self, obj: Any) -> SafeString:
+        status = obj.stripe_data.get("status") or "draft"
+        return badge(status.capitalize(), INVOICE.get(status, Tone.NEUTRAL))
 
 
 def _model(name: str) -> type[Model]:

@@ -7,7 +7,7 @@ from billing.admin.stripe_links import stripe_id_column
 from billing.admin.subscription_operations import CancelSubscription, KeepSubscription
 from billing.models import Subscription
 from glyphforge.admin import ReadOnlyModelAdmin
-from glyphforge.display import badge_column, copyable_column, moment_column, money_column, number
+from glyphforge.display import badge_column, copyable_column, moment_column, money_column, number, yes_no_column
 
 
 @admin.register(Subscription)
@@ -22,6 +22,8 @@ class SubscriptionAdmin(OperationsMixin, SearchByCustomerMixin, ReadOnlyModelAdm
     stripe = copyable_column("stripe_subscription_id", description="Stripe subscription")
     stripe_subscription = stripe_id_column("stripe_subscription_id", description="Stripe subscription")
     stripe_price = stripe_id_column("stripe_price_id", description="Stripe price")
+    duplicate = yes_no_column("is_duplicate", description="a second one at Stripe")
+    ends_with_period = yes_no_column("cancel_at_period_end", description="ends with its period")
     row_id = copyable_column("id", description="id")
     period_start = moment_column("current_period_start", description="period began")
     period_end = moment_column("current_period_end", description="period ends")
@@ -31,7 +33,7 @@ class SubscriptionAdmin(OperationsMixin, SearchByCustomerMixin, ReadOnlyModelAdm
     updated = moment_column("updated_at", description="updated")
     counted = moment_column("usage_synced_at", description="usage counted")
 
-    list_display = ("plan", "customer", "state", "price", "stripe", "period_end", "usage", "created")
+    list_display = ("plan", "customer", "state", "price", "usage", "period_end", "stripe", "created")
     list_filter = ("status", "tier", "is_duplicate")
     list_select_related = ("user",)
     sortable_by = ("created",)
@@ -39,12 +41,14 @@ class SubscriptionAdmin(OperationsMixin, SearchByCustomerMixin, ReadOnlyModelAdm
     own_ids = ("stripe_subscription_id",)
     search_help_text = "Customer's e-mail or a Stripe subscription"
     fieldsets = (
-        (None, {"fields": ("customer", "plan", "state", "price", "quantity", "interval", "is_duplicate")}),
-        ("Period", {"fields": ("period_start", "period_end", "trial_ends", "cancel_at_period_end", "canceled")}),
+        (None, {"fields": ("customer", "plan", "state", "price", "quantity", "interval", "duplicate")}),
+        ("Period", {"fields": ("period_start", "period_end", "trial_ends", "ends_with_period", "canceled")}),
         ("Entitlement", {"fields": ("usage", "counted")}),
         ("Ids", {"fields": ("stripe_subscription", "stripe_price", "row_id", "created", "updated")}),
     )
     readonly_fields = (
+        "duplicate",
+        "ends_with_period",
         "customer",
         "plan",
         "state",

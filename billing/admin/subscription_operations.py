@@ -41,7 +41,7 @@ class CancelSubscription(Operation):
         return _running(row)
 
     def describe(self, row: Subscription) -> str:
-        return f"{row} · {row.stripe_subscription_id}"
+        return f"{row} of {row.user} · {row.stripe_subscription_id}"
 
     def effect(self, count: int) -> str:
         return (
@@ -71,6 +71,9 @@ class KeepSubscription(Operation):
 
     def offered(self, row: Subscription) -> bool:
         return _running(row) and row.cancel_at_period_end
+
+    def describe(self, row: Subscription) -> str:
+        return f"{row} of {row.user} · {row.stripe_subscription_id}"
 
     def effect(self, count: int) -> str:
         return "Stripe is asked to let the subscription go on after its period, and to bill it again."

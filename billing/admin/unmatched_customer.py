@@ -70,5 +70,6 @@ class UnmatchedCustomerAdmin(OperationsMixin, ReadOnlyModelAdmin):
 
     list_display = ("stripe_customer_id", "email", "name", "reason", "first_seen")
     sortable_by = ()
+    nothing = "Every customer at Stripe is one of ours"
     fieldsets = ((None, {"fields": ("stripe", "email", "name", "reason", "first_seen")}),)
     readonly_fields = ("stripe", "first_seen")

@@ -1,10 +1,12 @@
 from django.contrib import admin
+from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from billing.admin.customer_link import customer_url
 from billing.models import ApiUsage
-from glyphforge.display import Tone, badge, column, copyable, moment_column, number
+from glyphforge.display import EMPTY, Tone, badge, column, moment_column, number
 from glyphforge.keyset import KeysetModelAdmin
 
 
@@ -15,8 +17,14 @@ class ApiUsageAdmin(KeysetModelAdmin):
     when = moment_column("created_at", description="when")
     took = column("response_time_ms", lambda value: f"{number(value)} ms", description="took")
 
-    list_display = ("when", "method", "endpoint", "answer", "took", "customer", "ip_address", "error_message")
+    address = column("ip_address", lambda value: value or EMPTY, description="IP address")
+
+    list_display = ("when", "method", "endpoint", "answer", "took", "customer", "address", "error_message")
     list_display_links = None  # a request has no page of its own
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[ApiUsage]:
+        queryset: QuerySet[ApiUsage] = super().get_queryset(request)
+        return queryset.prefetch_related("user")  # after the page is found: a join could change the way to it
 
     def get_keyset(self, request: HttpRequest) -> tuple[str, ...]:
         """One customer's or key's requests are indexed by time; all of them by their number."""
@@ -30,4 +38,4 @@ class ApiUsageAdmin(KeysetModelAdmin):
 
     @admin.display(description="customer")
     def customer(self, obj: ApiUsage) -> str:
-        return copyable(obj.user_id, customer_url(obj.user_id))
+        return format_html('<a class="gf-link" href="{}">{}</a>', customer_url(obj.user_id), obj.user)

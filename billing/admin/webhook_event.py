@@ -11,7 +11,7 @@ from billing.admin.event_operations import Replay, RetryWebhooks
 from billing.admin.operations import OperationsMixin
 from billing.admin.stripe_links import stripe_id_column
 from billing.models import WebhookEvent
-from glyphforge.display import EMPTY, badge_column, copyable_column, moment_column
+from glyphforge.display import EMPTY, badge_column, copyable_column, moment_column, yes_no_column
 from glyphforge.keyset import KeysetModelAdmin
 
 
@@ -26,6 +26,7 @@ class WebhookEventAdmin(OperationsMixin, KeysetModelAdmin):
     started = moment_column("processing_started_at", description="started")
     processed = moment_column("processed_at", description="processed")
     next_retry = moment_column("next_retry_at", description="next try")
+    live = yes_no_column("livemode", description="live mode")
     row_id = copyable_column("id", description="id")
 
     list_display = ("stripe_event_id", "event_type", "state", "attempts", "received", "error")
@@ -36,10 +37,20 @@ class WebhookEventAdmin(OperationsMixin, KeysetModelAdmin):
     fieldsets = (
         (None, {"fields": ("stripe_event", "event_type", "state", "attempts", "last_error")}),
         ("Times", {"fields": ("received", "started", "processed", "next_retry")}),
-        ("Content", {"fields": ("api_version", "livemode", "content")}),
+        ("Content", {"fields": ("api_version", "live", "content")}),
         ("Ids", {"fields": ("row_id",)}),
     )
-    readonly_fields = ("stripe_event", "state", "received", "started", "processed", "next_retry", "content", "row_id")
+    readonly_fields = (
+        "stripe_event",
+        "state",
+        "received",
+        "started",
+        "processed",
+        "next_retry",
+        "live",
+        "content",
+        "row_id",
+    )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[WebhookEvent]:
         queryset: QuerySet[WebhookEvent] = super().get_queryset(request)

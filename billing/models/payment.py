@@ -2,6 +2,7 @@ from django.db import models
 
 from billing.models.fields import created_at, updated_at, uuid_key
 from billing.models.user import User
+from glyphforge.display import money
 
 
 class Payment(models.Model):
@@ -36,4 +37,4 @@ class Payment(models.Model):
         permissions = [("refund_payment", "Can refund a payment at Stripe")]
 
     def __str__(self) -> str:
-        return f"{self.amount_cents / 100:.2f} {self.currency.upper()}"
+        return money(self.amount_cents, self.currency)

@@ -11,13 +11,15 @@ from django_q.tasks import async_task
 from billing.models import Plan, PlanPrice, Subscription
 from billing.services import webhooks
 from billing.services.errors import Refused
-from billing.services.event_filter import matching, parked_for
+from billing.services.event_filter import parked_counts, parked_for
 from billing.stripe import mirror
+from billing.stripe.mirror import Json
 from billing.stripe.projection import prices
 from billing.stripe.subject import identifier
 from glyphforge.audit import acting_as, record
 
 PRICE_ID = re.compile(r"(price|plan)_\w+|\w[\w-]*")
+AT_MOST = 50
 
 
 @dataclass(frozen=True)
@@ -30,14 +32,17 @@ class Mapped:
 
 @dataclass(frozen=True)
 class UnmappedPrice:
-    """A price that no tier claims. ``amount_cents`` is for one ``interval``, None when it has tiers of its own."""
+    """A price that no tier claims. ``amount_cents`` is for ``interval_count`` intervals, None when it has tiers of its
+    own."""
 
     stripe_price_id: str
     product_id: str
+    product_name: str
     lookup_key: str
     amount_cents: int | None
     currency: str
     interval: str
+    interval_count: int
     events_waiting: int
 
 
@@ -75,22 +80,32 @@ def map_price(stripe_price_id: str, tier: str, *, actor: str, reason: str, note:
     return Mapped(replayed, resynced)
 
 
-def unmapped_prices() -> list[UnmappedPrice]:
-    """The active recurring prices that Stripe told us about and no tier claims."""
-    found = []
-    for price in mirror.recurring_prices():
-        if prices.tier_of(price):
-            continue
-        recurring = price.get("recurring") or {}
-        found.append(
-            UnmappedPrice(
-                stripe_price_id=price["id"],
-                product_id=identifier(price.get("product")) or "",
-                lookup_key=price.get("lookup_key") or "",
-                amount_cents=price.get("unit_amount"),
-                currency=price["currency"],
-                interval=recurring.get("interval", ""),
-                events_waiting=matching(parked_for(price["id"])).count(),
-            )
-        )
-    return found
+def unmapped_prices(limit: int = AT_MOST) -> list[UnmappedPrice]:
+    """The newest active recurring prices that Stripe told us about and no tier claims, the most waited for first.
+
+    In four queries, however many there are.
+    """
+    mapped = set(PlanPrice.objects.values_list("pk", flat=True))
+    found = [
+        price for price in mirror.recurring_prices() if price["id"] not in mapped and not prices.named_tier(price)
+    ][:limit]
+    names = mirror.product_names(identifier(price.get("product")) or "" for price in found)
+    waiting = parked_counts([price["id"] for price in found])
+    unmapped = [_unmapped(price, names, waiting[price["id"]]) for price in found]
+    return sorted(unmapped, key=lambda price: -price.events_waiting)
+
+
+def _unmapped(price: Json, names: dict[str, str], events_waiting: int) -> UnmappedPrice:
+    recurring = price.get("recurring") or {}
+    product_id = identifier(price.get("product")) or ""
+    return UnmappedPrice(
+        stripe_price_id=price["id"],
+        product_id=product_id,
+        product_name=names.get(product_id, ""),
+        lookup_key=price.get("lookup_key") or "",
+        amount_cents=price.get("unit_amount"),
+        currency=price["currency"],
+        interval=recurring.get("interval", ""),
+        interval_count=int(recurring.get("interval_count") or 1),
+        events_waiting=events_waiting,
+    )

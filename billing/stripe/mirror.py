@@ -5,6 +5,7 @@ Nothing outside this package reads it; :mod:`billing.stripe.projection` turns it
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
@@ -76,6 +77,11 @@ def recurring_prices() -> list[Json]:
     """The active recurring prices that are known here, newest first."""
     rows = models.Price.objects.filter(stripe_data__active=True, stripe_data__type="recurring")
     return [row.stripe_data for row in rows.order_by("-created")]
+
+
+def product_names(product_ids: Iterable[str]) -> dict[str, str]:
+    """The names of those of the products that are known here, by their ids."""
+    return dict(models.Product.objects.filter(id__in=set(product_ids)).values_list("id", "name"))
 
 
 def _owner_account(cls: type[models.Account], api_key: str) -> models.Account:

@@ -67,13 +67,14 @@ class AlertAdmin(OperationsMixin, ReadOnlyModelAdmin):
     resolved = moment_column("resolved_at", description="resolved")
     key = copyable_column("fingerprint", description="fingerprint")
 
-    list_display = ("subject", "severity_badge", "state_badge", "what", "fired", "looked_after", "about")
+    list_display = ("subject", "severity_badge", "state_badge", "what", "about", "fired", "looked_after")
     list_filter = (StateFilter, "severity", "alert_type")
     list_filter_submit = False
+    nothing = "Nothing needs attention"
     search_fields = ("subject__istartswith", "fingerprint__startswith")
     search_help_text = "A subject or fingerprint (its beginning)"
     fieldsets = (
-        (None, {"fields": ("subject", "severity_badge", "state_badge", "message", "remediation", "about", "value")}),
+        (None, {"fields": ("subject", "severity_badge", "state_badge", "message", "remediation", "about", "measured")}),
         ("Looked after", {"fields": ("looked_after", "note", "acknowledged", "snoozed")}),
         ("Times", {"fields": ("first_seen", "fired", "last_seen", "notified", "resolved")}),
         ("Messages", {"fields": ("messages",)}),
@@ -81,7 +82,7 @@ class AlertAdmin(OperationsMixin, ReadOnlyModelAdmin):
     )
     readonly_fields = (
         "severity_badge", "state_badge", "fired", "first_seen", "last_seen", "notified", "acknowledged", "snoozed",
-        "resolved", "looked_after", "about", "messages", "key",
+        "resolved", "looked_after", "about", "measured", "messages", "key",
     )  # fmt: skip
 
     def get_ordering(self, request: HttpRequest) -> tuple[Any, ...]:
@@ -92,6 +93,10 @@ class AlertAdmin(OperationsMixin, ReadOnlyModelAdmin):
             "-fired_at",
             "-first_seen_at",
         )
+
+    @admin.display(description="value")
+    def measured(self, alert: Alert) -> str:
+        return EMPTY if alert.value is None else f"{round(alert.value, 2).normalize():,f}"
 
     @admin.display(description="what")
     def what(self, alert: Alert) -> str:
@@ -109,8 +114,9 @@ class AlertAdmin(OperationsMixin, ReadOnlyModelAdmin):
         address = links.fix(alert)
         if address == links.page(alert):
             return EMPTY
-        kind = (alert.object_type or "").replace("_", " ") if alert.object_id else "system health"
-        return format_html('<a class="gf-link" href="{}">Open {}</a>', address, kind)
+        about = {"user": "customer"}.get(alert.object_type or "", alert.object_type or "")
+        kind = about.replace("_", " ").capitalize() if alert.object_id else "System health"
+        return format_html('<a class="gf-link gf-nowrap" href="{}">{}</a>', address, kind)
 
     @admin.display(description="messages")
     def messages(self, alert: Alert) -> str:

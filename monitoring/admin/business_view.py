@@ -3,7 +3,7 @@
 from django.contrib import admin
 
 from billing.admin import tones
-from glyphforge.display import badge_column, money_column, number
+from glyphforge.display import badge_column, money_column, number, percent
 from monitoring.admin.view import ViewAdmin, rendered
 from monitoring.models import RevenueMetrics, SubscriptionBreakdown, UserGrowth
 
@@ -15,20 +15,22 @@ class RevenueMetricsAdmin(ViewAdmin):
     mrr = money_column("mrr_cents", description="MRR")
     arr = money_column("arr_cents", description="ARR")
     arpu = money_column("arpu_cents", description="ARPU")
-    this_month = money_column("revenue_this_month_cents", description="revenue this month")
-    last_month = money_column("revenue_last_month_cents", description="revenue last month")
-    refunded = money_column("refunded_this_month_cents", description="refunded this month")
+    this_month = money_column("revenue_this_month_cents", description="this month")
+    last_month = money_column("revenue_last_month_cents", description="last month")
+    refunded = money_column("refunded_this_month_cents", description="refunded")
+    paying = rendered("paying_customers", number, description="customers")
+    failed = rendered("failed_payments_this_month", number, description="failed")
+    elsewhere = rendered("customers_in_other_currencies", number, description="others")
     list_display = (
-        "currency",
         "mrr",
         "arr",
         "arpu",
-        "paying_customers",
+        "paying",
         "this_month",
         "last_month",
         "refunded",
-        "failed_payments_this_month",
-        "customers_in_other_currencies",
+        "failed",
+        "elsewhere",
     )
 
 
@@ -40,7 +42,7 @@ class SubscriptionBreakdownAdmin(ViewAdmin):
     state = badge_column("status", tones.SUBSCRIPTION, description="status", ordering="status")
     count = rendered("subscriptions", number, description="subscriptions")
     mrr = money_column("mrr_cents", description="MRR", ordering="mrr_cents")
-    list_display = ("id", "tier_badge", "state", "count", "mrr", "currency")
+    list_display = ("tier_badge", "state", "count", "mrr")
     list_filter = ("tier", "status", "currency")
     ordering = ("-mrr_cents", "-subscriptions")
 
@@ -51,5 +53,7 @@ class UserGrowthAdmin(ViewAdmin):
 
     new = rendered("new_users", number, description="new")
     total = rendered("total_users", number, description="total")
-    list_display = ("month", "new", "total", "growth_percent")
+    joined = rendered("month", lambda month: f"{month:%Y-%m}", description="month")
+    growth = rendered("growth_percent", percent, description="growth")
+    list_display = ("joined", "new", "total", "growth")
     ordering = ("-month",)

@@ -4,11 +4,13 @@ from typing import Any
 
 from django.contrib import admin
 from django.db.models import QuerySet
+from django.urls import reverse
+from django.utils.html import format_html
 
 from billing.admin import tones
 from billing.admin.customer_operations import FixOrphans
-from glyphforge.display import badge_column, moment, number
-from monitoring.admin.view import ViewAdmin, customer, linked, rendered
+from glyphforge.display import badge_column, moment, number, percent
+from monitoring.admin.view import ViewAdmin, customer, rendered
 from monitoring.models import OrphanedStripeCustomer, PaidUserWithoutKey, StaleSubscription, UserNearLimit
 
 
@@ -26,6 +28,7 @@ class OrphanedStripeCustomerAdmin(ViewAdmin):
     who = customer()
     created = rendered("created_at", moment, description="joined")
     fixes = (FixListedOrphans(),)
+    nothing = "Every customer at Stripe has a live subscription here"
     list_display = ("stripe_customer_id", "who", "created")
     ordering = ("created_at",)
     search_fields = ("email__istartswith", "stripe_customer_id__exact")
@@ -37,15 +40,21 @@ class StaleSubscriptionAdmin(ViewAdmin):
     """Subscriptions past their end; synchronising the customer with Stripe, on the customer's page, heals them."""
 
     who = customer()
-    subscription_page = linked("subscription_id", "billing_subscription", description="subscription")
     tier_badge = badge_column("tier", tones.TIER, description="plan", ordering="tier")
     state = badge_column("status", tones.SUBSCRIPTION, description="status", ordering="status")
     ended = rendered("current_period_end", moment, description="period ended")
-    list_display = ("days_overdue", "who", "tier_badge", "state", "ended", "subscription_page")
+    overdue = rendered("days_overdue", lambda days: f"{days.normalize():f} days", description="overdue")
+    list_display = ("overdue", "who", "tier_badge", "state", "ended", "subscription_page")
     list_filter = ("status", "tier")
     ordering = ("-days_overdue",)
+    nothing = "No subscription is past its end"
     search_fields = ("email__istartswith", "stripe_subscription_id__exact")
     search_help_text = "E-mail or Stripe subscription"
+
+    @admin.display(description="subscription", ordering="subscription_id")
+    def subscription_page(self, obj: StaleSubscription) -> str:
+        url = reverse("admin:billing_subscription_change", args=[obj.subscription_id])
+        return format_html('<a class="gf-link" href="{}">Open</a>', url)
 
 
 @admin.register(PaidUserWithoutKey)
@@ -55,9 +64,11 @@ class PaidUserWithoutKeyAdmin(ViewAdmin):
     who = customer()
     tier_badge = badge_column("tier", tones.TIER, description="plan", ordering="tier")
     subscribed = rendered("subscribed_at", moment, description="subscribed")
-    list_display = ("user_id", "who", "tier_badge", "subscribed")
+    list_display = ("who", "tier_badge", "subscribed")
+    list_display_links = None
     list_filter = ("tier",)
     ordering = ("subscribed_at",)
+    nothing = "Every customer who pays has a key"
     search_fields = ("email__istartswith",)
     search_help_text = "E-mail"
 
@@ -68,10 +79,12 @@ class UserNearLimitAdmin(ViewAdmin):
 
     who = customer()
     tier_badge = badge_column("tier", tones.TIER, description="plan", ordering="tier")
-    used = rendered("usage_count", number, description="used this month")
+    used = rendered("usage_count", number, description="requests this month")
     limit = rendered("monthly_request_limit", number, description="limit")
-    list_display = ("percent_used", "who", "tier_badge", "used", "limit")
+    share = rendered("percent_used", percent, description="used")
+    list_display = ("share", "who", "tier_badge", "used", "limit")
     list_filter = ("tier",)
     ordering = ("-percent_used",)
+    nothing = "Nobody has used 80 % of their limit"
     search_fields = ("email__istartswith",)
     search_help_text = "E-mail"

@@ -3,7 +3,7 @@
 from django.contrib import admin
 from django.template.defaultfilters import filesizeformat
 
-from glyphforge.display import moment, number
+from glyphforge.display import moment, number, percent
 from monitoring.admin.view import ViewAdmin, rendered
 from monitoring.models import DatabaseConnections, DatabaseSize, LongRunningQuery
 
@@ -28,7 +28,8 @@ class DatabaseSizeAdmin(ViewAdmin):
 class DatabaseConnectionsAdmin(ViewAdmin):
     """How many connections are used; an empty column is one that this role may not see."""
 
-    list_display = ("max_connections", "total", "percent_used", "active", "idle", "idle_in_transaction")
+    share = rendered("percent_used", percent, description="used")
+    list_display = ("max_connections", "total", "share", "active", "idle", "idle_in_transaction")
 
 
 @admin.register(LongRunningQuery)
@@ -47,5 +48,6 @@ class LongRunningQueryAdmin(ViewAdmin):
     )
     list_filter = ("state",)
     ordering = ("-duration_seconds",)
+    nothing = "Nothing runs for over a second"
     search_fields = ("username__startswith", "query__icontains")
     search_help_text = "Role, or part of the statement"

@@ -1,9 +1,11 @@
 """The system's health, its thresholds and what is wrong now."""
 
+from decimal import Decimal
 from typing import Any
 
 from django import forms
 from django.contrib import admin
+from django.contrib.admin.utils import quote
 from django.db.models import Case, IntegerField, QuerySet, Value, When
 from django.http import HttpRequest
 from django.urls import reverse
@@ -12,7 +14,7 @@ from unfold.widgets import UnfoldAdminTextareaWidget
 
 from glyphforge.admin import ModelAdmin
 from glyphforge.audit import acting_as
-from glyphforge.display import EMPTY, Tone, badge_column, moment
+from glyphforge.display import EMPTY, Tone, badge, badge_column, moment, yes_no_column
 from monitoring.admin.view import ViewAdmin, rendered
 from monitoring.models import CriticalAlert, CurrentAlert, HealthCheck, SystemHealth
 
@@ -70,7 +72,7 @@ def worst_first(column: str, *values: str) -> Case:
 def page_of(object_type: str, key: str | None) -> str | None:
     """The address of the admin page about an object; None where there is no page."""
     page = OBJECT_PAGES.get(object_type)
-    return reverse(f"admin:{page}_change", args=[key]) if page and key else None
+    return reverse(f"admin:{page}_change", args=[quote(key)]) if page and key else None
 
 
 def list_of(check: str) -> str | None:
@@ -84,6 +86,7 @@ class SystemHealthAdmin(ViewAdmin):
 
     state = badge_column("status", HEALTH, description="status")
     list_display = ("title", "state", "measured", "thresholds", "message", "remediation", "listed")
+    repeated = ("status", "warning_at", "critical_at", "unit", "lower_is_worse")
     list_filter = ("status",)
     search_fields = ("title__icontains", "check_name__icontains")
     search_help_text = "Check"
@@ -94,23 +97,26 @@ class SystemHealthAdmin(ViewAdmin):
 
     @admin.display(description="value", ordering="value")
     def measured(self, obj: SystemHealth) -> str:
-        return EMPTY if obj.value is None else f"{obj.value.normalize():,f} {obj.unit}"
+        if obj.value is None:
+            return EMPTY
+        unit = obj.unit.removesuffix("s") if obj.value == 1 else obj.unit
+        return f"{round(obj.value, 2).normalize():,f} {unit}"
 
-    @admin.display(description="warns, critical")
+    @admin.display(description="limits")
     def thresholds(self, obj: SystemHealth) -> str:
         side = "below" if obj.lower_is_worse else "above"
         levels = [
-            f"{side} {level.normalize():,f}" if level is not None else "never"
-            for level in (obj.warning_at, obj.critical_at)
+            f"{name} {side} {level.normalize():,f}"
+            for name, level in (("warns", obj.warning_at), ("critical", obj.critical_at))
+            if level is not None
         ]
-        return format_html(
-            '<a href="{}">{}</a>', reverse("admin:monitoring_healthcheck_change", args=[obj.pk]), ", ".join(levels)
-        )
+        address = reverse("admin:monitoring_healthcheck_change", args=[obj.pk])
+        return format_html('<a class="gf-link" href="{}">{}</a>', address, ", ".join(levels) or "never")
 
     @admin.display(description="rows")
     def listed(self, obj: SystemHealth) -> str:
         url = list_of(obj.check_name)
-        return format_html('<a href="{}">Show</a>', url) if url else EMPTY
+        return format_html('<a class="gf-link" href="{}">Show</a>', url) if url else EMPTY
 
 
 class HealthCheckForm(forms.ModelForm):
@@ -146,16 +152,7 @@ class HealthCheckAdmin(ModelAdmin):
 
     form = HealthCheckForm
     changed = rendered("updated_at", moment, description="changed")
-    list_display = (
-        "title",
-        "check_name",
-        "warning_at",
-        "critical_at",
-        "unit",
-        "lower_is_worse",
-        "is_enabled",
-        "changed",
-    )
+    list_display = ("title", "check_name", "warns", "critical", "state", "changed")
     list_filter = ("is_enabled",)
     search_fields = ("title__icontains", "check_name__icontains")
     search_help_text = "Check"
@@ -166,13 +163,32 @@ class HealthCheckAdmin(ModelAdmin):
         "warning_at",
         "critical_at",
         "unit",
-        "lower_is_worse",
+        "lower_is_bad",
         "is_enabled",
         "remediation",
         "changed",
         "reason",
     )
-    readonly_fields = ("title", "check_name", "unit", "lower_is_worse", "remediation", "changed")
+    lower_is_bad = yes_no_column("lower_is_worse", description="lower is worse")
+    readonly_fields = ("title", "check_name", "unit", "lower_is_bad", "remediation", "changed")
+
+    @admin.display(description="warns", ordering="warning_at")
+    def warns(self, obj: HealthCheck) -> str:
+        return self._beyond(obj, obj.warning_at)
+
+    @admin.display(description="critical", ordering="critical_at")
+    def critical(self, obj: HealthCheck) -> str:
+        return self._beyond(obj, obj.critical_at)
+
+    @admin.display(description="state", ordering="is_enabled")
+    def state(self, obj: HealthCheck) -> str:
+        return badge("Enabled", Tone.SUCCESS) if obj.is_enabled else badge("Disabled", Tone.NEUTRAL)
+
+    @staticmethod
+    def _beyond(obj: HealthCheck, level: Decimal | None) -> str:
+        if level is None:
+            return "never"
+        return f"{'below' if obj.lower_is_worse else 'above'} {level.normalize():,f} {obj.unit}"
 
     def get_fields(self, request: HttpRequest, obj: HealthCheck | None = None) -> list[str]:
         names = list(self.fields or ())
@@ -196,8 +212,11 @@ class CurrentAlertAdmin(ViewAdmin):
 
     level = badge_column("severity", SEVERITY, description="severity")
     since = rendered("detected_at", moment, description="since")
-    list_display = ("alert_type", "level", "about", "message", "remediation", "since")
+    rule = rendered("alert_type", lambda name: name.replace("_", " ").capitalize(), description="check")
+    list_display = ("rule", "level", "about", "message", "remediation", "since")
+    repeated = ("severity", "value", "object_type", "object_id")
     list_filter = ("severity", "alert_type")
+    nothing = "Nothing is wrong"
     search_fields = ("subject__istartswith", "object_id__exact")
     search_help_text = "E-mail, or the id of what it is about"
 
@@ -208,7 +227,7 @@ class CurrentAlertAdmin(ViewAdmin):
     @admin.display(description="about", ordering="subject")
     def about(self, obj: CurrentAlert) -> str:
         url = page_of(obj.object_type, obj.object_id or obj.alert_type)
-        return format_html('<a href="{}">{}</a>', url, obj.subject) if url else obj.subject
+        return format_html('<a class="gf-link" href="{}">{}</a>', url, obj.subject) if url else obj.subject
 
 
 admin.site.register((CurrentAlert, CriticalAlert), CurrentAlertAdmin)

@@ -13,7 +13,7 @@ from unfold.widgets import UnfoldAdminTextInputWidget
 
 from billing.admin.operations import Operation, OperationsMixin, ReasonForm
 from glyphforge.admin import ReadOnlyModelAdmin
-from glyphforge.display import EMPTY, Tone, badge, moment_column
+from glyphforge.display import EMPTY, Tone, badge, column, moment_column
 from monitoring import job_requests, slots
 from monitoring.admin.job_run import RUN_TONES, duration_text
 from monitoring.models import JobRun, JobSchedule
@@ -127,7 +127,9 @@ class JobAdmin(OperationsMixin, ReadOnlyModelAdmin):
     last_success = moment_column("last_success_at", description="last success")
     next_run = moment_column("next_due_at", description="next run")
 
-    list_display = ("job", "state", "cron", "last_success", "next_run", "usual_duration", "description")
+    slots = column("cron", lambda cron: format_html('<code class="gf-nowrap">{}</code>', cron), description="cron")
+
+    list_display = ("job", "state", "slots", "last_success", "next_run", "usual_duration", "description")
     ordering = ("job",)
     fieldsets = (
         (None, {"fields": ("job", "description", "state", "problem")}),

@@ -8,7 +8,7 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html
 
-from billing.models import User
+from billing.models import Tier, User
 from glyphforge.admin import ReadOnlyModelAdmin
 from glyphforge.display import EMPTY, Tone, badge_column, copyable, moment_column, money
 from monitoring.models import MrrMovement
@@ -25,7 +25,7 @@ KIND = {
 def _money(cents: str, description: str) -> Any:
     @admin.display(description=description)
     def show(self: Any, row: Any) -> str:
-        return money(getattr(row, cents), row.currency)
+        return format_html('<span class="gf-nowrap">{}</span>', money(getattr(row, cents), row.currency))
 
     return show
 
@@ -40,7 +40,7 @@ class MrrMovementAdmin(ReadOnlyModelAdmin):
     before = _money("before_cents", "before")
     after = _money("after_cents", "after")
 
-    list_display = ("occurred", "badge", "amount", "before", "after", "tier_before", "tier_after", "customer", "cause")
+    list_display = ("occurred", "badge", "amount", "before", "after", "plans", "customer", "cause")
     list_filter = ("kind", "origin", "tier_after")
     search_fields = ("user__email__istartswith",)
     search_help_text = "A customer's address (its beginning)"
@@ -63,6 +63,11 @@ class MrrMovementAdmin(ReadOnlyModelAdmin):
             return copyable(row.user_id)
         address = reverse("admin:billing_user_change", args=[row.user_id])
         return format_html('<a class="gf-link" href="{}">{}</a>', address, email)
+
+    @admin.display(description="plan")
+    def plans(self, row: MrrMovement) -> str:
+        labels = [str(Tier(tier).label) for tier in (row.tier_before, row.tier_after) if tier]
+        return " \N{RIGHTWARDS ARROW} ".join(dict.fromkeys(labels))
 
     @admin.display(description="caused by")
     def cause(self, row: MrrMovement) -> str:

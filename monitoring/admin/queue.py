@@ -27,6 +27,7 @@ class FailedTaskAdmin(ReadOnlyModelAdmin):
     list_display = ("name", "func", "stopped_at", "attempt_count")
     search_fields = ("name", "func")
     ordering = ("-stopped",)
+    nothing = "No task has failed"
     fields = ("name", "func", "started_at", "stopped_at", "attempt_count", "outcome")
     readonly_fields = ("started_at", "stopped_at", "outcome")
 
@@ -45,6 +46,7 @@ class WorkerAdmin(ReadOnlyModelAdmin):
     list_display = ("host", "pid", "role", "seen", "task", "started")
     list_display_links = None
     ordering = ("-seen_at",)
+    nothing = "No worker is alive"
 
     def get_actions(self, request: HttpRequest) -> dict[str, Any]:
         return {}

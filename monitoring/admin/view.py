@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 from django.contrib import admin
+from django.contrib.admin.utils import quote
 from django.db import transaction
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
@@ -11,7 +12,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
 
-from billing.admin.operations import Operation, OperationsMixin, ReasonForm
+from billing.admin.operations import Operation, OperationsMixin, ReasonForm, counted
 from glyphforge.admin import ReadOnlyModelAdmin
 from glyphforge.audit import acting_as, record
 from glyphforge.csv_export import MOST_ROWS, as_csv, attachment
@@ -38,7 +39,8 @@ class Export(Operation):
 
     def effect(self, count: int) -> str:
         kept = f", the first {MOST_ROWS:,} of them" if count > MOST_ROWS else ""
-        return f"{count:,} rows{kept} are downloaded as CSV. The audit log keeps who did so and why."
+        downloaded = "is downloaded" if count == 1 else "are downloaded"
+        return f"{counted(count, 'row')}{kept} {downloaded} as CSV. The audit log keeps who did so and why."
 
     def carry_out(self, rows: QuerySet[Any], *, actor: str, reason: str, form: ReasonForm) -> str:
         options = rows.query.get_meta()
@@ -49,7 +51,7 @@ class Export(Operation):
             record("export", table_name=table, reason=reason, new_values={"rows": len(found)})
         if isinstance(form, ExportForm):
             form.file = attachment(f"{table}-{timezone.now():%Y%m%d-%H%M}.csv", as_csv(columns, found))
-        return f"{len(found):,} rows exported."
+        return f"{counted(len(found), 'row')} exported."
 
     def respond(self, request: HttpRequest, context: dict[str, Any], form: ReasonForm, back: str) -> HttpResponseBase:
         if isinstance(form, ExportForm) and form.file is not None:
@@ -66,6 +68,8 @@ class ViewAdmin(OperationsMixin, ReadOnlyModelAdmin):
     #: What may be done about the rows, beside exporting them.
     fixes: ClassVar[tuple[Operation, ...]] = ()
     operations: ClassVar[Sequence[Operation]] = (EXPORT,)
+    #: Columns of the view that a row's page does not repeat: what the list shows says the same.
+    repeated: ClassVar[tuple[str, ...]] = ()
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -75,10 +79,9 @@ class ViewAdmin(OperationsMixin, ReadOnlyModelAdmin):
         """Every column of the view, rendered as in the list where the list has a way to."""
         shown = [name for name in self.get_list_display(request) if name != "action_checkbox"]
         rendered = {getattr(getattr(type(self), str(name), None), "admin_order_field", None) for name in shown}
+        rendered |= {"id", "user", *self.repeated}
         columns = [
-            field.name
-            for field in self.opts.concrete_fields
-            if field.name not in shown and field.name not in rendered and field.name != "id"
+            field.name for field in self.opts.concrete_fields if field.name not in shown and field.name not in rendered
         ]
         return [*(str(name) for name in shown), *columns]
 
@@ -98,7 +101,9 @@ def linked(path: str, model: str, *, to: str | None = None, description: str | N
         text, key = getattr(obj, path), getattr(obj, to or path)
         if key is None:
             return str(text) if text else EMPTY
-        return format_html('<a href="{}">{}</a>', reverse(f"admin:{model}_change", args=[key]), text or key)
+        return format_html(
+            '<a class="gf-link" href="{}">{}</a>', reverse(f"admin:{model}_change", args=[quote(key)]), text or key
+        )
 
     return show
 

@@ -17,9 +17,11 @@ class FailedWebhookEventAdmin(ViewAdmin):
     received = rendered("received_at", moment, description="received")
     next_retry = rendered("next_retry_at", moment, description="next try")
     fixes = (RetryWebhooks(),)
-    list_display = ("stripe_event_id", "event_type", "state", "attempts", "error", "received", "next_retry", "event")
+    list_display = ("stripe_event_id", "event_type", "state", "attempts", "error", "event", "next_retry", "received")
     list_filter = ("status",)
+    repeated = ("last_error",)
     ordering = ("-received_at",)
+    nothing = "Every event is processed"
     search_fields = ("stripe_event_id__exact", "event_type__startswith")
     search_help_text = "Stripe event, or a type (its beginning)"
 
@@ -32,4 +34,4 @@ class FailedWebhookEventAdmin(ViewAdmin):
     @admin.display(description="event")
     def event(self, obj: FailedWebhookEvent) -> str:
         inbox = reverse("admin:billing_webhookevent_changelist")
-        return format_html('<a href="{}?q={}">In the inbox</a>', inbox, obj.stripe_event_id)
+        return format_html('<a class="gf-link" href="{}?q={}">In the inbox</a>', inbox, obj.stripe_event_id)

@@ -3,6 +3,7 @@
 from django.db import models
 
 from billing.models import Subscription, Tier
+from glyphforge.display import money
 
 
 class SubscriptionBreakdown(models.Model):
@@ -46,7 +47,7 @@ class RevenueMetrics(models.Model):
         verbose_name_plural = "revenue metrics"
 
     def __str__(self) -> str:
-        return f"MRR {self.mrr_cents / 100:.2f} {self.currency.upper()}"
+        return f"MRR {money(self.mrr_cents, self.currency)}"
 
 
 class UserGrowth(models.Model):

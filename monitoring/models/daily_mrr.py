@@ -1,6 +1,7 @@
 from django.db import models
 
 from billing.models import Tier
+from glyphforge.display import money
 
 
 class DailyMrr(models.Model):
@@ -26,4 +27,4 @@ class DailyMrr(models.Model):
         verbose_name_plural = "days of MRR"
 
     def __str__(self) -> str:
-        return f"{self.day} {self.tier} {self.end_cents / 100:.2f} {self.currency.upper()}"
+        return f"{self.day} {self.tier} {money(self.end_cents, self.currency)}"

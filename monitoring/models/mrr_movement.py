@@ -2,6 +2,7 @@ from django.db import models
 from django.db.models.functions import Now
 
 from billing.models import Subscription, Tier, User
+from glyphforge.display import money
 
 
 class MrrMovement(models.Model):
@@ -40,4 +41,4 @@ class MrrMovement(models.Model):
         verbose_name = "MRR movement"
 
     def __str__(self) -> str:
-        return f"{self.get_kind_display()} {self.amount_cents / 100:+.2f} {self.currency.upper()}"
+        return f"{self.get_kind_display()} {money(self.amount_cents, self.currency)}"

@@ -14,6 +14,7 @@ from pytest_django.live_server_helper import LiveServer
 from billing import roles
 from tests import database
 from tests.e2e import scene
+from tests.e2e.ceiling import Ceiling
 from tests.needs import require
 
 PASSWORD = "correct horse battery staple"
@@ -34,7 +35,14 @@ def chromium() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="module")
-def site(chromium: Browser, django_db_setup: None, django_db_blocker: Any) -> Iterator[scene.Scene]:
+def ceiling() -> Iterator[Ceiling]:
+    """What every page of the module costs."""
+    with Ceiling().held() as ceiling:
+        yield ceiling
+
+
+@pytest.fixture(scope="module")
+def site(chromium: Browser, ceiling: Ceiling, django_db_setup: None, django_db_blocker: Any) -> Iterator[scene.Scene]:
     """One committed scene and one server for a module; the database is copied anew afterwards."""
     with django_db_blocker.unblock():
         for role in roles.ROLES:

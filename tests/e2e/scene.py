@@ -7,13 +7,26 @@ from datetime import timedelta
 
 from django.test import override_settings
 from django.utils import timezone
+from djstripe.models import Price, Product
 
 from billing.demo import recordings
 from billing.demo.stripe_server import StripeServer
 from billing.demo.stripe_world import StripeWorld
-from billing.models import ApiUsage, Payment, Subscription, UnmatchedCustomer, User, WebhookEvent
-from billing.services import notes
+from billing.models import (
+    ApiUsage,
+    Difference,
+    Payment,
+    ReconciliationRun,
+    Subscription,
+    UnmatchedCustomer,
+    User,
+    WebhookEvent,
+)
+from billing.services import accounts, notes, replay_runs
+from billing.services.event_filter import EventFilter
 from billing.stripe import gateway, inbox, processing
+from monitoring.alerts import handling
+from monitoring.models import Alert, JobSchedule
 from tests import factories
 
 
@@ -26,6 +39,7 @@ class Scene:
     customer: User
     payment: Payment
     orphan: User
+    alert: Alert
     world: StripeWorld
     url: str = ""
 
@@ -70,7 +84,74 @@ def stage() -> Scene:
     orphan = factories.customer(email="orphan@example.com", stripe_customer_id="cus_orphan")
     Subscription.objects.filter(user=orphan).delete()
     UnmatchedCustomer.objects.create(stripe_customer_id="cus_lost", email="lost@example.com", reason="No user has it.")
-    return Scene(recorded=recorded, failed=failed, customer=customer, payment=payment, orphan=orphan, world=world)
+    _everything_to_be_done(customer)
+    return Scene(
+        recorded=recorded,
+        failed=failed,
+        customer=customer,
+        payment=payment,
+        orphan=orphan,
+        alert=Alert.objects.get(state="firing"),
+        world=world,
+    )
+
+
+def _everything_to_be_done(customer: User) -> None:
+    """A row for each action that the rows so far do not call for."""
+    walk_in = factories.customer(email="walk-in@example.com", name="Walk-in")
+    accounts.suspend(walk_in, actor="support", reason="Paid by cheque")
+    leaving = factories.customer(email="leaving@example.com", stripe_customer_id="cus_leaving")
+    factories.subscription(leaving, cancel_at_period_end=True)
+    replay_runs.start(EventFilter(), actor="support", reason="Stripe was down")
+    run = ReconciliationRun.objects.create(
+        events_from=timezone.now() - timedelta(days=1),
+        events_until=timezone.now(),
+        request_budget=100,
+        actor="job",
+        reason="daily",
+    )
+    Difference.objects.create(
+        run=run,
+        user=customer,
+        kind="differs",
+        object_kind="subscription",
+        stripe_id="sub_differs",
+        field="status",
+        here="active",
+        there="past_due",
+    )
+    for check in ("users_near_limit", "error_rate"):
+        alert = Alert.objects.create(
+            fingerprint=f"{check}:{customer.pk}",
+            alert_type=check,
+            subject=str(customer.email),
+            severity="warning",
+            state="firing",
+            message="95 % of 10,000 requests are used.",
+            remediation="Offer the next plan before the customer is refused.",
+            fired_at=timezone.now() - timedelta(hours=2),
+            object_type="user",
+            object_id=str(customer.pk),
+        )
+    handling.acknowledge([alert.pk], actor="support", note="Asked the customer")
+    JobSchedule.objects.filter(job="weekly").update(enabled=False)
+    Product.objects.create(id="prod_new", name="Starter", livemode=False, stripe_data={})
+    Price.objects.create(
+        id="price_unmapped",
+        product_id="prod_new",
+        active=True,
+        currency="usd",
+        livemode=False,
+        stripe_data={
+            "id": "price_unmapped",
+            "active": True,
+            "type": "recurring",
+            "product": "prod_new",
+            "currency": "usd",
+            "unit_amount": 24900,
+            "recurring": {"interval": "year", "interval_count": 1},
+        },
+    )
 
 
 def work_off(scene: Scene) -> str | None:

@@ -16,6 +16,8 @@ from tests.e2e.conftest import Visit
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "screenshots"
+DARK = {"color_scheme": "dark"}
+TALL = {"viewport": {"width": 1440, "height": 1240}}
 DESKTOP = {"viewport": {"width": 1440, "height": 900}}
 PHONE = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True, "device_scale_factor": 2}
 
@@ -38,21 +40,24 @@ def test_draw(customer: User, site: scene.Scene, visit: Callable[..., Visit]) ->
     failed = WebhookEvent.objects.filter(status="failed").latest("received_at")
     FOLDER.mkdir(parents=True, exist_ok=True)
     page_of = f"/admin/billing/user/{customer.pk}/change/"
-    pictures = [
+    pictures: list[tuple[str, str, dict[str, Any]]] = [
         ("dashboard", "/admin/", {}),
-        ("dashboard-dark", "/admin/", {"color_scheme": "dark"}),
-        ("customers", "/admin/billing/user/", {}),
+        ("dashboard-dark", "/admin/", DARK),
         ("subscriptions", "/admin/billing/subscription/", {}),
-        ("customer", page_of, {"viewport": {"width": 1440, "height": 1240}}),
-        ("customer-dark", page_of, {"viewport": {"width": 1440, "height": 1240}, "color_scheme": "dark"}),
+        ("customer", page_of, TALL),
+        ("customer-dark", page_of, TALL | DARK),
         ("customer-phone", page_of, PHONE),
         ("webhook-event", f"/admin/billing/webhookevent/{failed.pk}/change/", {}),
         ("retry", "/admin/billing/webhookevent/do/retry_webhooks/", {}),
+        ("alerts", "/admin/monitoring/alert/", {}),
+        ("health", "/admin/monitoring/systemhealth/", {}),
         ("audit-log", "/admin/billing/auditentry/", {}),
     ]
     for name, path, options in pictures:
         visitor = visit("billing_lead", **(DESKTOP | options))
         page = visitor.open(path)
-        page.wait_for_timeout(300)  # charts draw after load
+        page.evaluate("document.fonts.ready.then(() => true)")
+        drawn = "[...document.querySelectorAll('canvas.chart')].every(canvas => Chart.getChart(canvas))"
+        page.wait_for_function(drawn)
         page.screenshot(path=FOLDER / f"{name}.png")
         assert visitor.troubles == []

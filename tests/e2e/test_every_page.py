@@ -1,15 +1,16 @@
-"""Every page as every role: it opens, says nothing on the console, and asks no other host."""
+"""Every page as every role: it opens, says nothing on the console, asks no other host and few queries."""
 
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page
 
 from billing import roles
 from billing.models import ApiKey, AuditEntry
 from tests.e2e import scene
+from tests.e2e.ceiling import Ceiling
 from tests.e2e.conftest import Visit
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -36,21 +37,60 @@ def details(site: scene.Scene) -> list[str]:
     ]
 
 
+def main_pages(site: scene.Scene) -> list[str]:
+    """Where staff spend their day."""
+    return [
+        "/admin/",
+        "/admin/billing/user/",
+        customer_page(site),
+        "/admin/billing/user/find/?q=example",
+        "/admin/billing/user/find/?q=nobody",
+        "/admin/billing/subscription/",
+        f"/admin/billing/subscription/{site.recorded.pk}/change/",
+        "/admin/billing/payment/",
+        f"/admin/billing/payment/{site.payment.pk}/do/refund/",
+        "/admin/billing/plan/",
+        "/admin/billing/planprice/",
+        "/admin/billing/planprice/do/map_price/",
+        "/admin/billing/webhookevent/",
+        f"/admin/billing/webhookevent/{site.failed.pk}/change/",
+        "/admin/billing/webhookevent/do/retry_webhooks/",
+        "/admin/billing/auditentry/",
+        "/admin/billing/auditentry/?table_name=plan_prices&q=nobody",
+        "/admin/monitoring/alert/",
+        f"/admin/monitoring/alert/{site.alert.pk}/change/",
+        f"/admin/monitoring/alert/{site.alert.pk}/do/snooze/",
+        "/admin/monitoring/systemhealth/",
+        "/admin/monitoring/healthcheck/connections/change/",
+        "/admin/monitoring/jobschedule/",
+        "/admin/monitoring/jobschedule/daily/change/",
+    ]
+
+
 def sidebar(page: Page) -> list[str]:
     links = page.eval_on_selector_all("#nav-sidebar-apps a", "links => links.map(a => a.getAttribute('href'))")
     return sorted({link for link in links if link.startswith("/admin/")})
 
 
 @pytest.mark.parametrize("role", roles.ROLES)
-def test_every_page_that_the_role_is_shown_opens_quietly(
-    role: str, visit: Callable[..., Visit], site: scene.Scene
+def test_every_page_that_the_role_is_shown_opens_quietly_and_within_its_queries(
+    role: str, visit: Callable[..., Visit], site: scene.Scene, ceiling: Ceiling
 ) -> None:
     visitor = visit(role)
-    paths = sidebar(visitor.page)
-    assert len(paths) > 15
-    for path in [*paths, *details(site)]:
-        visitor.open(path)
+    paths = [*sidebar(visitor.page), *details(site)]
+    assert len(paths) > 25
+    answered, opened = ceiling.seen, 0
+    for path in paths:
+        page = visitor.open(path)
+        opened += 1
+        row = page.locator(f"#result_list a[href^='{path}'][href*='/change/']")
+        if row.count():
+            visitor.open(str(row.first.get_attribute("href")))
+            opened += 1
     assert visitor.troubles == []
+    assert opened > len(paths) + 15
+    assert ceiling.seen >= answered + opened
+    assert ceiling.exceeded == []
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -59,16 +99,7 @@ def test_main_pages_have_no_accessibility_violation(
 ) -> None:
     lead = visit("billing_lead", color_scheme=scheme)
     found = []
-    for path in (
-        "/admin/",
-        "/admin/billing/user/",
-        customer_page(site),
-        "/admin/billing/webhookevent/",
-        f"/admin/billing/webhookevent/{site.failed.pk}/change/",
-        "/admin/billing/webhookevent/do/retry_webhooks/",
-        f"/admin/billing/payment/{site.payment.pk}/do/refund/",
-        "/admin/billing/user/find/?q=example",
-    ):
+    for path in main_pages(site):
         page = lead.open(path)
         options = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"], "resultTypes": ["violations"]}
         for violation in Axe().run(page, options=options).response["violations"]:
@@ -77,42 +108,11 @@ def test_main_pages_have_no_accessibility_violation(
     assert found == []
 
 
-def test_every_action_of_the_customer_page_is_reached_by_keyboard(
-    visit: Callable[..., Visit], site: scene.Scene
-) -> None:
-    lead = visit("billing_lead")
-    page = lead.open(customer_page(site))
-    wanted = set(page.eval_on_selector_all("#content a[href*='/do/']", "links => links.map(a => a.href)"))
-    assert len(wanted) > 6
-    reached = set()
-    for _ in range(150):
-        page.keyboard.press("Tab")
-        reached.add(page.evaluate("document.activeElement.href"))
-        if wanted <= reached:
-            break
-    assert wanted <= reached
-
-    page.get_by_role("link", name="Add note").focus()
-    page.keyboard.press("Enter")
-    page.wait_for_url("**/do/note/**")
-    page.wait_for_selector("textarea:focus")
-    page.keyboard.type("Written without a mouse")
-    page.keyboard.press("Tab")
-    page.keyboard.press("Enter")
-    expect(page.get_by_text("Written without a mouse").first).to_be_visible()
-    assert lead.troubles == []
-
-
 def test_back_office_fits_a_phone(visit: Callable[..., Visit], site: scene.Scene) -> None:
     support = visit("support", **PHONE)
-    for path in (
-        "/admin/",
-        "/admin/billing/user/",
-        customer_page(site),
-        "/admin/billing/webhookevent/",
-        f"/admin/billing/webhookevent/{site.failed.pk}/change/",
-        "/admin/billing/webhookevent/do/retry_webhooks/",
-    ):
+    for path in main_pages(site):
+        if "refund" in path or "map_price" in path:
+            continue  # not support's
         page = support.open(path)
         assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["viewport"]["width"], path
     assert support.troubles == []

@@ -27,8 +27,11 @@ RANK = {tier: position for position, tier in enumerate(Tier.values)}
 def tier_of(price: Json) -> str | None:
     """The tier of a price: support's mapping first, then the metadata ``tier``, then the lookup key."""
     mapped = PlanPrice.objects.filter(pk=price["id"]).values_list("plan_id", flat=True).first()
-    if mapped:
-        return str(mapped)
+    return str(mapped) if mapped else named_tier(price)
+
+
+def named_tier(price: Json) -> str | None:
+    """The tier that a price itself names, by its metadata ``tier`` or by its lookup key."""
     named = str((price.get("metadata") or {}).get("tier") or "").strip().lower()
     if named in RANK:
         return named

@@ -33,4 +33,10 @@
       setTimeout(function () { icon.textContent = "content_copy"; }, 1500);
     });
   });
+
+  // The browser's own autofocus waits for a frame to be drawn: what is typed before that is lost.
+  document.addEventListener("DOMContentLoaded", function () {
+    const field = document.querySelector("[aria-invalid=true]") || document.querySelector("[autofocus]");
+    if (field && document.activeElement === document.body) field.focus();
+  });
 })();

@@ -4,12 +4,22 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.contrib.admin.utils import quote
 from django.contrib.messages import get_messages
 from django.test import Client
 from django.urls import reverse
 from django_q.models import OrmQ
 
-from billing.models import ApiKey, AuditEntry, CustomerNote, PlanPrice, Subscription, User, WebhookEvent
+from billing.models import (
+    ApiKey,
+    AuditEntry,
+    CustomerNote,
+    PlanPrice,
+    Subscription,
+    UnmatchedCustomer,
+    User,
+    WebhookEvent,
+)
 from tests import factories
 
 pytestmark = pytest.mark.django_db
@@ -156,6 +166,14 @@ def test_leaked_key_is_revoked_by_what_was_found_and_never_shown_again(lead: Cli
     assert "is already revoked" in said(lead.post(url, CONFIRMED | {"found": issued.key.key_prefix}))
 
 
+def test_confirmation_names_whose_row_it_is(lead: Client) -> None:
+    user = factories.customer(email="ada@example.com")
+    rows = [(factories.issued_key(user).key, "revoke"), (factories.issued_key(user).key, "rotate")]
+    rows += [(factories.payment(user), "refund"), (factories.subscription(user), "cancel")]
+    for row, operation in rows:
+        assert "of ada@example.com" in lead.get(one(row, operation)).content.decode(), operation
+
+
 def test_suspension_and_its_end_are_audited_with_their_reasons(lead: Client) -> None:
     user = factories.customer()
     lead.post(one(user, "suspend"), CONFIRMED)
@@ -193,9 +211,27 @@ def test_refusal_is_shown_and_changes_nothing(lead: Client) -> None:
     assert not AuditEntry.objects.filter(action="refund").exists()
 
 
+def test_refund_asks_in_the_payments_currency_and_refuses_decimals_that_it_has_not(lead: Client) -> None:
+    payment = factories.payment(amount_cents=2900, currency="jpy")
+    assert "Amount in JPY" in lead.get(one(payment, "refund")).content.decode()
+    answer = lead.post(one(payment, "refund"), CONFIRMED | {"amount": "10.50"})
+    assert "JPY has 0 decimals." in answer.content.decode()
+    assert "not 3000" in said(lead.post(one(payment, "refund"), CONFIRMED | {"amount": "3000"}))
+    assert not AuditEntry.objects.filter(action="refund").exists()
+
+
 def test_unknown_row_is_not_found(lead: Client) -> None:
     for nonsense in ("nonsense", "00000000-0000-0000-0000-000000000000"):
         assert lead.get(reverse("admin:billing_user_suspend", args=[nonsense])).status_code == 404
+
+
+def test_id_that_looks_quoted_opens_its_own_page(lead: Client) -> None:
+    UnmatchedCustomer.objects.create(stripe_customer_id="cus_3FaB", email="ada@example.com", reason="No user has it.")
+    page = lead.get(reverse("admin:billing_unmatchedcustomer_change", args=[quote("cus_3FaB")]))
+    offers = {offer["operation"].name: offer["url"] for offer in page.context["row_operations"]}
+    confirmation = lead.get(offers["link"])
+    assert confirmation.status_code == 200
+    assert lead.get(confirmation.context["back"]).context["original"].pk == "cus_3FaB"
 
 
 def test_next_page_stays_in_the_back_office(lead: Client) -> None:

@@ -31,6 +31,7 @@ def test_list_shows_state_last_success_and_next_run(staff: Client, django_assert
     runner.run("rollup", trigger="manual")
     JobRun.objects.create(job="sync", status="failed", error="boom", finished_at=timezone.now())
     JobRun.objects.create(job="orphans")
+    JobSchedule.objects.update(next_due_at=timezone.now() + timedelta(hours=1))  # however old the template is
     JobSchedule.objects.filter(job="weekly").update(next_due_at=timezone.now() - timedelta(days=1))
     JobSchedule.objects.filter(job="daily").update(enabled=False)
     with django_assert_max_num_queries(14):

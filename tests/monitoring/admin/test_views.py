@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from django.apps import apps
+from django.contrib.admin.utils import quote
 from django.test import Client
 from django.urls import reverse
 
@@ -22,7 +23,7 @@ QUERIES_PER_LIST = 14
 
 
 def url(model: Any, page: str = "changelist", *args: Any) -> str:
-    return reverse(f"admin:monitoring_{model._meta.model_name}_{page}", args=args)
+    return reverse(f"admin:monitoring_{model._meta.model_name}_{page}", args=[quote(arg) for arg in args])
 
 
 @pytest.fixture

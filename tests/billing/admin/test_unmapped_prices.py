@@ -1,0 +1,78 @@
+"""The prices that no tier claims, on the page that maps them."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+from djstripe.models import Price, Product
+
+from billing.models import PlanPrice
+from billing.services import price_mapping
+from tests import factories
+
+pytestmark = pytest.mark.django_db
+
+PAGE = reverse("admin:billing_planprice_changelist")
+QUERIES = 15
+
+
+def price(name: str, **values: Any) -> str:
+    """A recurring price of Stripe's that nothing names the tier of, mirrored here."""
+    Product.objects.get_or_create(id="prod_1", defaults={"name": "Pro plan", "livemode": False, "stripe_data": {}})
+    said = {"id": name, "active": True, "type": "recurring", "product": "prod_1", "currency": "usd"}
+    said |= {"unit_amount": 24900, "recurring": {"interval": "year", "interval_count": 1}} | values
+    Price.objects.create(id=name, product_id="prod_1", active=True, currency="usd", livemode=False, stripe_data=said)
+    return name
+
+
+def waiting_for(name: str) -> None:
+    factories.webhook_event(last_error=f"No tier for {name}: map it in the admin.")
+
+
+def test_unmapped_price_is_shown_with_what_waits_for_it(signed_in: Callable[[str], Client]) -> None:
+    price("price_waited_for")
+    price("price_by_quarter", recurring={"interval": "month", "interval_count": 3}, unit_amount=None)
+    for _ in range(2):
+        waiting_for("price_waited_for")
+    response = signed_in("billing_lead").get(PAGE)
+    rows = [
+        (row["price"].stripe_price_id, row["amount"], row["price"].events_waiting)
+        for row in response.context["unmapped"]
+    ]
+    assert rows == [("price_waited_for", "249.00 USD a year", 2), ("price_by_quarter", "tiered every 3 months", 0)]
+    assert "Pro plan" in response.content.decode()
+
+
+def test_price_that_something_names_is_no_gap(signed_in: Callable[[str], Client]) -> None:
+    price("price_metadata", metadata={"tier": "starter"})
+    price("price_key", lookup_key="professional_yearly")
+    price("price_inactive", active=False)
+    PlanPrice.objects.create(stripe_price_id=price("price_mapped"), plan_id="starter")
+    assert price_mapping.unmapped_prices() == []
+    assert "no plan claims" not in signed_in("billing_lead").get(PAGE).content.decode()
+
+
+def test_one_click_fills_in_the_form_for_those_who_may_map(signed_in: Callable[[str], Client]) -> None:
+    price("price_new")
+    link = reverse("admin:billing_planprice_map_price_all") + "?stripe_price_id=price_new"
+    lead = signed_in("billing_lead")
+    assert f'href="{link}"' in lead.get(PAGE).content.decode()
+    assert 'value="price_new"' in lead.get(link).content.decode()
+    support = signed_in("support").get(PAGE).content.decode()
+    assert "price_new" in support
+    assert link not in support
+
+
+def test_page_costs_the_same_however_many_there_are(signed_in: Callable[[str], Client]) -> None:
+    lead = signed_in("billing_lead")
+    for number in range(price_mapping.AT_MOST + 10):
+        waiting_for(price(f"price_{number}_"))
+    with CaptureQueriesContext(connection) as queries:
+        response = lead.get(PAGE)
+    assert len(queries) <= QUERIES, [query["sql"][:150] for query in queries]
+    assert len(response.context["unmapped"]) == price_mapping.AT_MOST
+    assert all(row["price"].events_waiting == 1 for row in response.context["unmapped"])

@@ -1,0 +1,229 @@
+"""Whatever staff are offered is reached and started without a mouse, and the focus is seen on its way."""
+
+import re
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from billing.models import ApiKey, Difference, ReplayRun, Subscription, UnmatchedCustomer, User, WebhookEvent
+from monitoring.models import Alert, HealthCheck
+from tests.billing.admin.test_roles import operations
+from tests.e2e import scene
+from tests.e2e.conftest import Visit
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+# Together they may do everything; see billing.roles.
+ROLES = ("billing_lead", "operator")
+OFFER = re.compile(r"/admin/(?P<model>\w+/\w+)/(?P<row>.+/)?do/(?P<operation>\w+)/")
+MOST_TABS = 250
+
+# What has the focus: whether it lies in sight with nothing over it, and whether a ring says so.
+FOCUS = """() => {
+    const element = document.activeElement;
+    if (element === document.body) return null;
+    const box = element.getBoundingClientRect();
+    const top = document.elementFromPoint(box.x + Math.min(box.width / 2, 60), box.y + box.height / 2);
+    const style = getComputedStyle(element);
+    return {
+        href: element.getAttribute("href") || "",
+        inSight: top !== null && (element === top || element.contains(top)),
+        ringed: style.outlineStyle !== "none" && parseFloat(style.outlineWidth) >= 1,
+    };
+}"""
+
+
+def rows(site: scene.Scene) -> list[str]:
+    """The page of a row for each action that may be offered there."""
+    leaving = Subscription.objects.get(cancel_at_period_end=True)
+    key = ApiKey.objects.filter(user=site.customer).earliest("created_at")
+    processed = WebhookEvent.objects.filter(status="processed").earliest("received_at")
+    alerts = [f"monitoring/alert/{alert.pk}" for alert in Alert.objects.filter(subject=site.customer.email)]
+    paths = [
+        f"billing/user/{site.customer.pk}",
+        f"billing/user/{User.objects.get(status='suspended').pk}",
+        f"billing/subscription/{leaving.pk}",
+        f"billing/payment/{site.payment.pk}",
+        f"billing/apikey/{key.pk}",
+        f"billing/webhookevent/{site.failed.pk}",
+        f"billing/webhookevent/{processed.pk}",
+        f"billing/replayrun/{ReplayRun.objects.get().pk}",
+        f"billing/difference/{Difference.objects.get().pk}",
+        f"billing/unmatchedcustomer/{UnmatchedCustomer.objects.get().pk}",
+        *alerts,
+        "monitoring/jobschedule/daily",
+        "monitoring/jobschedule/weekly",  # switched off
+    ]
+    return [f"/admin/{path}/change/" for path in paths]
+
+
+def links(page: Page, css: str) -> list[str]:
+    return list(page.eval_on_selector_all(css, "found => found.map(a => a.getAttribute('href'))"))
+
+
+def lists(page: Page) -> list[str]:
+    """The lists that the sidebar leads to."""
+    return [link for link in links(page, "#nav-sidebar-apps a") if link.count("/") == 4]
+
+
+def reach(page: Page, css: str) -> None:
+    """Press Tab until what `css` selects has the focus, and see that a person would know."""
+    for _ in range(MOST_TABS):
+        page.keyboard.press("Tab")
+        if page.evaluate("css => document.activeElement.matches(css)", css):
+            break
+    else:
+        raise AssertionError(f"{page.url}: {css} is not reached by Tab")
+    focus = page.evaluate(FOCUS)
+    assert focus["ringed"], f"{page.url}: no ring around {css}"
+    assert focus["inSight"], f"{page.url}: {css} has the focus out of sight"
+
+
+def skip_to_the_content(page: Page) -> None:
+    reach(page, ".gf-skip")
+    page.keyboard.press("Enter")
+
+
+def offers(page: Page) -> dict[str, str]:
+    """The first address of each operation that the page offers, by the operation's name."""
+    found: dict[str, str] = {}
+    for href in links(page, "#content a[href*='/do/']"):
+        offer = OFFER.match(href)
+        assert offer is not None, href
+        found.setdefault(f"{offer['model'].replace('/', '.')}.{offer['operation']}", href)
+    return found
+
+
+def confirm_page_is_ready_to_type(page: Page) -> None:
+    """Its first empty field has the focus; from there Tab reaches the button that does it."""
+    expect(page.locator("form .gf-field :focus")).to_be_visible()
+    reach(page, "button[name=confirmed]")
+
+
+def test_every_action_is_reached_and_started_by_keyboard(visit: Callable[..., Visit], site: scene.Scene) -> None:
+    started: set[str] = set()
+    for role in ROLES:
+        staff = visit(role)
+        page = staff.page
+        for path in [*lists(page), *rows(site)]:
+            staff.open(path)
+            # The customer page repeats what the pages of its rows offer: there each is pressed again.
+            for name, href in offers(page).items():
+                if name in started and "/user/" not in path:
+                    continue
+                staff.open(path)
+                skip_to_the_content(page)
+                reach(page, f"#content a[href='{href}']")
+                page.keyboard.press("Enter")
+                page.wait_for_url("**/do/**")
+                if page.get_by_text("There is nothing to do.").count() == 0:  # an export of an empty list
+                    confirm_page_is_ready_to_type(page)
+                    started.add(name)
+        assert staff.troubles == []
+    assert started >= {name for name, _, operation in operations() if operation.on_one or operation.on_all}
+
+
+@pytest.mark.parametrize(
+    ("path", "action"),
+    [
+        ("/admin/billing/webhookevent/", "Retry webhooks"),
+        ("/admin/billing/webhookevent/", "Replay"),
+        ("/admin/billing/difference/", "Heal"),
+        ("/admin/monitoring/alert/?state=firing", "Acknowledge"),
+        ("/admin/monitoring/alert/?state=firing", "Snooze"),
+        ("/admin/monitoring/alert/?state=acknowledged", "Reopen"),
+        ("/admin/monitoring/orphanedstripecustomer/", "Export"),
+    ],
+)
+def test_rows_are_chosen_and_acted_on_by_keyboard(
+    path: str, action: str, visit: Callable[..., Visit], site: scene.Scene
+) -> None:
+    lead = visit("billing_lead")
+    page = lead.open(path)
+    skip_to_the_content(page)
+    reach(page, "input.action-select")
+    page.keyboard.press("Space")
+    expect(page.locator("select[name=action]")).to_be_visible()
+    for _ in range(10):  # the bar comes before the rows
+        page.keyboard.press("Shift+Tab")
+        if page.evaluate("document.activeElement.matches('select[name=action]')"):
+            break
+    page.keyboard.type(action[:4])
+    expect(page.locator("select[name=action] option:checked")).to_have_text(f"{action}…")
+    reach(page, "button[name=index]")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name=action, level=2)).to_be_visible()
+    confirm_page_is_ready_to_type(page)
+    assert lead.troubles == []
+
+
+def test_every_action_of_the_customer_page_is_reached_by_keyboard(
+    visit: Callable[..., Visit], site: scene.Scene
+) -> None:
+    lead = visit("billing_lead")
+    page = lead.open(f"/admin/billing/user/{site.customer.pk}/change/")
+    wanted = set(links(page, "#content a[href*='/do/']"))
+    assert len(wanted) > 6
+    reached = set()
+    for _ in range(MOST_TABS):
+        page.keyboard.press("Tab")
+        focus = page.evaluate(FOCUS)
+        assert focus is not None
+        if focus["href"] in wanted:
+            assert focus["ringed"], focus
+            assert focus["inSight"], focus
+            reached.add(focus["href"])
+        if wanted <= reached:
+            break
+    assert wanted <= reached
+
+    page.locator("#content a[href*='/do/note/']").focus()
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/do/note/**")
+    page.keyboard.type("Written without a mouse")  # the field has the focus
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("Written without a mouse").first).to_be_visible()
+    assert lead.troubles == []
+
+
+def test_threshold_is_changed_without_a_mouse(visit: Callable[..., Visit], site: scene.Scene) -> None:
+    operator = visit("operator")
+    page = operator.open("/admin/monitoring/healthcheck/connections/change/")
+    skip_to_the_content(page)
+    reach(page, "[name=warning_at]")
+    page.keyboard.press("ControlOrMeta+a")
+    page.keyboard.type("55")
+    reach(page, "[name=reason]")
+    page.keyboard.type("Fewer connections since the pooler")
+    reach(page, "[name=_save]")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/healthcheck/")
+    assert HealthCheck.objects.get(pk="connections").warning_at == 55
+    assert operator.troubles == []
+
+
+def test_filters_open_by_keyboard(visit: Callable[..., Visit], site: scene.Scene) -> None:
+    support = visit("support")
+    page = support.open("/admin/billing/subscription/")
+    skip_to_the_content(page)
+    reach(page, r"[role=button][x-on\:click*=filterOpen]")
+    page.keyboard.press("Enter")
+    expect(page.locator("#changelist-filter a:focus")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.locator("#changelist-filter")).to_be_hidden()
+    assert support.troubles == []
+
+
+def test_staff_log_out_by_keyboard(visit: Callable[..., Visit], site: scene.Scene) -> None:
+    support = visit("support")
+    page = support.page
+    reach(page, r"[role=button][x-on\:click*=openUserLinks]")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("button", name="Log out")).to_be_visible()
+    page.keyboard.press("Shift+Tab")  # the menu comes before what opens it
+    expect(page.get_by_role("button", name="Log out")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("Logged out")).to_be_visible()
+    assert support.troubles == []

@@ -1,0 +1,31 @@
+"""Amounts in currencies with no, two and three decimals."""
+
+from decimal import Decimal
+
+import pytest
+
+from glyphforge.currency import smallest_units
+from glyphforge.display import EMPTY, money
+
+
+@pytest.mark.parametrize(
+    ("cents", "currency", "shown"),
+    [
+        (123450, "usd", "1,234.50 USD"),
+        (1200, "JPY", "1,200 JPY"),
+        (5120, "kwd", "5.120 KWD"),
+        (500, "ugx", "5.00 UGX"),  # Stripe: "to charge 5 UGX, provide an amount value of 500"
+        (-2900, "eur", "-29.00 EUR"),
+        (0, None, "0.00 USD"),
+        (None, "usd", EMPTY),
+    ],
+)
+def test_money_has_the_decimals_of_its_currency(cents: int | None, currency: str | None, shown: str) -> None:
+    assert money(cents, currency) == shown
+
+
+@pytest.mark.parametrize(
+    ("amount", "currency", "cents"), [("10.00", "usd", 1000), ("10", "jpy", 10), ("1.5", "kwd", 1500)]
+)
+def test_what_people_type_becomes_what_stripe_counts(amount: str, currency: str, cents: int) -> None:
+    assert smallest_units(Decimal(amount), currency) == cents
