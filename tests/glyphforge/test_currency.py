@@ -14,7 +14,7 @@ from glyphforge.display import EMPTY, money
         (123450, "usd", "1,234.50 USD"),
         (1200, "JPY", "1,200 JPY"),
         (5120, "kwd", "5.120 KWD"),
-        (500, "ugx", "5.00 UGX"),  # Stripe: "to charge 5 UGX, provide an amount value of 500"
+        (500, "ugx", "5.00 UGX"),  # Stripe counts it in hundredths, although it has none
         (-2900, "eur", "-29.00 EUR"),
         (0, None, "0.00 USD"),
         (None, "usd", EMPTY),
