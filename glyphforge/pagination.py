@@ -3,7 +3,8 @@
 import json
 from typing import Any
 
-from django.core.paginator import Paginator
+from django.core.exceptions import EmptyResultSet
+from django.core.paginator import Page, Paginator
 from django.db import connections
 from django.db.models import QuerySet
 from django.utils.functional import cached_property
@@ -22,9 +23,10 @@ class EstimatedPaginator(Paginator):
     @cached_property
     def count(self) -> int:
         queryset = self.object_list.order_by()
-        if queryset.query.is_empty():
+        try:
+            estimate = self._estimate(queryset)
+        except EmptyResultSet:  # a search that found nobody asks for none of the rows
             return 0
-        estimate = self._estimate(queryset)
         if estimate >= EXACT_BELOW:
             return estimate
         # The planner may be wrong by far: the limit keeps the count cheap all the same.
@@ -38,3 +40,24 @@ class EstimatedPaginator(Paginator):
             plan = cursor.fetchone()[0]
         plan = json.loads(plan) if isinstance(plan, str) else plan
         return int(plan[0]["Plan"]["Plan Rows"])
+
+
+class OncePaginator(EstimatedPaginator):
+    """Reads a view once for both its count and its page, as reading it is what costs; a long one as any other list."""
+
+    @cached_property
+    def rows(self) -> list[Any] | None:
+        """All rows; None where there are too many to be read for one page."""
+        found = list(self.object_list[: EXACT_BELOW + 1])
+        return found if len(found) <= EXACT_BELOW else None
+
+    @cached_property
+    def count(self) -> int:
+        return super().count if self.rows is None else len(self.rows)
+
+    def page(self, number: int | str) -> Page[Any]:
+        if self.rows is None:
+            return super().page(number)
+        number = self.validate_number(number)
+        first = (number - 1) * self.per_page
+        return Page(self.rows[first : first + self.per_page], number, self)

@@ -13,6 +13,7 @@ from unfold.widgets import UnfoldAdminTextareaWidget
 from glyphforge.admin import ModelAdmin
 from glyphforge.audit import acting_as
 from glyphforge.display import EMPTY, Tone, badge_column, moment
+from monitoring.admin.check_filter import CheckFilter
 from monitoring.admin.view import ViewAdmin, rendered
 from monitoring.models import CriticalAlert, CurrentAlert, HealthCheck, SystemHealth
 
@@ -193,7 +194,7 @@ class CurrentAlertAdmin(ViewAdmin):
     level = badge_column("severity", SEVERITY, description="severity")
     since = rendered("detected_at", moment, description="since")
     list_display = ("alert_type", "level", "about", "message", "remediation", "since")
-    list_filter = ("severity", "alert_type")
+    list_filter = ("severity", ("alert_type", CheckFilter))
     search_fields = ("subject__istartswith", "object_id__exact")
     search_help_text = "E-mail, or the id of what it is about"
 

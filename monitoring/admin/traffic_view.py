@@ -4,6 +4,7 @@ from django.contrib import admin
 
 from billing.admin import tones
 from glyphforge.display import badge_column, moment, number
+from glyphforge.pagination import EstimatedPaginator
 from monitoring.admin.view import ViewAdmin, customer, linked, rendered
 from monitoring.models import ApiKeyUsage, ApiUsageDay, HighVolumeUser, RepeatedFailure, SlowEndpoint
 
@@ -64,6 +65,7 @@ class ApiUsageDayAdmin(ViewAdmin):
 class ApiKeyUsageAdmin(ViewAdmin):
     """What each key is used for; a key is revoked on its own page."""
 
+    paginator = EstimatedPaginator  # a row for each key there is: never read whole
     key = linked("key_prefix", "billing_apikey", to="api_key_id", description="key")
     owner = linked("user_id", "billing_user", description="customer")
     last_day = rendered("requests_last_24h", number, description="last 24 h")

@@ -75,7 +75,8 @@ def test_every_column_sorts_and_every_filter_and_search_works(
     client, page = signed_in("auditor"), admin.site._registry[model]
     columns = ".".join(f"-{number}" for number in range(1, len(page.list_display) + 1))
     row = model.objects.first()
-    filters = {f"{name}__exact": str(getattr(row, name, "")) for name in page.list_filter}
+    filtered = [name if isinstance(name, str) else name[0] for name in page.list_filter]
+    filters = {f"{name}__exact": str(getattr(row, name, "")) for name in filtered}
     search = {"q": "orphan@"} if page.search_fields else {}
     assert client.get(url(model), {"o": columns, **filters, **search}).status_code == 200
 
