@@ -8,7 +8,7 @@ from benchmarks.filled import rows
 from benchmarks.filled.size import Size
 from billing.demo.seed.identities import NAMES
 
-BATCH = 500_000  # no more are folded at once
+SLICE_DAYS = 2  # of traffic, written and folded at once
 # Of a busy minute, not folded yet: what the views read from api_usage itself.
 UNFOLDED, UNFOLDED_DAYS = 2_000, 0.001
 # What the filled rows mean for the audit log and the ledger of revenue is written apart, with the dates it would have.
@@ -41,9 +41,10 @@ def fill(connection: psycopg.Connection, size: Size) -> Iterator[str]:
     connection.execute(rows.AUDIT_ROWS.encode(), values)
     connection.execute(rows.JOB_RUNS.encode())
     indexes = _drop_indexes_of_requests(connection)
-    for done in range(0, size.requests, BATCH):
-        yield f"requests, {done:,} of {size.requests:,}"
-        _requests(connection, min(BATCH, size.requests - done), size.days)
+    for oldest in range(size.days, 0, -SLICE_DAYS):
+        yield f"requests of {oldest} days ago"
+        newest = max(oldest - SLICE_DAYS, 0)
+        _requests(connection, size.requests * (oldest - newest) // size.days, oldest=oldest, newest=newest)
         _fold(connection)
     yield "the indexes of requests"
     for definition in indexes:
@@ -55,7 +56,7 @@ def fill(connection: psycopg.Connection, size: Size) -> Iterator[str]:
     connection.execute("VACUUM ANALYZE")
     connection.execute(rows.ALERTS.encode())
     connection.execute("ANALYZE alerts")
-    _requests(connection, min(UNFOLDED, size.requests), UNFOLDED_DAYS)
+    _requests(connection, UNFOLDED, oldest=UNFOLDED_DAYS)
 
 
 def catch_up(connection: psycopg.Connection, size: Size) -> Iterator[str]:
@@ -68,14 +69,11 @@ def catch_up(connection: psycopg.Connection, size: Size) -> Iterator[str]:
     if days * 24 * 60 < 10:
         return
     _partitions(connection, size)
-    left = int(days * size.requests / size.days)
-    while left > 0:
-        _requests(connection, min(BATCH, left), days)
-        _fold(connection)
-        left -= BATCH
+    _requests(connection, int(days * size.requests / size.days), oldest=days)
+    _fold(connection)
     connection.execute("SELECT take_daily_snapshot()")
     connection.execute("VACUUM ANALYZE")
-    _requests(connection, min(UNFOLDED, size.requests), UNFOLDED_DAYS)
+    _requests(connection, UNFOLDED, oldest=UNFOLDED_DAYS)
 
 
 def _partitions(connection: psycopg.Connection, size: Size) -> None:
@@ -109,12 +107,13 @@ def _drop_indexes_of_requests(connection: psycopg.Connection) -> list[str]:
     return [definition for _, definition in found]
 
 
-def _requests(connection: psycopg.Connection, count: int, days: float) -> None:
+def _requests(connection: psycopg.Connection, count: int, *, oldest: float, newest: float = 0) -> None:
+    """Writes requests whose ages lie between two numbers of days."""
     if connection.execute("SELECT to_regclass('people') IS NULL").fetchone() == (True,):
         connection.execute(rows.PEOPLE.encode())
         connection.execute("CREATE INDEX ON people (n)")
         connection.execute("ANALYZE people")
-    connection.execute(rows.REQUESTS.encode(), {"days": days, "batch": count})
+    connection.execute(rows.REQUESTS.encode(), {"oldest": oldest, "newest": newest, "batch": count})
 
 
 def _fold(connection: psycopg.Connection) -> None:

@@ -94,9 +94,13 @@ def _read_whole(client: Any, page: Page) -> list[str]:
 
     with CaptureQueriesContext(connection) as queries:
         _fetch(client, page)
-    # The search forbids itself what only a missing index would make it do.
+    found: set[str] = set()
     with connection.cursor() as cursor:
-        cursor.execute(f"SET enable_seqscan = {'off' if page.kind == 'search' else 'on'}")
-        found = {table for sql in crowd.selects(queries) for table in crowd.read_whole(sql)}
+        for query in queries.captured_queries:
+            if "enable_seqscan" in query["sql"]:
+                # The search forbids itself what only a missing index would make it do.
+                cursor.execute(query["sql"].replace(" LOCAL", ""))
+            elif query["sql"].startswith("SELECT "):
+                found |= crowd.read_whole(query["sql"])
         cursor.execute("RESET enable_seqscan")
     return sorted(found)
