@@ -66,7 +66,7 @@ class ViewChangeList(ChangeList):
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
-        if not self.multi_page and isinstance(self.paginator, OncePaginator):
+        if not self.multi_page and isinstance(self.paginator, OncePaginator) and self.paginator.rows is not None:
             self.result_list = self.paginator.rows
 
 
