@@ -63,7 +63,7 @@ def _measure(only: str, rounds: int) -> list[Cost]:
 
 def _publish(costs: list[Cost], size: Size, path: Path) -> None:
     table = Table(title=str(size), title_justify="left")
-    for heading in ("page", "as", "queries", "database ms", "total ms"):
+    for heading in ("page", "as", "queries", "database ms", "total ms", "quickest ms"):
         table.add_column(heading, justify="left" if heading in {"page", "as"} else "right")
     for (kind, viewer), group in groupby(costs, lambda cost: (cost.page.kind, cost.viewer)):
         for title, cost in _rows(kind, list(group)):
@@ -74,6 +74,7 @@ def _publish(costs: list[Cost], size: Size, path: Path) -> None:
                 str(cost.queries),
                 f"{cost.database_ms:.0f}",
                 f"[red]{total}[/]" if cost.missed else total,
+                f"{cost.quickest_ms:.0f}",
             )
     console = Console()
     console.print(table)

@@ -13,13 +13,14 @@ SHOWN_SQL = 400  # characters of a statement that is kept
 
 @dataclass
 class Cost:
-    """Medians over the rounds, in milliseconds; the statements are those of the last round, the slowest first."""
+    """Medians over the rounds and the quickest, in milliseconds, with the last round's statements, slowest first."""
 
     page: Page
     viewer: str
     queries: int
     database_ms: float
     total_ms: float
+    quickest_ms: float
     read_whole: list[str]
     statements: list[tuple[float, str]] = field(default_factory=list)
 
@@ -74,6 +75,7 @@ def visit(client: Any, viewer: str, page: Page, rounds: int) -> Cost:
         queries=max(queries),
         database_ms=statistics.median(database),
         total_ms=statistics.median(total),
+        quickest_ms=min(total),
         read_whole=_read_whole(client, page) if page.by_index else [],
         statements=sorted(((took, sql[:SHOWN_SQL]) for took, sql in watch.took), reverse=True),
     )
