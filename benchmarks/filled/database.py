@@ -90,13 +90,15 @@ def _of_this_size(connection: psycopg.Connection, prefix: str) -> list[str]:
 
 def _is_kept(connection: psycopg.Connection, name: str) -> bool:
     """Whether it is there and young enough: customers and events do not move on, only traffic does."""
-    return bool(
-        connection.execute(
-            "SELECT FROM pg_database AS d INNER JOIN pg_shdescription AS c ON c.objoid = d.oid"
-            " WHERE d.datname = %s AND c.description::timestamptz > now() - %s * interval '1 day'",
-            [name, KEPT_DAYS],
-        ).rowcount
-    )
+    found = connection.execute(
+        "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = %s", [name]
+    ).fetchone()
+    if found is None:
+        return False
+    ((is_young,),) = connection.execute(
+        "SELECT %s::timestamptz > now() - %s * interval '1 day'", [found[0], KEPT_DAYS]
+    ).fetchall()
+    return bool(is_young)
 
 
 def _now(connection: psycopg.Connection) -> str:

@@ -103,6 +103,26 @@ LEFT JOIN subscriptions AS s
         AND NOT s.is_duplicate
 ORDER BY requests_last_hour DESC, requests_last_24h DESC;
 
+-- Pays, but has no key that works: revoked and expired keys do not count. subscribed_at is when the subscription began.
+CREATE OR REPLACE VIEW v_paid_users_without_keys AS
+SELECT
+    s.user_id,
+    u.email,
+    s.tier,
+    s.created_at AS subscribed_at
+FROM subscriptions AS s
+INNER JOIN users AS u ON s.user_id = u.id
+WHERE
+    s.status IN ('active', 'past_due')
+    AND s.tier <> 'free'
+    AND NOT s.is_duplicate
+    AND u.status = 'active'
+    AND NOT EXISTS (
+        SELECT
+        FROM api_keys AS k
+        WHERE k.user_id = s.user_id AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > now())
+    );
+
 -- Customers who used 80 % or more of this calendar month's limit (UTC), by exact usage: what is folded plus what is
 -- queued. A limit of zero is used up by the first request. Unlimited plans are never near.
 --

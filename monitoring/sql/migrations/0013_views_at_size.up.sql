@@ -134,11 +134,39 @@ INNER JOIN subscriptions AS s
         usage.user_id = s.user_id
         AND s.status IN ('trialing', 'active', 'past_due', 'unpaid', 'paused')
         AND NOT s.is_duplicate
-INNER JOIN users AS u ON s.user_id = u.id
+-- Looked up for the few who are left; without OFFSET the planner would read all of them before.
+INNER JOIN LATERAL (
+    SELECT c.email
+    FROM users AS c
+    WHERE c.id = s.user_id AND c.status <> 'deleted'
+    OFFSET 0 -- noqa: AM09
+) AS u ON true
+WHERE usage.requests >= (SELECT least.requests FROM least) AND usage.requests >= 0.8 * s.monthly_request_limit;
+
+-- Pays, but has no key that works: revoked and expired keys do not count. subscribed_at is when the subscription began.
+CREATE OR REPLACE VIEW v_paid_users_without_keys AS
+SELECT
+    s.user_id,
+    u.email,
+    s.tier,
+    s.created_at AS subscribed_at
+FROM subscriptions AS s
+-- Looked up for the few who are left; without OFFSET the planner would read all of them before.
+INNER JOIN LATERAL (
+    SELECT c.email
+    FROM users AS c
+    WHERE c.id = s.user_id AND c.status = 'active'
+    OFFSET 0 -- noqa: AM09
+) AS u ON true
 WHERE
-    usage.requests >= (SELECT least.requests FROM least)
-    AND usage.requests >= 0.8 * s.monthly_request_limit
-    AND u.status <> 'deleted';
+    s.status IN ('active', 'past_due')
+    AND s.tier <> 'free'
+    AND NOT s.is_duplicate
+    AND NOT EXISTS (
+        SELECT
+        FROM api_keys AS k
+        WHERE k.user_id = s.user_id AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > now())
+    );
 
 -- The 100 customers with the most requests of the last 24 hours, and how many of them came in the last hour: growth or
 -- abuse. Exact: folded hours, plus from api_usage the first, partial hour and what is not folded yet.

@@ -67,8 +67,11 @@ INNER JOIN subscriptions AS s
         usage.user_id = s.user_id
         AND s.status IN ('trialing', 'active', 'past_due', 'unpaid', 'paused')
         AND NOT s.is_duplicate
-INNER JOIN users AS u ON s.user_id = u.id
-WHERE
-    usage.requests >= (SELECT least.requests FROM least)
-    AND usage.requests >= 0.8 * s.monthly_request_limit
-    AND u.status <> 'deleted';
+-- Looked up for the few who are left; without OFFSET the planner would read all of them before.
+INNER JOIN LATERAL (
+    SELECT c.email
+    FROM users AS c
+    WHERE c.id = s.user_id AND c.status <> 'deleted'
+    OFFSET 0 -- noqa: AM09
+) AS u ON true
+WHERE usage.requests >= (SELECT least.requests FROM least) AND usage.requests >= 0.8 * s.monthly_request_limit;
