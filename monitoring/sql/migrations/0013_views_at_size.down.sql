@@ -197,6 +197,27 @@ INNER JOIN subscriptions AS s
 INNER JOIN users AS u ON s.user_id = u.id
 WHERE usage.requests >= 0.8 * s.monthly_request_limit AND u.status <> 'deleted';
 
+-- A Stripe customer here without a live subscription row: entitled to nothing although every customer has at least the
+-- free tier. Deleted users are meant to have none.
+CREATE OR REPLACE VIEW v_orphaned_stripe_customers AS
+SELECT
+    u.id AS user_id,
+    u.email,
+    u.stripe_customer_id,
+    u.created_at
+FROM users AS u
+WHERE
+    u.stripe_customer_id IS NOT NULL
+    AND u.status <> 'deleted'
+    AND NOT EXISTS (
+        SELECT
+        FROM subscriptions AS s
+        WHERE
+            s.user_id = u.id
+            AND s.status IN ('trialing', 'active', 'past_due', 'unpaid', 'paused')
+            AND NOT s.is_duplicate
+    );
+
 -- What each key was used for. Exact: folded requests, plus from api_usage what is not folded yet; usage_count and
 -- last_used_at include what waits in the counting queue.
 --
