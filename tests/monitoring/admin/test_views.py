@@ -102,7 +102,7 @@ def test_view_with_more_rows_than_are_read_at_once_is_paged_all_the_same(
 ) -> None:
     monkeypatch.setattr("glyphforge.pagination.EXACT_BELOW", 1)
     changelist = lead.get(url(FailedWebhookEvent)).context["cl"]
-    assert [row.status for row in changelist.result_list] == ["dead", "failed"]
+    assert {row.status for row in changelist.result_list} == {"dead", "failed"}
 
 
 def test_alerts_can_be_filtered_by_every_check(troubles: None, operator: Client) -> None:
