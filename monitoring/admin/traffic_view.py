@@ -76,6 +76,7 @@ class ApiKeyUsageAdmin(ViewAdmin):
     list_display = ("api_key_id", "key", "owner", "environment", "last_day", "this_month", "ever", "used", "revoked")
     list_filter = ("environment",)
     sortable_by = ()  # any other order would take every key's last 24 hours, seconds of work
+    list_per_page = 25  # finding the busiest among all keys leaves less time than elsewhere for drawing them
     ordering = ("-requests_this_month", "api_key_id")
     search_fields = ("key_prefix__startswith", "name__istartswith")
     search_help_text = "Key (its beginning) or name"
