@@ -44,6 +44,7 @@ bench: development ## The benchmarks, side by side, as a table and as JSON
 	$(BIN)/python -m benchmarks.keys
 	$(BIN)/python -m benchmarks.usage
 	$(BIN)/python -m benchmarks.views
+	$(BIN)/python -m benchmarks.pages
 	$(BIN)/python -m benchmarks.webhooks
 
 screenshots: development ## Draw the pictures of README and docs anew, in docs/screenshots

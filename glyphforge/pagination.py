@@ -4,7 +4,8 @@ import json
 from math import ceil
 from typing import Any
 
-from django.core.paginator import EmptyPage, Paginator
+from django.core.exceptions import EmptyResultSet
+from django.core.paginator import EmptyPage, Page, Paginator
 from django.db import connections
 from django.db.models import QuerySet
 from django.utils.functional import cached_property
@@ -54,9 +55,10 @@ class EstimatedPaginator(Paginator):
     @cached_property
     def _counted(self) -> tuple[int, bool]:
         queryset = self.object_list.order_by()
-        if queryset.query.is_empty():
+        try:
+            estimate = self._estimate(queryset)
+        except EmptyResultSet:  # a search that found nobody asks for none of the rows
             return 0, False
-        estimate = self._estimate(queryset)
         if estimate >= EXACT_BELOW:
             return estimate, True
         # The planner may be wrong by far: the limit keeps the count cheap all the same.
@@ -70,3 +72,24 @@ class EstimatedPaginator(Paginator):
             plan = cursor.fetchone()[0]
         plan = json.loads(plan) if isinstance(plan, str) else plan
         return int(plan[0]["Plan"]["Plan Rows"])
+
+
+class OncePaginator(EstimatedPaginator):
+    """Reads a view once for both its count and its page, as reading it is what costs; a long one as any other list."""
+
+    @cached_property
+    def rows(self) -> list[Any] | None:
+        """All rows; None where there are too many to be read for one page."""
+        found = list(self.object_list[: EXACT_BELOW + 1])
+        return found if len(found) <= EXACT_BELOW else None
+
+    @cached_property
+    def _counted(self) -> tuple[int, bool]:
+        return super()._counted if self.rows is None else (len(self.rows), False)
+
+    def page(self, number: int | str) -> Page[Any]:
+        if self.rows is None:
+            return super().page(number)
+        number = self.validate_number(number)
+        first = (number - 1) * self.per_page
+        return Page(self.rows[first : first + self.per_page], number, self)

@@ -14,15 +14,11 @@ from typing import Any
 
 import psycopg
 from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from benchmarks.views.fill import DATABASE, Size, build
-from glyphforge.embedded import Server, server
+from benchmarks.filled.database import VAR, filled
+from benchmarks.filled.size import Size, add_options, chosen
 
-VAR = Path(__file__).resolve().parents[2] / "var"
-QUICK = Size(users=10_000, requests=300_000, events=20_000)
-FULL = Size(users=100_000, requests=5_000_000, events=200_000)
 PROMISED_MS = 100
 # What a page of the back office reads of views that have a row per customer or key.
 FIRST_PAGE = {"v_api_key_usage_summary": "ORDER BY requests_this_month DESC, api_key_id LIMIT 50"}
@@ -30,31 +26,16 @@ FIRST_PAGE = {"v_api_key_usage_summary": "ORDER BY requests_this_month DESC, api
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--full", action="store_true", help=f"at {FULL.users:,} users and {FULL.requests:,} requests")
+    add_options(parser)
     parser.add_argument("--rounds", type=int, default=5, help="times each view is read (default %(default)s)")
     parser.add_argument("--json", type=Path, default=VAR / "benchmarks" / "views.json", help="where the figures go")
     options = parser.parse_args()
-    size = FULL if options.full else QUICK
+    size = chosen(options)
 
-    postgres = server(
-        VAR / "bench-postgres", options={"max_connections": "60", "shared_buffers": "512MB", "max_wal_size": "4GB"}
-    )
-    postgres.start()
-    try:
-        _fill(postgres, size)
-        with psycopg.connect(postgres.url(DATABASE), autocommit=True) as connection:
-            figures = [_measure(connection, view, options.rounds) for view in _views(connection)]
-    finally:
-        postgres.stop()
+    with filled(size, fresh=options.fresh) as url, psycopg.connect(url, autocommit=True) as connection:
+        figures = [_measure(connection, view, options.rounds) for view in _views(connection)]
     _publish(figures, size, options.json)
     return int(options.full and any(figure["median_ms"] > PROMISED_MS for figure in figures))
-
-
-def _fill(postgres: Server, size: Size) -> None:
-    with Progress(SpinnerColumn(), TextColumn("Filling: {task.description}"), TimeElapsedColumn()) as progress:
-        task = progress.add_task("", total=None)
-        for step in build(postgres, size):
-            progress.update(task, description=step)
 
 
 def _views(connection: psycopg.Connection) -> list[str]:
@@ -75,6 +56,7 @@ def _measure(connection: psycopg.Connection, view: str, rounds: int) -> dict[str
         "rows": len(rows),
         "first_ms": took[0],
         "median_ms": statistics.median(took[1:]),
+        "quickest_ms": min(took[1:]),
         "slowest_node": _slowest(plan[0]["Plan"]),
         "plan": plan[0],
     }
@@ -96,10 +78,8 @@ def _slowest(plan: dict[str, Any]) -> str:
 
 
 def _publish(figures: list[dict[str, Any]], size: Size, path: Path) -> None:
-    table = Table(
-        title=f"{size.users:,} users, {size.requests:,} requests, {size.events:,} events", title_justify="left"
-    )
-    for heading in ("view", "rows", "first ms", "median ms", "most of it"):
+    table = Table(title=str(size), title_justify="left")
+    for heading in ("view", "rows", "first ms", "median ms", "quickest ms", "most of it"):
         table.add_column(heading, justify="left" if heading in {"view", "most of it"} else "right")
     for figure in sorted(figures, key=lambda figure: -figure["median_ms"]):
         slow = figure["median_ms"] > PROMISED_MS
@@ -109,6 +89,7 @@ def _publish(figures: list[dict[str, Any]], size: Size, path: Path) -> None:
             f"{figure['rows']:,}",
             f"{figure['first_ms']:.1f}",
             f"[red]{median}[/]" if slow else median,
+            f"{figure['quickest_ms']:.1f}",
             figure["slowest_node"],
         )
     console = Console()

@@ -10,6 +10,7 @@ from django.urls import reverse
 from django.utils.html import format_html
 
 from billing.models import User
+from billing.services.search import by_index_only
 from glyphforge.admin import ModelAdmin
 
 CUSTOMERS_CONSIDERED = 200
@@ -50,5 +51,6 @@ class SearchByCustomerMixin(ModelAdmin):
         for field in self.own_ids:
             matches |= Q(**{field: term})
         customers = User.objects.filter(email__istartswith=term).order_by().values_list("pk", flat=True)
-        found = list(customers[:CUSTOMERS_CONSIDERED])
+        with by_index_only():
+            found = list(customers[:CUSTOMERS_CONSIDERED])
         return queryset.filter(matches | Q(user_id__in=found)), False

@@ -40,7 +40,7 @@ def find(text: str, *, limit: int = LIMIT) -> list[Hit]:
     term = text.strip()[:LONGEST].replace("\0", "")
     if not term:
         return []
-    with _by_index_only():
+    with by_index_only():
         search = next((search for begins, search in BY_PREFIX.items() if term.startswith(begins)), None)
         if search is not None:
             return search(term, limit)
@@ -50,7 +50,7 @@ def find(text: str, *, limit: int = LIMIT) -> list[Hit]:
 
 
 @contextmanager
-def _by_index_only() -> Iterator[None]:
+def by_index_only() -> Iterator[None]:
     """For a prefix that most rows share the planner would rather read the table from its start."""
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SET LOCAL enable_seqscan = off")

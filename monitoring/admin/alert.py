@@ -12,6 +12,7 @@ from billing.admin.operations import OperationsMixin
 from glyphforge.admin import ReadOnlyModelAdmin
 from glyphforge.display import EMPTY, Tone, badge_column, copyable_column, moment, moment_column
 from monitoring.admin.alert_operations import OPERATIONS
+from monitoring.admin.check_filter import CheckFilter
 from monitoring.alerts import links
 from monitoring.models import Alert, Notification
 
@@ -68,7 +69,7 @@ class AlertAdmin(OperationsMixin, ReadOnlyModelAdmin):
     key = copyable_column("fingerprint", description="fingerprint")
 
     list_display = ("subject", "severity_badge", "state_badge", "what", "about", "fired", "looked_after")
-    list_filter = (StateFilter, "severity", "alert_type")
+    list_filter = (StateFilter, "severity", ("alert_type", CheckFilter))
     list_filter_submit = False
     nothing = "Nothing needs attention"
     search_fields = ("subject__istartswith", "fingerprint__startswith")

@@ -15,6 +15,7 @@ from unfold.widgets import UnfoldAdminTextareaWidget
 from glyphforge.admin import ModelAdmin
 from glyphforge.audit import acting_as
 from glyphforge.display import EMPTY, Tone, badge, badge_column, moment, yes_no_column
+from monitoring.admin.check_filter import CheckFilter
 from monitoring.admin.view import ViewAdmin, rendered
 from monitoring.models import CriticalAlert, CurrentAlert, HealthCheck, SystemHealth
 
@@ -215,7 +216,7 @@ class CurrentAlertAdmin(ViewAdmin):
     rule = rendered("alert_type", lambda name: name.replace("_", " ").capitalize(), description="check")
     list_display = ("rule", "level", "about", "message", "remediation", "since")
     repeated = ("severity", "value", "object_type", "object_id")
-    list_filter = ("severity", "alert_type")
+    list_filter = ("severity", ("alert_type", CheckFilter))
     nothing = "Nothing is wrong"
     search_fields = ("subject__istartswith", "object_id__exact")
     search_help_text = "E-mail, or the id of what it is about"

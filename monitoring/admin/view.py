@@ -13,10 +13,11 @@ from django.utils import timezone
 from django.utils.html import format_html
 
 from billing.admin.operations import Operation, OperationsMixin, ReasonForm, counted
-from glyphforge.admin import ReadOnlyModelAdmin
+from glyphforge.admin import ChangeList, ReadOnlyModelAdmin
 from glyphforge.audit import acting_as, record
 from glyphforge.csv_export import MOST_ROWS, as_csv, attachment
 from glyphforge.display import EMPTY
+from glyphforge.pagination import EstimatedPaginator, OncePaginator
 
 
 class ExportForm(ReasonForm):
@@ -62,8 +63,19 @@ class Export(Operation):
 EXPORT = Export()
 
 
+class ViewChangeList(ChangeList):
+    """A list whose only page is made of the rows that were read to count them."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        if not self.multi_page and isinstance(self.paginator, OncePaginator) and self.paginator.rows is not None:
+            self.result_list = self.paginator.rows
+
+
 class ViewAdmin(OperationsMixin, ReadOnlyModelAdmin):
     """A view as a page: searched, filtered, sorted, exported, each row linked to what it is about."""
+
+    paginator: type[EstimatedPaginator] = OncePaginator
 
     #: What may be done about the rows, beside exporting them.
     fixes: ClassVar[tuple[Operation, ...]] = ()
@@ -74,6 +86,9 @@ class ViewAdmin(OperationsMixin, ReadOnlyModelAdmin):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         cls.operations = (*cls.fixes, EXPORT)
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ViewChangeList]:
+        return ViewChangeList
 
     def get_fields(self, request: HttpRequest, obj: Model | None = None) -> list[str]:
         """Every column of the view, rendered as in the list where the list has a way to."""

@@ -225,3 +225,9 @@ def test_role_that_may_not_see_gets_unknown_and_never_ok() -> None:
     blind = {row["check_name"] for row in found}
     assert {"idle_in_transaction", "long_running_queries"} <= blind
     assert "connections" not in blind
+
+
+def test_check_that_nothing_measures_is_unknown_and_raises_nothing() -> None:
+    rows.insert("health_checks", check_name="of_the_next_release", title="t", unit="u", warning_at=0, remediation="r")
+    assert status("of_the_next_release") == "unknown"
+    assert alerts("of_the_next_release") == {}

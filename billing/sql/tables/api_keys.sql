@@ -24,7 +24,7 @@ WITH (fillfactor = 70);
 
 CREATE INDEX api_keys_prefix ON api_keys (key_prefix text_pattern_ops);
 CREATE INDEX api_keys_user_id ON api_keys (user_id, created_at);
-CREATE INDEX api_keys_usable ON api_keys (user_id) WHERE revoked_at IS NULL;
+CREATE INDEX api_keys_usable ON api_keys (user_id) INCLUDE (expires_at) WHERE revoked_at IS NULL;
 
 -- The back office's sorts and filters.
 CREATE INDEX api_keys_created_at ON api_keys (created_at);

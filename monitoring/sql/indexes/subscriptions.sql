@@ -1,3 +1,7 @@
 -- v_users_near_limit: the smallest limit that anybody has.
 CREATE INDEX subscriptions_live_limits ON subscriptions (monthly_request_limit)
 WHERE status IN ('trialing', 'active', 'past_due', 'unpaid', 'paused') AND NOT is_duplicate;
+
+-- What pays, in a fifth of the table: v_revenue_metrics and v_paid_users_without_keys read nothing else of it.
+CREATE INDEX subscriptions_paying ON subscriptions (user_id) INCLUDE (tier, price_cents, currency, created_at)
+WHERE status IN ('active', 'past_due') AND tier <> 'free' AND NOT is_duplicate;

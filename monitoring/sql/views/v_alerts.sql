@@ -153,7 +153,7 @@ FROM (
         now() AS detected_at,
         'check' AS object_type,
         NULL AS object_id
-    FROM v_system_health AS h
+    FROM judged_health AS h
     WHERE
         h.status IN ('critical', 'warning')
         AND h.check_name NOT IN (

@@ -1,5 +1,8 @@
 -- The 100 customers with the most requests of the last 24 hours, and how many of them came in the last hour: growth or
 -- abuse. Exact: folded hours, plus from api_usage the first, partial hour and what is not folded yet.
+--
+-- Added up as float8, which holds whole numbers exactly to 2^53 and takes half the time of the numeric that bigints are
+-- added up in; and the hour that the day begins in is computed once and not for every row.
 CREATE VIEW v_high_volume_users AS
 WITH day AS (
     SELECT
@@ -9,15 +12,15 @@ WITH day AS (
     FROM (
         SELECT
             h.user_id,
-            h.requests,
-            h.failed_requests AS failed
+            h.requests::float8 AS requests,
+            h.failed_requests::float8 AS failed
         FROM traffic_hours AS h
-        WHERE h.hour >= date_trunc('hour', now() - interval '23 hours', 'UTC')
+        WHERE h.hour >= (SELECT date_trunc('hour', now() - interval '23 hours', 'UTC'))
         UNION ALL
         SELECT
             r.user_id,
-            1 AS requests,
-            (r.status_code >= 400)::int AS failed
+            1::float8 AS requests,
+            (r.status_code >= 400)::int::float8 AS failed
         FROM recent_requests AS r
     ) AS counted
     GROUP BY counted.user_id

@@ -1,66 +1,17 @@
--- Every check with its value, its thresholds and what to do. A value strictly beyond a threshold (below it, where lower
--- is worse) reaches it. A check that cannot be measured, or that this role may not see, is unknown and never ok.
+-- Every check with its value, its thresholds and what to do. A check that cannot be measured, or that this role may not
+-- see, is unknown and never ok.
 CREATE VIEW v_system_health AS
 SELECT
     c.check_name,
-    CASE
-        WHEN m.value IS NULL THEN 'unknown'
-        WHEN (c.lower_is_worse AND m.value < c.critical_at) OR (NOT c.lower_is_worse AND m.value > c.critical_at)
-            THEN 'critical'
-        WHEN (c.lower_is_worse AND m.value < c.warning_at) OR (NOT c.lower_is_worse AND m.value > c.warning_at)
-            THEN 'warning'
-        ELSE 'ok'
-    END AS status,
-    m.value,
+    coalesce(j.status, 'unknown') AS status,
+    j.value,
     c.warning_at,
     c.critical_at,
-    m.message,
+    j.message,
     c.remediation,
     c.title,
     c.unit,
     c.lower_is_worse
 FROM health_checks AS c
-LEFT JOIN (
-    SELECT
-        b.check_name,
-        b.value,
-        b.message
-    FROM health_of_billing AS b
-    UNION ALL
-    SELECT
-        r.check_name,
-        r.value,
-        r.message
-    FROM health_of_requests AS r
-    UNION ALL
-    SELECT
-        q.check_name,
-        q.value,
-        q.message
-    FROM health_of_queue AS q
-    UNION ALL
-    SELECT
-        s.check_name,
-        s.value,
-        s.message
-    FROM health_of_server AS s
-    UNION ALL
-    SELECT
-        k.check_name,
-        k.value,
-        k.message
-    FROM health_of_backups AS k
-    UNION ALL
-    SELECT
-        d.check_name,
-        d.value,
-        d.message
-    FROM health_of_schema AS d
-    UNION ALL
-    SELECT
-        i.check_name,
-        i.value,
-        i.message
-    FROM health_of_security AS i
-) AS m ON c.check_name = m.check_name
+LEFT JOIN judged_health AS j ON c.check_name = j.check_name
 WHERE c.is_enabled;

@@ -16,7 +16,7 @@ WITH least AS MATERIALIZED (
 queued AS MATERIALIZED (
     SELECT
         d.user_id,
-        sum(d.total_requests) AS requests
+        sum(d.total_requests)::bigint AS requests
     FROM api_usage_deltas AS d
     WHERE d.month = date_trunc('month', now() AT TIME ZONE 'UTC')::date
     GROUP BY d.user_id
@@ -24,33 +24,31 @@ queued AS MATERIALIZED (
 
 usage AS (
     SELECT
-        counted.user_id,
-        sum(counted.requests)::bigint AS requests
-    FROM (
-        SELECT
-            t.user_id,
-            t.total_requests AS requests
-        FROM monthly_usage_totals AS t
-        WHERE
-            t.month = date_trunc('month', now() AT TIME ZONE 'UTC')::date
-            AND t.total_requests >= (SELECT least.requests FROM least)
-            -- Says nothing new; without an upper bound the planner expects a third of the table and reads all of it.
-            AND t.total_requests <= 9223372036854775807
-        UNION ALL
-        SELECT
-            t.user_id,
-            t.total_requests AS requests
-        FROM queued AS q
-        INNER JOIN monthly_usage_totals AS t
-            ON q.user_id = t.user_id AND t.month = date_trunc('month', now() AT TIME ZONE 'UTC')::date
-        WHERE t.total_requests < (SELECT least.requests FROM least)
-        UNION ALL
-        SELECT
-            q.user_id,
-            q.requests
-        FROM queued AS q
-    ) AS counted
-    GROUP BY counted.user_id
+        t.user_id,
+        t.total_requests AS requests
+    FROM monthly_usage_totals AS t
+    WHERE
+        t.month = date_trunc('month', now() AT TIME ZONE 'UTC')::date
+        AND t.total_requests >= (SELECT least.requests FROM least)
+        -- Says nothing new; without an upper bound the planner expects a third of the table and reads all of it.
+        AND t.total_requests <= 9223372036854775807
+        AND NOT EXISTS (
+            SELECT
+            FROM queued AS q
+            WHERE q.user_id = t.user_id
+        )
+    UNION ALL
+    -- A subquery and no join, for which the planner would read the totals of everybody.
+    SELECT
+        q.user_id,
+        q.requests + coalesce(
+            (
+                SELECT t.total_requests
+                FROM monthly_usage_totals AS t
+                WHERE t.user_id = q.user_id AND t.month = date_trunc('month', now() AT TIME ZONE 'UTC')::date
+            ), 0
+        ) AS requests
+    FROM queued AS q
 )
 
 SELECT
@@ -69,5 +67,11 @@ INNER JOIN subscriptions AS s
         usage.user_id = s.user_id
         AND s.status IN ('trialing', 'active', 'past_due', 'unpaid', 'paused')
         AND NOT s.is_duplicate
-INNER JOIN users AS u ON s.user_id = u.id
-WHERE usage.requests >= 0.8 * s.monthly_request_limit AND u.status <> 'deleted';
+-- Looked up for the few who are left; without OFFSET the planner would read all of them before.
+INNER JOIN LATERAL (
+    SELECT c.email
+    FROM users AS c
+    WHERE c.id = s.user_id AND c.status <> 'deleted'
+    OFFSET 0 -- noqa: AM09
+) AS u ON true
+WHERE usage.requests >= (SELECT least.requests FROM least) AND usage.requests >= 0.8 * s.monthly_request_limit;

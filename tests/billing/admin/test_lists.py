@@ -111,6 +111,13 @@ def test_list_finds_by_what_support_has_at_hand(
         assert all(getattr(row, "user_id", None) != other.pk and row != other for row in found), term
 
 
+@pytest.mark.parametrize("model", [User, Subscription, ApiKey, Payment, WebhookEvent, AuditEntry])
+def test_search_that_finds_nothing_is_an_empty_list(model: Any, support: Client, rows: dict[Any, Any]) -> None:
+    response = support.get(list_url(model), {"q": "nobody at all"})
+    assert response.status_code == 200
+    assert list(response.context["cl"].result_list) == []
+
+
 def test_filters_offered_do_filter(support: Client, rows: dict[Any, Any]) -> None:
     for model, query in [
         (User, {"status__exact": "suspended"}),
