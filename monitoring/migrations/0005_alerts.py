@@ -68,6 +68,13 @@ class Migration(migrations.Migration):
                         ("snoozed_by", models.TextField(null=True)),
                         ("note", models.TextField(db_default="")),
                         ("resolved_at", models.DateTimeField(null=True)),
+                        (
+                            "object_type",
+                            models.TextField(
+                                help_text="What kind of thing it is about; empty: the whole system.", null=True
+                            ),
+                        ),
+                        ("object_id", models.TextField(null=True)),
                     ],
                     options={
                         "db_table": "alerts",

@@ -6,7 +6,7 @@ from glyphforge.sql import RunSQLFile
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("billing", "0005_maintenance"),
+        ("billing", "0012_stripe_permissions"),
         ("django_q", "0019_alter_task_options_alter_ormq_key_alter_ormq_lock_and_more"),
         ("monitoring", "0005_alerts"),
     ]
@@ -102,6 +102,7 @@ class Migration(migrations.Migration):
                         "verbose_name": "system health",
                         "verbose_name_plural": "system health",
                         "db_table": "v_system_health",
+                        "permissions": [("export_views", "Can export monitoring pages")],
                         "managed": False,
                     },
                 ),

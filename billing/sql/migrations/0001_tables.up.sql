@@ -120,7 +120,7 @@ WITH (fillfactor = 70);
 
 CREATE INDEX api_keys_prefix ON api_keys (key_prefix text_pattern_ops);
 CREATE INDEX api_keys_user_id ON api_keys (user_id, created_at);
-CREATE INDEX api_keys_usable ON api_keys (user_id) WHERE revoked_at IS NULL;
+CREATE INDEX api_keys_usable ON api_keys (user_id) INCLUDE (expires_at) WHERE revoked_at IS NULL;
 -- One row a request, in monthly partitions (UTC) that are dropped whole. No foreign keys and few indexes: this is the
 -- hot path, and a dropped month must not touch other tables. The sequence is explicit because a partition of
 -- PostgreSQL 15 does not inherit an identity column, and rows may be written straight into a partition.

@@ -9,5 +9,6 @@ DROP VIEW v_paid_users_without_keys;
 DROP VIEW v_failed_webhook_events;
 DROP VIEW v_stale_subscriptions;
 DROP VIEW v_orphaned_stripe_customers;
+DROP INDEX subscriptions_paying;
 DROP INDEX subscriptions_live_limits;
 DROP INDEX payment_history_effective_at;

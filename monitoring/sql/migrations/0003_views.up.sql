@@ -1,29 +1,45 @@
 -- v_revenue_metrics: a payment that Stripe dated counts then, another one when it was written.
 CREATE INDEX payment_history_effective_at ON payment_history ((coalesce(paid_at, created_at)));
+
 -- v_users_near_limit: the smallest limit that anybody has.
 CREATE INDEX subscriptions_live_limits ON subscriptions (monthly_request_limit)
 WHERE status IN ('trialing', 'active', 'past_due', 'unpaid', 'paused') AND NOT is_duplicate;
 
+-- What pays, in a fifth of the table: v_revenue_metrics and v_paid_users_without_keys read nothing else of it.
+CREATE INDEX subscriptions_paying ON subscriptions (user_id) INCLUDE (tier, price_cents, currency, created_at)
+WHERE status IN ('active', 'past_due') AND tier <> 'free' AND NOT is_duplicate;
+
 -- A Stripe customer here without a live subscription row: entitled to nothing although every customer has at least the
 -- free tier. Deleted users are meant to have none.
+--
+-- The planner expects far more of them than there are. Without OFFSET it would look for the first ones in the order
+-- that somebody asks for, and try every customer's subscription one by one.
 CREATE VIEW v_orphaned_stripe_customers AS
 SELECT
-    u.id AS user_id,
-    u.email,
-    u.stripe_customer_id,
-    u.created_at
-FROM users AS u
-WHERE
-    u.stripe_customer_id IS NOT NULL
-    AND u.status <> 'deleted'
-    AND NOT EXISTS (
-        SELECT
-        FROM subscriptions AS s
-        WHERE
-            s.user_id = u.id
-            AND s.status IN ('trialing', 'active', 'past_due', 'unpaid', 'paused')
-            AND NOT s.is_duplicate
-    );
+    orphan.user_id,
+    orphan.email,
+    orphan.stripe_customer_id,
+    orphan.created_at
+FROM (
+    SELECT
+        u.id AS user_id,
+        u.email,
+        u.stripe_customer_id,
+        u.created_at
+    FROM users AS u
+    WHERE
+        u.stripe_customer_id IS NOT NULL
+        AND u.status <> 'deleted'
+        AND NOT EXISTS (
+            SELECT
+            FROM subscriptions AS s
+            WHERE
+                s.user_id = u.id
+                AND s.status IN ('trialing', 'active', 'past_due', 'unpaid', 'paused')
+                AND NOT s.is_duplicate
+        )
+    OFFSET 0 -- noqa: AM09
+) AS orphan;
 
 -- Active or trialing past the end of its period: a webhook that never came or was never processed.
 CREATE VIEW v_stale_subscriptions AS
@@ -61,12 +77,17 @@ SELECT
     s.tier,
     s.created_at AS subscribed_at
 FROM subscriptions AS s
-INNER JOIN users AS u ON s.user_id = u.id
+-- Looked up for the few who are left; without OFFSET the planner would read all of them before.
+INNER JOIN LATERAL (
+    SELECT c.email
+    FROM users AS c
+    WHERE c.id = s.user_id AND c.status = 'active'
+    OFFSET 0 -- noqa: AM09
+) AS u ON true
 WHERE
     s.status IN ('active', 'past_due')
     AND s.tier <> 'free'
     AND NOT s.is_duplicate
-    AND u.status = 'active'
     AND NOT EXISTS (
         SELECT
         FROM api_keys AS k
@@ -91,7 +112,7 @@ WITH least AS MATERIALIZED (
 queued AS MATERIALIZED (
     SELECT
         d.user_id,
-        sum(d.total_requests) AS requests
+        sum(d.total_requests)::bigint AS requests
     FROM api_usage_deltas AS d
     WHERE d.month = date_trunc('month', now() AT TIME ZONE 'UTC')::date
     GROUP BY d.user_id
@@ -99,33 +120,31 @@ queued AS MATERIALIZED (
 
 usage AS (
     SELECT
-        counted.user_id,
-        sum(counted.requests)::bigint AS requests
-    FROM (
-        SELECT
-            t.user_id,
-            t.total_requests AS requests
-        FROM monthly_usage_totals AS t
-        WHERE
-            t.month = date_trunc('month', now() AT TIME ZONE 'UTC')::date
-            AND t.total_requests >= (SELECT least.requests FROM least)
-            -- Says nothing new; without an upper bound the planner expects a third of the table and reads all of it.
-            AND t.total_requests <= 9223372036854775807
-        UNION ALL
-        SELECT
-            t.user_id,
-            t.total_requests AS requests
-        FROM queued AS q
-        INNER JOIN monthly_usage_totals AS t
-            ON q.user_id = t.user_id AND t.month = date_trunc('month', now() AT TIME ZONE 'UTC')::date
-        WHERE t.total_requests < (SELECT least.requests FROM least)
-        UNION ALL
-        SELECT
-            q.user_id,
-            q.requests
-        FROM queued AS q
-    ) AS counted
-    GROUP BY counted.user_id
+        t.user_id,
+        t.total_requests AS requests
+    FROM monthly_usage_totals AS t
+    WHERE
+        t.month = date_trunc('month', now() AT TIME ZONE 'UTC')::date
+        AND t.total_requests >= (SELECT least.requests FROM least)
+        -- Says nothing new; without an upper bound the planner expects a third of the table and reads all of it.
+        AND t.total_requests <= 9223372036854775807
+        AND NOT EXISTS (
+            SELECT
+            FROM queued AS q
+            WHERE q.user_id = t.user_id
+        )
+    UNION ALL
+    -- A subquery and no join, for which the planner would read the totals of everybody.
+    SELECT
+        q.user_id,
+        q.requests + coalesce(
+            (
+                SELECT t.total_requests
+                FROM monthly_usage_totals AS t
+                WHERE t.user_id = q.user_id AND t.month = date_trunc('month', now() AT TIME ZONE 'UTC')::date
+            ), 0
+        ) AS requests
+    FROM queued AS q
 )
 
 SELECT
@@ -144,8 +163,14 @@ INNER JOIN subscriptions AS s
         usage.user_id = s.user_id
         AND s.status IN ('trialing', 'active', 'past_due', 'unpaid', 'paused')
         AND NOT s.is_duplicate
-INNER JOIN users AS u ON s.user_id = u.id
-WHERE usage.requests >= 0.8 * s.monthly_request_limit AND u.status <> 'deleted';
+-- Looked up for the few who are left; without OFFSET the planner would read all of them before.
+INNER JOIN LATERAL (
+    SELECT c.email
+    FROM users AS c
+    WHERE c.id = s.user_id AND c.status <> 'deleted'
+    OFFSET 0 -- noqa: AM09
+) AS u ON true
+WHERE usage.requests >= (SELECT least.requests FROM least) AND usage.requests >= 0.8 * s.monthly_request_limit;
 
 -- Subscriptions by tier, status and currency, with what they bring a month. Only active and past due ones of a paid
 -- tier bring anything; duplicates are left out. Amounts of different currencies are never added.

@@ -1,4 +1,5 @@
 DROP VIEW v_api_key_usage_summary;
+DROP VIEW fresh_key_usage;
 DROP VIEW v_api_usage_trends;
 DROP VIEW v_slow_endpoints;
 DROP VIEW v_repeated_failures;

@@ -21,6 +21,8 @@ CREATE TABLE alerts (
     snoozed_by text,
     note text NOT NULL DEFAULT '',
     resolved_at timestamptz,
+    object_type text,
+    object_id text,
     CONSTRAINT alerts_fingerprint_given CHECK (fingerprint <> ''),
     CONSTRAINT alerts_severity_known CHECK (severity IN ('critical', 'warning', 'info')),
     CONSTRAINT alerts_state_known CHECK (state IN ('pending', 'firing', 'acknowledged', 'snoozed', 'resolved')),

@@ -1,6 +1,10 @@
 DROP VIEW v_critical_alerts;
 DROP VIEW v_alerts;
 DROP VIEW v_system_health;
+DROP VIEW judged_health;
+DROP VIEW health_of_schema;
+DROP VIEW health_of_security;
+DROP VIEW health_of_backups;
 DROP VIEW health_of_server;
 DROP VIEW health_of_queue;
 DROP VIEW health_of_requests;

@@ -130,6 +130,26 @@ VALUES
 (
     'replication_lag', 'Replication lag', 'seconds', false, 60, 300,
     'See whether the replica runs and has capacity; an abandoned replication slot must be dropped.'
+),
+(
+    'authentication_failures', 'Failed proofs of identity from one source in an hour', 'failures', false, 20, 100,
+    'Look whether somebody is locked out or guesses: authentication_failures names source and account or key prefix.'
+),
+(
+    'backup_age', 'Time since the last good backup', 'hours', false, 26, 50,
+    'Run manage.py database backup and read what it says; see whether the schedule runs it.'
+),
+(
+    'restore_drill_age', 'Time since the last good restore drill', 'days', false, 32, 62,
+    'Restore the latest backup into an empty database and compare the counts; a backup counts once it was restored.'
+),
+(
+    'failed_backups', 'Backups or drills that failed last', 'kinds', false, 0, NULL,
+    'Read the error, mend its cause (space, rights, client older than the server), then run it again.'
+),
+(
+    'drift', 'Differences from what the migrations define', 'differences', false, 0, NULL,
+    'manage.py database verify lists all: undo what was done by hand, migrate what is missing, then run the verify job.'
 );
 
 CREATE TRIGGER set_updated_at BEFORE UPDATE ON health_checks
@@ -149,7 +169,8 @@ FROM api_usage AS r
 WHERE r.status_code >= 400 AND r.created_at >= now() - interval '1 hour'
 GROUP BY r.user_id;
 
--- How each scheduled job stands: when it last succeeded, whether its last run failed, whether a slot passed unused.
+-- How each scheduled job stands: when it last succeeded, whether its last run failed, whether a slot passed unused. A
+-- run that found that the job cannot be done here is skipped, with 0 rows; a slot that met another run has none.
 CREATE VIEW job_health AS
 SELECT
     s.job,
@@ -167,7 +188,9 @@ LEFT JOIN LATERAL (
         r.finished_at,
         r.error
     FROM job_runs AS r
-    WHERE r.job = s.job AND r.status IN ('succeeded', 'failed')
+    WHERE
+        r.job = s.job
+        AND (r.status IN ('succeeded', 'failed') OR (r.status = 'skipped' AND r.rows_affected IS NOT NULL))
     ORDER BY r.started_at DESC
     LIMIT 1
 ) AS latest ON true
@@ -529,7 +552,10 @@ FROM (
         round(100.0 * s.n_dead_tup / (s.n_live_tup + s.n_dead_tup), 1) AS percent,
         date_trunc('second', greatest(s.last_vacuum, s.last_autovacuum)) AS vacuumed_at
     FROM pg_stat_user_tables AS s
-    WHERE s.n_dead_tup > 1000
+    INNER JOIN pg_class AS c ON s.relid = c.oid
+    LEFT JOIN LATERAL pg_options_to_table(c.reloptions) AS o ON o.option_name = 'autovacuum_vacuum_threshold'
+    -- A queue lets dead rows pile up to a threshold of its own, as its rows live for seconds; twice that is neglect.
+    WHERE s.n_dead_tup > greatest(1000, 2 * coalesce(o.option_value::bigint, 0))
     ORDER BY percent DESC
     LIMIT 3
 ) AS d
@@ -549,11 +575,104 @@ FROM privilege AS p
 LEFT JOIN pg_stat_replication AS r ON true
 GROUP BY p.sees_all;
 
--- Every check with its value, its thresholds and what to do. A value strictly beyond a threshold (below it, where lower
--- is worse) reaches it. A check that cannot be measured, or that this role may not see, is unknown and never ok.
-CREATE VIEW v_system_health AS
+-- Checks on backups and restore drills. Without any yet a value is NULL: unknown.
+CREATE VIEW health_of_backups AS
 SELECT
-    c.check_name,
+    'backup_age' AS check_name,
+    round(extract(EPOCH FROM now() - max(b.finished_at)) / 3600, 1) AS value,
+    coalesce('The last good one: ' || date_trunc('second', max(b.finished_at)) || '.', 'There is none.') AS message
+FROM backup_runs AS b
+WHERE b.kind = 'backup' AND b.status = 'succeeded'
+UNION ALL
+SELECT
+    'restore_drill_age' AS check_name,
+    round(extract(EPOCH FROM now() - max(b.finished_at)) / 86400, 1) AS value,
+    coalesce('The last good one: ' || date_trunc('second', max(b.finished_at)) || '.', 'There is none.') AS message
+FROM backup_runs AS b
+WHERE b.kind = 'drill' AND b.status = 'succeeded'
+UNION ALL
+SELECT
+    'failed_backups' AS check_name,
+    count(*)::numeric AS value,
+    coalesce(string_agg(format('The last %s failed: %s', f.kind, left(f.error, 300)), ' '), 'None failed.') AS message
+FROM (
+    SELECT DISTINCT ON (b.kind)
+        b.kind,
+        b.status,
+        b.error
+    FROM backup_runs AS b
+    ORDER BY b.kind ASC, b.finished_at DESC
+) AS f
+WHERE f.status = 'failed';
+
+-- Checks on attempts to get in: the source that failed most within the last hour.
+CREATE VIEW health_of_security AS
+SELECT
+    'authentication_failures' AS check_name,
+    coalesce(max(f.failures), 0)::numeric AS value,
+    coalesce(
+        'Most: ' || string_agg(
+            format('%s from %s (%s)', f.failures, f.source, replace(f.kind, '_', ' ')), ', '
+            ORDER BY f.failures DESC, f.source ASC
+        ) || '.',
+        'Nobody failed to prove an identity in the last hour.'
+    ) AS message
+FROM (
+    SELECT
+        a.kind,
+        a.source,
+        sum(a.failures) AS failures
+    FROM authentication_failures AS a
+    WHERE a.window_start > now() - interval '1 hour'
+    GROUP BY a.kind, a.source
+    ORDER BY failures DESC, a.source ASC
+    LIMIT 3
+) AS f;
+
+-- Whether the database still is what the migrations define, as the job `verify` last found. Never compared, or by a
+-- role that may not, a value is NULL: unknown.
+CREATE VIEW health_of_schema AS
+SELECT
+    'drift' AS check_name,
+    CASE r.status WHEN 'succeeded' THEN r.rows_affected END::numeric AS value,
+    concat_ws(
+        ' ',
+        CASE
+            WHEN r.status IS NULL THEN 'Never compared yet.'
+            WHEN r.status = 'skipped' THEN format('Cannot be compared: %s.', r.detail ->> 'reason')
+            WHEN r.rows_affected = 0 THEN format('None at %s.', date_trunc('second', r.finished_at))
+            ELSE (
+                SELECT
+                    string_agg(d.difference, '; ' ORDER BY d.place)
+                    || CASE WHEN r.rows_affected > 5 THEN format('; and %s more.', r.rows_affected - 5) ELSE '.' END
+                FROM jsonb_array_elements_text(r.detail -> 'differences') WITH ORDINALITY AS d (difference, place)
+                WHERE d.place <= 5
+            )
+        END,
+        CASE
+            WHEN r.finished_at < now() - interval '50 hours'
+                THEN format('That was on %s: the verify job has not come to an end since.', r.finished_at::date)
+        END
+    ) AS message
+FROM (VALUES ('verify')) AS compared (job)
+LEFT JOIN LATERAL (
+    SELECT
+        j.status,
+        j.rows_affected,
+        j.detail,
+        j.finished_at
+    FROM job_runs AS j
+    -- A slot that met a run still going on is skipped too, and has no rows.
+    WHERE j.job = compared.job AND j.status IN ('succeeded', 'skipped') AND j.rows_affected IS NOT NULL
+    ORDER BY j.started_at DESC
+    LIMIT 1
+) AS r ON true;
+
+-- What each enabled check measures, judged by its thresholds. A value strictly beyond a threshold (below it, where
+-- lower is worse) reaches it. The name is the measurement's own, so that asking for some checks measures only those.
+CREATE VIEW judged_health AS
+SELECT
+    m.check_name,
     CASE
         WHEN m.value IS NULL THEN 'unknown'
         WHEN (c.lower_is_worse AND m.value < c.critical_at) OR (NOT c.lower_is_worse AND m.value > c.critical_at)
@@ -563,15 +682,9 @@ SELECT
         ELSE 'ok'
     END AS status,
     m.value,
-    c.warning_at,
-    c.critical_at,
     m.message,
-    c.remediation,
-    c.title,
-    c.unit,
-    c.lower_is_worse
-FROM health_checks AS c
-LEFT JOIN (
+    c.title
+FROM (
     SELECT
         b.check_name,
         b.value,
@@ -595,7 +708,44 @@ LEFT JOIN (
         s.value,
         s.message
     FROM health_of_server AS s
-) AS m ON c.check_name = m.check_name
+    UNION ALL
+    SELECT
+        k.check_name,
+        k.value,
+        k.message
+    FROM health_of_backups AS k
+    UNION ALL
+    SELECT
+        d.check_name,
+        d.value,
+        d.message
+    FROM health_of_schema AS d
+    UNION ALL
+    SELECT
+        i.check_name,
+        i.value,
+        i.message
+    FROM health_of_security AS i
+) AS m
+INNER JOIN health_checks AS c ON m.check_name = c.check_name
+WHERE c.is_enabled;
+
+-- Every check with its value, its thresholds and what to do. A check that cannot be measured, or that this role may not
+-- see, is unknown and never ok.
+CREATE VIEW v_system_health AS
+SELECT
+    c.check_name,
+    coalesce(j.status, 'unknown') AS status,
+    j.value,
+    c.warning_at,
+    c.critical_at,
+    j.message,
+    c.remediation,
+    c.title,
+    c.unit,
+    c.lower_is_worse
+FROM health_checks AS c
+LEFT JOIN judged_health AS j ON c.check_name = j.check_name
 WHERE c.is_enabled;
 
 -- Everything that somebody should know now: one row per check and object. The fingerprint names both and never the
@@ -753,7 +903,7 @@ FROM (
         now() AS detected_at,
         'check' AS object_type,
         NULL AS object_id
-    FROM v_system_health AS h
+    FROM judged_health AS h
     WHERE
         h.status IN ('critical', 'warning')
         AND h.check_name NOT IN (

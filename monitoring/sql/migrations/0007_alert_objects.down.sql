@@ -1,1 +1,0 @@
-ALTER TABLE alerts DROP COLUMN object_type, DROP COLUMN object_id;

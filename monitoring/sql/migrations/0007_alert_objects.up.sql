@@ -1,1 +1,0 @@
-ALTER TABLE alerts ADD COLUMN object_type text, ADD COLUMN object_id text;

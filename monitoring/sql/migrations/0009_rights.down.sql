@@ -1,1 +1,0 @@
-GRANT EXECUTE ON FUNCTION fold_traffic(bigint) TO public;

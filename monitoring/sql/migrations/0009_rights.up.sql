@@ -1,1 +1,0 @@
-REVOKE EXECUTE ON FUNCTION fold_traffic(bigint) FROM public;
