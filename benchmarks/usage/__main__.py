@@ -1,6 +1,7 @@
 """`python -m benchmarks.usage`: measure, print, write var/benchmarks/usage.json; exit 1 when a promise is missed."""
 
 import argparse
+import random
 import sys
 from pathlib import Path
 
@@ -36,12 +37,14 @@ def main() -> int:
         with Progress() as progress:
             task = progress.add_task("Measuring", total=len(loads) * len(DESIGNS) * options.rounds)
             for load in loads:
-                # Interleaved, so that a slow minute of the machine hits every design.
-                for design in DESIGNS * options.rounds:
-                    progress.update(task, description=f"{load.name}: {design}")
-                    reset(postgres, design)
-                    results[load.name][design].append(measure(postgres, design, load, options.seconds))
-                    progress.advance(task)
+                # Interleaved, so that a slow minute of the machine hits every design, and in another order each round,
+                # so that none always runs in the wake of the same other one.
+                for number in range(options.rounds):
+                    for design in random.Random(number).sample(DESIGNS, len(DESIGNS)):
+                        progress.update(task, description=f"{load.name}: {design}")
+                        reset(postgres, design)
+                        results[load.name][design].append(measure(postgres, design, load, options.seconds))
+                        progress.advance(task)
     finally:
         postgres.stop()
     return 0 if publish(results, options.json) else 1

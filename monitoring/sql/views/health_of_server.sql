@@ -1,4 +1,5 @@
--- Checks on the database server. A NULL value is unknown: this role may not see it (pg_read_all_stats).
+-- Checks on the database server; of sessions only on those in this database. A NULL value is unknown: this role may not
+-- see it (pg_read_all_stats).
 CREATE VIEW health_of_server AS
 WITH privilege AS (
     SELECT pg_has_role(current_user, 'pg_read_all_stats', 'USAGE') AS sees_all
@@ -12,7 +13,10 @@ sessions AS MATERIALIZED (
         extract(EPOCH FROM clock_timestamp() - a.query_start) / 60 AS query_minutes,
         extract(EPOCH FROM clock_timestamp() - a.state_change) / 60 AS state_minutes
     FROM pg_stat_activity AS a
-    WHERE a.pid <> pg_backend_pid() AND a.backend_type = 'client backend'
+    WHERE
+        a.pid <> pg_backend_pid()
+        AND a.datname = current_database()
+        AND a.backend_type = 'client backend'
 )
 
 SELECT
@@ -36,6 +40,8 @@ FROM (
         w.pid,
         coalesce(extract(EPOCH FROM clock_timestamp() - w.waitstart) / 60, 0) AS minutes
     FROM pg_locks AS w
+    -- A lock on a row names no database.
+    INNER JOIN pg_stat_activity AS a ON w.pid = a.pid AND a.datname = current_database()
     WHERE NOT w.granted
     ORDER BY w.waitstart ASC
     LIMIT 5

@@ -1,5 +1,5 @@
--- What has been running, or idle inside a transaction, for over a second, longest first. A role that may not see what
--- others do (pg_read_all_stats) gets their sessions with the state unknown, as it cannot tell.
+-- What has been running, or idle inside a transaction, in this database for over a second, longest first. A role that
+-- may not see what others do (pg_read_all_stats) gets their sessions with the state unknown, as it cannot tell.
 CREATE VIEW v_long_running_queries AS
 SELECT
     a.pid,
@@ -23,6 +23,7 @@ FROM (
     FROM pg_stat_activity AS s
     WHERE
         s.pid <> pg_backend_pid()
+        AND s.datname = current_database()
         AND s.usename IS NOT NULL
         AND coalesce(s.state, 'unknown') <> 'idle'
         AND coalesce(s.backend_type, 'client backend') = 'client backend'

@@ -102,10 +102,10 @@ def test_every_kind_of_drift_is_named(ahead: str) -> None:
 def test_difference_says_what_differs() -> None:
     with connection.cursor() as cursor:
         cursor.execute("ALTER TABLE users DISABLE TRIGGER audit")
-        cursor.execute("ALTER FUNCTION roll_up_usage() RESET search_path")
+        cursor.execute("ALTER FUNCTION sync_subscription_usage() RESET search_path")
     assert {str(difference) for difference in verify.differences()} == {
         "different trigger users.audit: enabled is D, not O",
-        "different function roll_up_usage(): settings is none, not ['search_path=public, pg_temp']",
+        "different function sync_subscription_usage(): settings is none, not ['search_path=public, pg_temp']",
     }
 
 

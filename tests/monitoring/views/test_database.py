@@ -66,6 +66,15 @@ def test_long_running_query_is_listed_with_its_statement() -> None:
     assert "pg_sleep" in row["query"]
 
 
+def test_statement_in_another_database_of_the_server_is_its_own_affair() -> None:
+    query("UPDATE health_checks SET warning_at = 0, critical_at = 0 WHERE check_name = 'idle_in_transaction'")
+    with session(dbname="postgres") as other:
+        other.execute("SELECT 'somebody else''s'")
+        time.sleep(1.2)
+        assert not query("SELECT 1 FROM v_long_running_queries WHERE pid = %s", other.info.backend_pid)
+        assert one("SELECT status FROM v_system_health WHERE check_name = 'idle_in_transaction'") == {"status": "ok"}
+
+
 def test_role_without_privilege_sees_unknown_and_never_nothing() -> None:
     query("CREATE ROLE views_blind")
     query("GRANT SELECT ON v_database_connections, v_long_running_queries TO views_blind")
