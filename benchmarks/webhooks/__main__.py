@@ -72,9 +72,18 @@ def main() -> int:
 
         django.setup()
         port = _free_port()
-        stack.enter_context(
-            _running(["-m", "gunicorn", "glyphforge.wsgi", "-b", f"127.0.0.1:{port}", "-w2", "--threads=8"])
-        )
+        # A sender that has nothing to send for two seconds must find its connection open.
+        serve = [
+            "-m",
+            "gunicorn",
+            "glyphforge.wsgi",
+            "-b",
+            f"127.0.0.1:{port}",
+            "-w2",
+            "--threads=8",
+            "--keep-alive=75",
+        ]
+        stack.enter_context(_running(serve))
         _wait_for(port)
         with _running(["manage.py", "qcluster"]):
             time.sleep(3)

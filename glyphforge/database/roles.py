@@ -34,14 +34,17 @@ class Role:
     settings: Mapping[str, str] = field(default_factory=dict)
 
 
+# The views join much and return little: compiling such a statement costs more than it saves.
+_NO_JIT = {"jit": "off"}
 _LIMITS = {
     OWNER: Role(5, {"lock_timeout": "5s", "idle_in_transaction_session_timeout": "10min"}),
     APPLICATION: Role(
-        80, {"statement_timeout": "60s", "lock_timeout": "10s", "idle_in_transaction_session_timeout": "60s"}
+        80, _NO_JIT | {"statement_timeout": "60s", "lock_timeout": "10s", "idle_in_transaction_session_timeout": "60s"}
     ),
     SUPPORT: Role(
         10,
-        {
+        _NO_JIT
+        | {
             "statement_timeout": "15s",
             "lock_timeout": "2s",
             "idle_in_transaction_session_timeout": "60s",
@@ -50,7 +53,8 @@ _LIMITS = {
     ),
     MONITOR: Role(
         5,
-        {
+        _NO_JIT
+        | {
             "statement_timeout": "10s",
             "lock_timeout": "1s",
             "idle_in_transaction_session_timeout": "30s",
