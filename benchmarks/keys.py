@@ -16,8 +16,9 @@ from pathlib import Path
 
 import django
 import psycopg
-from rich.console import Console
 from rich.table import Table
+
+from glyphforge.terminal import print_table, say
 
 ROUNDS = 12  # bcrypt's cost, as in production
 FASTER = 200
@@ -96,7 +97,6 @@ def measure() -> dict[str, float]:
 
 def publish(figures: dict[str, float], path: Path) -> bool:
     """Prints the table, writes the JSON file and returns whether every promise was kept."""
-    console = Console()
     hashed, remembered = figures["first check"], figures["checked before"]
     table = Table("check of a key", title="API keys", title_justify="left")
     table.add_column("µs", justify="right")
@@ -104,7 +104,7 @@ def publish(figures: dict[str, float], path: Path) -> bool:
     for name, figure in figures.items():
         if "seconds" not in name:
             table.add_row(name, f"{figure:,.1f}", f"{hashed / figure:,.0f}")
-    console.print(table)
+    print_table(sys.stdout, table)
     faster, elsewhere = hashed / remembered, figures["revoked elsewhere, seconds"]
     verdicts = {
         f"checked before: {faster:,.0f} times faster than bcrypt, {FASTER} promised": faster >= FASTER,
@@ -112,10 +112,10 @@ def publish(figures: dict[str, float], path: Path) -> bool:
         <= SECONDS_ELSEWHERE,
     }
     for text, kept in verdicts.items():
-        console.print(f"{'kept  ' if kept else 'MISSED'} {text}")
+        say(f"{'kept  ' if kept else 'MISSED'} {text}")
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps({"figures": figures, "kept": all(verdicts.values())}, indent=2) + "\n")
-    console.print(f"Written to {path}")
+    say(f"Written to {path}")
     return all(verdicts.values())
 
 

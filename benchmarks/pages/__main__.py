@@ -12,14 +12,15 @@ from dataclasses import asdict
 from itertools import groupby
 from pathlib import Path
 
-from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
+from rich.text import Text
 
 from benchmarks.filled.database import VAR, filled
 from benchmarks.filled.size import Size, add_options, chosen
 from benchmarks.pages.page import pages
 from benchmarks.pages.visit import Cost, visit
+from glyphforge.terminal import print_table, say
 
 ALL_SHOWN = {"dashboard", "customer", "search"}
 
@@ -73,18 +74,17 @@ def _publish(costs: list[Cost], size: Size, path: Path) -> None:
                 viewer,
                 str(cost.queries),
                 f"{cost.database_ms:.0f}",
-                f"[red]{total}[/]" if cost.missed else total,
+                Text(total, style="red" if cost.missed else ""),
                 f"{cost.quickest_ms:.0f}",
             )
-    console = Console()
-    console.print(table)
+    print_table(sys.stdout, table)
     for cost in costs:
         if cost.missed:
-            console.print(f"MISSED {cost.page.path} as {cost.viewer}: {'; '.join(cost.missed)}", markup=False)
+            say(f"MISSED {cost.page.path} as {cost.viewer}: {'; '.join(cost.missed)}")
     path.parent.mkdir(parents=True, exist_ok=True)
     figures = [asdict(cost) | {"missed": cost.missed} for cost in costs]
     path.write_text(json.dumps({"size": asdict(size), "pages": figures}, indent=2) + "\n")
-    console.print(f"Statements are in {path}")
+    say(f"Statements are in {path}")
 
 
 def _rows(kind: str, costs: list[Cost]) -> list[tuple[str, Cost]]:

@@ -2,14 +2,15 @@
 
 import json
 import statistics
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
 from benchmarks.usage.designs import DESIGNS
 from benchmarks.usage.loads import Run, moment
+from glyphforge.terminal import print_table, say
 
 Results = dict[str, dict[str, list[Run]]]
 
@@ -53,14 +54,13 @@ def publish(results: Results, path: Path) -> bool:
     summary = {
         load: {design: summarise(runs) for design, runs in by_design.items()} for load, by_design in results.items()
     }
-    console = Console()
     for load, by_design in summary.items():
-        console.print(_table(load, by_design))
+        print_table(sys.stdout, _table(load, by_design))
     verdicts = [_verdict(target, results[target.load]) for target in TARGETS if target.load in results]
     deadlocks = sum(by_design["ours"]["deadlocks"] for by_design in summary.values())
     verdicts.append((deadlocks == 0, f"ours: {deadlocks:.0f} deadlocks"))
     for kept, text in verdicts:
-        console.print(f"{'[green]kept[/]' if kept else '[red]missed[/]'}  {text}")
+        say(f"{'kept  ' if kept else 'MISSED'} {text}")
     path.parent.mkdir(parents=True, exist_ok=True)
     document = {
         "measured_at": moment(),
@@ -68,7 +68,7 @@ def publish(results: Results, path: Path) -> bool:
         "targets": [{"kept": kept, "target": text} for kept, text in verdicts],
     }
     path.write_text(json.dumps(document, indent=2) + "\n")
-    console.print(f"Written to {path}")
+    say(f"Written to {path}")
     return all(kept for kept, _ in verdicts)
 
 

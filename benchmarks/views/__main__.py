@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
-from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from benchmarks.filled.database import VAR, filled
 from benchmarks.filled.size import Size, add_options, chosen
+from glyphforge.terminal import print_table, say
 
 PROMISED_MS = 100
 # What a page of the back office reads of views that have a row per customer or key.
@@ -88,15 +89,14 @@ def _publish(figures: list[dict[str, Any]], size: Size, path: Path) -> None:
             figure["view"],
             f"{figure['rows']:,}",
             f"{figure['first_ms']:.1f}",
-            f"[red]{median}[/]" if slow else median,
+            Text(median, style="red" if slow else ""),
             f"{figure['quickest_ms']:.1f}",
             figure["slowest_node"],
         )
-    console = Console()
-    console.print(table)
+    print_table(sys.stdout, table)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps({"size": asdict(size), "views": figures}, indent=2) + "\n")
-    console.print(f"Plans are in {path}")
+    say(f"Plans are in {path}")
 
 
 if __name__ == "__main__":

@@ -23,7 +23,6 @@ from pathlib import Path
 
 import psutil
 import psycopg
-from rich.console import Console
 from rich.table import Table
 
 from benchmarks.webhooks.load import RATE, Drain, Latencies, deliver, drain, fresh_events
@@ -31,7 +30,7 @@ from billing.demo import recordings
 from billing.demo.stripe_server import StripeServer
 from billing.demo.stripe_world import StripeWorld
 from glyphforge.embedded import server
-from glyphforge.terminal import progress
+from glyphforge.terminal import print_table, progress, say
 
 ROOT = Path(__file__).resolve().parents[2]
 VAR = ROOT / "var"
@@ -66,7 +65,7 @@ def main() -> int:
             "STRIPE_TEST_SECRET_KEY": f"sk_test_{secrets.token_hex(16)}",
             "STRIPE_WEBHOOK_SECRET": secret,
         }
-        Console().print("Migrating; the first time dj-stripe's tables take most of a minute …")
+        say("Migrating; the first time dj-stripe's tables take most of a minute …")
         subprocess.run([sys.executable, "manage.py", "migrate", "--verbosity", "0"], cwd=ROOT, check=True)
         import django
 
@@ -128,7 +127,6 @@ def _drain(backlog: int) -> Drain:
 
 def publish(latencies: dict[str, Latencies], drained: Drain, path: Path) -> bool:
     """Prints the tables, writes the JSON file and returns whether every promise was kept."""
-    console = Console()
     ours, bare = latencies["endpoint"], latencies["bare view"]
     table = Table("ms", title=f"{RATE} deliveries a second, worker running", title_justify="left")
     for name in latencies:
@@ -137,8 +135,8 @@ def publish(latencies: dict[str, Latencies], drained: Drain, path: Path) -> bool
     for share in (0.5, 0.95, 0.99):
         a, b = bare.percentile(share), ours.percentile(share)
         table.add_row(f"p{share * 100:.0f}", f"{a:.1f}", f"{b:.1f}", f"{b / a:.2f}")
-    console.print(table)
-    console.print(
+    print_table(sys.stdout, table)
+    say(
         f"{drained.events} events drained in {drained.seconds:.0f} s; by quarters"
         f" {', '.join(f'{rate:.1f}' for rate in drained.rates)} a second and at most"
         f" {', '.join(f'{memory:.0f}' for memory in drained.memory_mb)} MB."
@@ -152,7 +150,7 @@ def publish(latencies: dict[str, Latencies], drained: Drain, path: Path) -> bool
         f"the worker's memory stays ({drained.growth_mb:+.0f} MB)": drained.growth_mb <= GROWTH_MB,
     }
     for text, kept in verdicts.items():
-        console.print(f"{'kept  ' if kept else 'MISSED'} {text}")
+        say(f"{'kept  ' if kept else 'MISSED'} {text}")
     figures = {
         name: {f"p{share * 100:.0f}_ms": run.percentile(share) for share in (0.5, 0.95, 0.99)}
         for name, run in latencies.items()
@@ -160,7 +158,7 @@ def publish(latencies: dict[str, Latencies], drained: Drain, path: Path) -> bool
     path.parent.mkdir(parents=True, exist_ok=True)
     kept = all(verdicts.values())
     path.write_text(json.dumps({"figures": figures, "drain": asdict(drained), "kept": kept}, indent=2) + "\n")
-    console.print(f"Written to {path}")
+    say(f"Written to {path}")
     return kept
 
 
