@@ -208,33 +208,33 @@ SELECT
     coalesce(round(max(extract(EPOCH FROM now() - s.current_period_end)) / 86400, 4), 0) AS value,
     CASE count(*)
         WHEN 0 THEN 'No subscription is past its end.'
-        ELSE format('%s past their end, the longest by %s days.', count(*), max(s.days_overdue))
+        ELSE format('Past their end: %s, the longest by %s days.', count(*), max(s.days_overdue))
     END AS message
 FROM v_stale_subscriptions AS s
 UNION ALL
 SELECT
     'orphaned_stripe_customers' AS check_name,
     count(*)::numeric AS value,
-    format('%s Stripe customers have no live subscription.', count(*)) AS message
+    format('Stripe customers without a live subscription: %s.', count(*)) AS message
 FROM v_orphaned_stripe_customers
 UNION ALL
 SELECT
     'duplicate_subscriptions' AS check_name,
     count(DISTINCT s.user_id)::numeric AS value,
-    format('%s customers pay for more than one subscription.', count(DISTINCT s.user_id)) AS message
+    format('Customers who pay for more than one subscription: %s.', count(DISTINCT s.user_id)) AS message
 FROM subscriptions AS s
 WHERE s.is_duplicate AND s.status IN ('trialing', 'active', 'past_due', 'unpaid', 'paused')
 UNION ALL
 SELECT
     'unmatched_stripe_customers' AS check_name,
     count(*)::numeric AS value,
-    format('%s customers at Stripe belong to no user.', count(*)) AS message
+    format('Customers at Stripe who belong to no user: %s.', count(*)) AS message
 FROM unmatched_stripe_customers
 UNION ALL
 SELECT
     'paid_users_without_keys' AS check_name,
     count(*)::numeric AS value,
-    format('%s paying customers have no API key that works.', count(*)) AS message
+    format('Paying customers without an API key that works: %s.', count(*)) AS message
 FROM v_paid_users_without_keys
 UNION ALL
 SELECT
@@ -242,7 +242,7 @@ SELECT
     coalesce(round(max(100.0 * n.usage_count / greatest(n.monthly_request_limit, 1)), 6), 0) AS value,
     CASE count(*)
         WHEN 0 THEN 'Nobody has used 80 % of the month''s limit.'
-        ELSE format('%s have used 80 %% of the month''s limit or more, one %s %%.', count(*), max(n.percent_used))
+        ELSE format('At 80 %% of the month''s limit or more: %s, the highest at %s %%.', count(*), max(n.percent_used))
     END AS message
 FROM v_users_near_limit AS n
 UNION ALL
@@ -251,7 +251,7 @@ SELECT
     coalesce(max(f.attempts), 0)::numeric AS value,
     CASE count(*)
         WHEN 0 THEN 'No event waits to be tried again.'
-        ELSE format('%s failed events wait to be tried again, one after %s attempts.', count(*), max(f.attempts))
+        ELSE format('Failed events that wait to be tried again: %s; most attempts: %s.', count(*), max(f.attempts))
     END AS message
 FROM v_failed_webhook_events AS f
 WHERE f.status = 'failed'
@@ -259,7 +259,7 @@ UNION ALL
 SELECT
     'dead_webhooks' AS check_name,
     count(*)::numeric AS value,
-    format('%s events were given up.', count(*)) AS message
+    format('Events given up: %s.', count(*)) AS message
 FROM v_failed_webhook_events AS f
 WHERE f.status = 'dead'
 UNION ALL
@@ -268,7 +268,7 @@ SELECT
     coalesce(round(max(extract(EPOCH FROM now() - w.due_at)) / 60, 1), 0) AS value,
     CASE count(*)
         WHEN 0 THEN 'No event waits.'
-        ELSE format('%s events are due, the first since %s.', count(*), date_trunc('second', min(w.due_at)))
+        ELSE format('Events due: %s, the first since %s.', count(*), date_trunc('second', min(w.due_at)))
     END AS message
 FROM (
     SELECT coalesce(e.next_retry_at, e.received_at) AS due_at
@@ -322,7 +322,9 @@ headroom AS (
 SELECT
     'error_rate' AS check_name,
     coalesce(max(f.failures), 0)::numeric AS value,
-    format('%s customers failed in the last hour, one %s times.', count(*), coalesce(max(f.failures), 0)) AS message
+    format(
+        'Customers with failed requests in the last hour: %s; most of one: %s.', count(*), coalesce(max(f.failures), 0)
+    ) AS message
 FROM failing_users AS f
 UNION ALL
 SELECT
@@ -386,7 +388,7 @@ CREATE VIEW health_of_queue AS
 SELECT
     'queue_age' AS check_name,
     coalesce(round(max(extract(EPOCH FROM now() - q.lock)) / 60, 1), 0)::numeric AS value,
-    format('%s tasks wait for a worker.', count(*)) AS message
+    format('Tasks that wait for a worker: %s.', count(*)) AS message
 FROM django_q_ormq AS q
 WHERE q.lock <= now()
 UNION ALL
@@ -472,7 +474,7 @@ SELECT
     CASE WHEN p.sees_all THEN round(coalesce(max(s.state_minutes), 0), 2) END AS value,
     CASE
         WHEN NOT p.sees_all THEN 'This role may not see what others do.'
-        ELSE format('%s sessions are idle in a transaction.', count(s.pid))
+        ELSE format('Sessions idle in a transaction: %s.', count(s.pid))
     END AS message
 FROM privilege AS p
 LEFT JOIN sessions AS s ON s.state LIKE 'idle in transaction%'
@@ -483,7 +485,7 @@ SELECT
     CASE WHEN p.sees_all THEN round(coalesce(max(s.query_minutes), 0), 2) END AS value,
     CASE
         WHEN NOT p.sees_all THEN 'This role may not see what others do.'
-        ELSE format('%s statements are running.', count(s.pid))
+        ELSE format('Statements running: %s.', count(s.pid))
     END AS message
 FROM privilege AS p
 LEFT JOIN sessions AS s ON s.state = 'active'
@@ -574,7 +576,7 @@ SELECT
     END AS value,
     CASE
         WHEN count(r.pid) = 0 THEN 'No replica is connected.'
-        WHEN p.sees_all THEN format('%s replicas are connected.', count(r.pid))
+        WHEN p.sees_all THEN format('Replicas connected: %s.', count(r.pid))
         ELSE 'This role may not see what replicas do.'
     END AS message
 FROM privilege AS p
@@ -790,7 +792,7 @@ FROM (
         CASE WHEN e.status = 'dead' OR e.attempts > t.critical_at THEN 'critical' ELSE 'warning' END AS severity,
         format('%s %s', e.event_type, e.stripe_event_id) AS subject,
         format(
-            '%s after %s attempts: %s',
+            '%s (attempts: %s): %s',
             CASE e.status WHEN 'dead' THEN 'Given up' ELSE 'Failed' END,
             e.attempts,
             coalesce(left(e.last_error, 500), 'no error noted')

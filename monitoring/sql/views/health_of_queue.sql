@@ -3,7 +3,7 @@ CREATE VIEW health_of_queue AS
 SELECT
     'queue_age' AS check_name,
     coalesce(round(max(extract(EPOCH FROM now() - q.lock)) / 60, 1), 0)::numeric AS value,
-    format('%s tasks wait for a worker.', count(*)) AS message
+    format('Tasks that wait for a worker: %s.', count(*)) AS message
 FROM django_q_ormq AS q
 WHERE q.lock <= now()
 UNION ALL

@@ -39,7 +39,9 @@ headroom AS (
 SELECT
     'error_rate' AS check_name,
     coalesce(max(f.failures), 0)::numeric AS value,
-    format('%s customers failed in the last hour, one %s times.', count(*), coalesce(max(f.failures), 0)) AS message
+    format(
+        'Customers with failed requests in the last hour: %s; most of one: %s.', count(*), coalesce(max(f.failures), 0)
+    ) AS message
 FROM failing_users AS f
 UNION ALL
 SELECT

@@ -52,7 +52,7 @@ SELECT
     CASE WHEN p.sees_all THEN round(coalesce(max(s.state_minutes), 0), 2) END AS value,
     CASE
         WHEN NOT p.sees_all THEN 'This role may not see what others do.'
-        ELSE format('%s sessions are idle in a transaction.', count(s.pid))
+        ELSE format('Sessions idle in a transaction: %s.', count(s.pid))
     END AS message
 FROM privilege AS p
 LEFT JOIN sessions AS s ON s.state LIKE 'idle in transaction%'
@@ -63,7 +63,7 @@ SELECT
     CASE WHEN p.sees_all THEN round(coalesce(max(s.query_minutes), 0), 2) END AS value,
     CASE
         WHEN NOT p.sees_all THEN 'This role may not see what others do.'
-        ELSE format('%s statements are running.', count(s.pid))
+        ELSE format('Statements running: %s.', count(s.pid))
     END AS message
 FROM privilege AS p
 LEFT JOIN sessions AS s ON s.state = 'active'
@@ -154,7 +154,7 @@ SELECT
     END AS value,
     CASE
         WHEN count(r.pid) = 0 THEN 'No replica is connected.'
-        WHEN p.sees_all THEN format('%s replicas are connected.', count(r.pid))
+        WHEN p.sees_all THEN format('Replicas connected: %s.', count(r.pid))
         ELSE 'This role may not see what replicas do.'
     END AS message
 FROM privilege AS p

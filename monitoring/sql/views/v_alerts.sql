@@ -34,7 +34,7 @@ FROM (
         CASE WHEN e.status = 'dead' OR e.attempts > t.critical_at THEN 'critical' ELSE 'warning' END AS severity,
         format('%s %s', e.event_type, e.stripe_event_id) AS subject,
         format(
-            '%s after %s attempts: %s',
+            '%s (attempts: %s): %s',
             CASE e.status WHEN 'dead' THEN 'Given up' ELSE 'Failed' END,
             e.attempts,
             coalesce(left(e.last_error, 500), 'no error noted')
