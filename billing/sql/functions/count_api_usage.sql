@@ -2,8 +2,8 @@
 -- roll_up_usage() folds the queue. monthly_usage_summary adds the queue to the totals, so it is exact at once.
 --
 -- This runs for every insert, so two things are left out. Up to a hundred rows are queued one by one, as grouping them
--- would cost more than it saves; only a larger statement is grouped. And a qualified name needs no SET search_path, which
--- alone costs a tenth of an insert's throughput.
+-- would cost more than it saves; only a larger statement is grouped. And a qualified name needs no SET search_path,
+-- which alone costs a tenth of an insert's throughput.
 CREATE FUNCTION count_api_usage() RETURNS trigger
 LANGUAGE plpgsql
 AS $$

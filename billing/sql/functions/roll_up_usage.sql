@@ -1,8 +1,8 @@
 -- Folds the queue of counted requests into monthly_usage_totals and into the keys' usage_count and last_used_at;
 -- returns how many queued rows were folded. One statement deletes and adds, so nothing is counted twice or lost; a
 -- second caller waits and folds what is left. A key that somebody else is changing is left for the next call, so that
--- the fold never takes part in a deadlock; monthly_usage_summary is exact all the same. The memory is for half a million
--- queued rows: in temporary files the fold takes a fifth longer.
+-- the fold never takes part in a deadlock; monthly_usage_summary is exact all the same. The memory is for half a
+-- million queued rows: in temporary files the fold takes a fifth longer.
 CREATE FUNCTION roll_up_usage() RETURNS bigint
 LANGUAGE plpgsql
 SECURITY DEFINER

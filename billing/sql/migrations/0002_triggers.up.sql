@@ -160,8 +160,8 @@ $$;
 -- roll_up_usage() folds the queue. monthly_usage_summary adds the queue to the totals, so it is exact at once.
 --
 -- This runs for every insert, so two things are left out. Up to a hundred rows are queued one by one, as grouping them
--- would cost more than it saves; only a larger statement is grouped. And a qualified name needs no SET search_path, which
--- alone costs a tenth of an insert's throughput.
+-- would cost more than it saves; only a larger statement is grouped. And a qualified name needs no SET search_path,
+-- which alone costs a tenth of an insert's throughput.
 CREATE FUNCTION count_api_usage() RETURNS trigger
 LANGUAGE plpgsql
 AS $$
@@ -206,8 +206,8 @@ $$;
 -- Folds the queue of counted requests into monthly_usage_totals and into the keys' usage_count and last_used_at;
 -- returns how many queued rows were folded. One statement deletes and adds, so nothing is counted twice or lost; a
 -- second caller waits and folds what is left. A key that somebody else is changing is left for the next call, so that
--- the fold never takes part in a deadlock; monthly_usage_summary is exact all the same. The memory is for half a million
--- queued rows: in temporary files the fold takes a fifth longer.
+-- the fold never takes part in a deadlock; monthly_usage_summary is exact all the same. The memory is for half a
+-- million queued rows: in temporary files the fold takes a fifth longer.
 CREATE FUNCTION roll_up_usage() RETURNS bigint
 LANGUAGE plpgsql
 SECURITY DEFINER
