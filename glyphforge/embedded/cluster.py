@@ -27,6 +27,7 @@ PORT = 5432
 # sun_path holds 104 bytes on macOS, 108 on Linux, and the file name takes 15 of them.
 LONGEST_SOCKET_FOLDER = 85
 START_SECONDS = 60
+LEAVING_SECONDS = 1.0
 LOG_LIMIT_BYTES = 10_000_000
 
 
@@ -103,15 +104,15 @@ class Server:
 
     def stop_if_unused(self) -> bool:
         """Stop the server unless a client is connected; False when one is or when it was not running."""
+        deadline = time.monotonic() + LEAVING_SECONDS
         try:
             with psycopg.connect(self.url("postgres"), autocommit=True, connect_timeout=5) as connection:
-                others = connection.execute(
-                    "SELECT count(*) FROM pg_stat_activity"
-                    " WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
-                ).fetchone()
+                # The session of a client that has just left is there for a moment longer.
+                while (others := _other_clients(connection)) and time.monotonic() < deadline:
+                    time.sleep(0.05)
         except psycopg.OperationalError:
             return False
-        return others == (0,) and self.stop()
+        return not others and self.stop()
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
@@ -250,3 +251,10 @@ class Server:
             said = output.read().decode(errors="replace")
         if done.returncode != 0:
             raise EmbeddedError(f"{program} failed: {postmaster.telling_line(said)}")
+
+
+def _other_clients(connection: psycopg.Connection) -> int:
+    row = connection.execute(
+        "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
+    ).fetchone()
+    return int(row[0]) if row else 0
