@@ -88,9 +88,10 @@ def test_gunicorn_serves_pages_probes_and_static_files_and_logs_json(web: Web) -
     status, headers, _ = web.get(asset[1].decode(), **{"Accept-Encoding": "gzip"})
     assert (status, headers["Content-Encoding"]) == (200, "gzip")
 
-    told = [str(line["message"]) for line in web.lines()]
-    assert any("GET /admin/login/ 200" in line and "request from-the-proxy" in line for line in told)
-
     # A request under way when the service manager says stop is answered.
     web.process.send_signal(signal.SIGTERM)
     assert web.process.wait(timeout=40) == 0
+
+    # Read last: Gunicorn writes a request's line only after its answer has left.
+    told = [str(line["message"]) for line in web.lines()]
+    assert any("GET /admin/login/ 200" in line and "request from-the-proxy" in line for line in told)
