@@ -103,3 +103,13 @@ def test_queries_find_their_index(db: None) -> None:
             cursor.execute(f"EXPLAIN {stale if 'find_stale' in query else query}")
             found[query] = "\n".join(line for (line,) in cursor.fetchall())
     assert {query: found[query] for query, index in INDEXED.items() if index not in found[query]} == {}
+
+
+def test_only_the_counting_trigger_pins_no_search_path(run: Run) -> None:
+    """It runs at every insert and names its one table in full."""
+    loose = run(
+        "SELECT p.proname FROM pg_proc AS p WHERE p.pronamespace = 'public'::regnamespace"
+        " AND NOT EXISTS (SELECT FROM pg_depend AS d WHERE d.objid = p.oid AND d.deptype = 'e')"
+        " AND coalesce(array_to_string(p.proconfig, ' '), '') NOT LIKE '%search_path=public, pg_temp%'"
+    )
+    assert loose == [("count_api_usage",)]

@@ -211,6 +211,40 @@ class TestUsageCounting:
         months = [str(month) for (month,) in run("SELECT month FROM monthly_usage_summary ORDER BY 1")]
         assert months == ["2024-01-01", "2024-02-01", "2030-05-01"]
 
+    @pytest.mark.parametrize("rows", [1, 2, 100, 101, 250])  # up to a hundred are queued one by one, more are grouped
+    def test_statement_of_any_size_is_counted_by_user_key_and_month(
+        self, run: Run, user: str, key: str, rows: int
+    ) -> None:
+        run(
+            "INSERT INTO api_usage (user_id, api_key_id, endpoint, method, status_code, response_time_ms, created_at)"
+            " SELECT %s, CASE WHEN n %% 3 > 0 THEN %s::uuid END, '/', 'GET', 200 + 200 * (n %% 2), n,"
+            " CASE WHEN n %% 5 > 0 THEN timestamptz '2024-02-01 00:00+00' ELSE '2024-01-31 23:59:59+00' END"
+            " FROM generate_series(1, %s) AS n",
+            user,
+            key,
+            rows,
+        )
+        summary = (
+            "SELECT month::text, total_requests, successful_requests, failed_requests, total_response_time_ms,"
+            " max_response_time_ms, last_request_at FROM monthly_usage_summary ORDER BY 1"
+        )
+        recount = run(
+            "SELECT date_trunc('month', created_at, 'UTC')::date::text, count(*),"
+            " count(*) FILTER (WHERE status_code < 400), count(*) FILTER (WHERE status_code >= 400),"
+            " sum(response_time_ms), max(response_time_ms), max(created_at) FROM api_usage GROUP BY 1 ORDER BY 1"
+        )
+        assert run(summary) == recount
+        run("SELECT roll_up_usage()")
+        assert run(summary) == recount
+        assert run("SELECT usage_count FROM api_keys") == run("SELECT count(api_key_id) FROM api_usage")
+
+    def test_callers_search_path_and_temporary_tables_lead_no_count_astray(self, run: Run, user: str) -> None:
+        run("CREATE TEMPORARY TABLE api_usage_deltas (LIKE public.api_usage_deltas)")
+        run("SET LOCAL search_path = pg_temp")
+        run(REQUEST.replace("api_usage", "public.api_usage"), user)
+        assert run("SELECT count(*) FROM pg_temp.api_usage_deltas") == [(0,)]
+        assert run("SELECT sum(total_requests) FROM public.monthly_usage_summary") == [(1,)]
+
     def test_copy_and_direct_insert_into_a_partition_count_once(self, run: Run, user: str) -> None:
         with (
             connection.cursor() as cursor,
