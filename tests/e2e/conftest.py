@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from django.db import connections
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 from pytest_django.live_server_helper import LiveServer
 
 from billing import roles
@@ -18,6 +18,8 @@ from tests.e2e.ceiling import Ceiling
 from tests.needs import require
 
 PASSWORD = "correct horse battery staple"
+# For a machine that does much else meanwhile; alone every page answers in less than a second.
+PATIENCE_MS = 60_000
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
@@ -27,6 +29,7 @@ def chromium() -> Iterator[Browser]:
     require(path, "Chromium: `apt-get install chromium`")
     # Playwright's event loop makes Django take this thread for an asynchronous one.
     os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
+    expect.set_options(timeout=PATIENCE_MS)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
         yield browser
@@ -90,6 +93,7 @@ def visit(chromium: Browser, site: scene.Scene) -> Iterator[Callable[..., Visit]
 
     def sign_in(role: str, **options: Any) -> Visit:
         context = chromium.new_context(**({"viewport": {"width": 1440, "height": 900}} | options))
+        context.set_default_timeout(PATIENCE_MS)
         contexts.append(context)
         visit = Visit(context, site.url)
         page = visit.open("/admin/login/")

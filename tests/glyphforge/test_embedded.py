@@ -5,7 +5,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -205,11 +204,9 @@ def test_commands_start_and_stop_it_by_hand(stopped_server: Server) -> None:
     ]
 
 
-def test_stop_disconnects_clients_quickly(stopped_server: Server) -> None:
+def test_stop_disconnects_clients(stopped_server: Server) -> None:
     stopped_server.start()
     connection = psycopg.connect(stopped_server.url())
-    begun = time.monotonic()
     assert stopped_server.stop() is True
-    assert time.monotonic() - begun < 5
     with pytest.raises(psycopg.OperationalError):
         connection.execute("SELECT 1")

@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -22,6 +21,7 @@ from glyphforge.database.connection import environment
 from monitoring import runner
 from monitoring.models import HealthCheck, JobRun, SystemHealth
 from tests.needs import needs
+from tests.waiting import wait_for
 
 ROOT = Path(__file__).resolve().parents[2]
 SLOT = datetime(2026, 5, 1, 2, 30, tzinfo=UTC)
@@ -63,13 +63,6 @@ def dumping() -> bool:
             [environment("default")["PGAPPNAME"]],
         )
         return bool(cursor.fetchone()[0])
-
-
-def wait_for(what: Callable[[], object], seconds: float = 90) -> None:
-    deadline = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.1)
 
 
 def in_another_process(job: str, url: str, folder: Path) -> "subprocess.Popen[str]":

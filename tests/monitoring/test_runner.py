@@ -15,6 +15,7 @@ from monitoring.deadline import deadline
 from monitoring.models import JobRun, JobSchedule
 from monitoring.outcome import JobFailed, JobSkipped, Outcome
 from tests.monitoring.jobs import registered
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.django_db
 
@@ -156,7 +157,7 @@ def test_a_hanging_job_is_stopped_at_its_limit(inside: str) -> None:
     started = time.monotonic()
     with registered(function=hang, timeout_seconds=1):
         result = runner.run("probe", trigger="manual")
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 25
     assert (result.outcome, JobRun.objects.get(job="probe").error) == ("failed", "Stopped at the limit of 1 s.")
 
 
@@ -175,7 +176,7 @@ def test_a_statement_is_stopped_by_the_server_outside_the_main_thread() -> None:
 
     thread = threading.Thread(target=work)
     thread.start()
-    thread.join(timeout=10)
+    thread.join()
     assert "statement timeout" in seen[0]
 
 
@@ -208,11 +209,12 @@ def test_two_machines_at_the_same_moment_run_a_slot_once() -> None:
 
 @pytest.mark.django_db(transaction=True)
 def test_a_living_run_keeps_its_lease(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lease, "LEASE_SECONDS", 1)
+    monkeypatch.setattr(lease, "LEASE_SECONDS", 3)
     monkeypatch.setattr(lease, "RENEW_SECONDS", 0.2)
 
     def slow() -> Outcome:
-        time.sleep(1.6)
+        first = JobRun.objects.get(job="probe").lease_until
+        wait_for(lambda: datetime.now(UTC) > first)
         return Outcome(rows=lease.fail_dead_runs())
 
     with registered(function=slow):

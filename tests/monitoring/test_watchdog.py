@@ -4,8 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from monitoring import heartbeat
 from monitoring.models import JobRun, WorkerHeartbeat
 from monitoring.watchdog import Diagnosis, Signs
 from tests.needs import require
+from tests.waiting import wait_for
 
 ROOT = Path(__file__).resolve().parents[2]
 NOON = datetime(2026, 5, 1, 12, 0, tzinfo=UTC)
@@ -66,13 +66,6 @@ def test_workers_busy_within_their_limits_are_no_hang() -> None:
 
 def test_a_pusher_that_stops_reading_is_a_hang() -> None:
     assert complaints(signs(0), signs(100, pusher=0), signs(130, pusher=0)) == [None, None, "nothing reads the queue"]
-
-
-def wait_for(what: Callable[[], bool], seconds: float = 90) -> None:
-    deadline = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.1)
 
 
 @pytest.fixture

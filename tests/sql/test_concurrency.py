@@ -11,6 +11,7 @@ import psycopg
 import pytest
 
 from tests import database
+from tests.waiting import wait_for
 
 from .fire import Fire
 
@@ -174,29 +175,35 @@ def test_no_reader_is_stalled_by_partition_work_behind_a_long_reader(conninfo: s
             f" SELECT gen_random_uuid(), '/', 'GET', 200, 1, t FROM unnest(ARRAY[now(), {old}]) AS t"
         )
         connection.execute("SELECT create_api_usage_partitions()")
-    waits: list[float] = []
+    reads: list[None] = []
     done = threading.Event()
 
     def read() -> None:
         with psycopg.connect(conninfo, autocommit=True) as connection:
             while not done.is_set():
-                started = time.monotonic()
                 connection.execute("SELECT count(*) FROM api_usage")
-                waits.append(time.monotonic() - started)
-                time.sleep(0.01)
+                reads.append(None)
 
-    reader = threading.Thread(target=read)
-    with psycopg.connect(conninfo) as long_reader:
-        long_reader.execute("SELECT count(*) FROM api_usage")
-        reader.start()
-        with ThreadPoolExecutor(2) as pool:
+    def asks_for_a_lock() -> list[tuple]:
+        return rows(
+            conninfo,
+            "SELECT pid FROM pg_locks WHERE NOT granted AND mode = 'AccessExclusiveLock' AND relation IS NOT NULL"
+            " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())",
+        )
+
+    with psycopg.connect(conninfo) as long_reader, ThreadPoolExecutor(3) as pool:
+        try:
+            long_reader.execute("SELECT count(*) FROM api_usage")
+            reading = pool.submit(read)
             created = pool.submit(rows, conninfo, "SELECT create_api_usage_partitions(10)")
             dropped = pool.submit(rows, conninfo, "SELECT cleanup_old_api_usage()")
-            time.sleep(3)
-            long_reader.commit()
-            assert created.result() != [(0,)]
-            assert dropped.result() == [(1,)]
-    done.set()
-    reader.join()
-    # Each attempt gives up after 100 ms for each of its locks; who waits for the long reader itself waits 3 s.
-    assert max(waits) < 1.5
+            wait_for(asks_for_a_lock)
+            # A request that waited as long as the long reader is there would stall every read behind it.
+            enough = len(reads) + 20
+            wait_for(lambda: len(reads) > enough)
+        finally:
+            done.set()
+            long_reader.rollback()
+    assert created.result() != [(0,)]
+    assert dropped.result() == [(1,)]
+    assert reading.exception() is None

@@ -6,8 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
@@ -20,6 +19,7 @@ from billing.demo.run import configuration
 from billing.demo.run.configuration import UnusableError, prepare, require_free_port
 from billing.demo.run.processes import Process, stop_all
 from tests import database
+from tests.waiting import wait_for
 
 ROOT = Path(settings.BASE_DIR)
 
@@ -49,15 +49,6 @@ def running(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
     except FileNotFoundError:
         return False
-
-
-def wait_for(condition: Callable[[], object], seconds: float = 20) -> bool:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if condition():
-            return True
-        time.sleep(0.05)
-    return False
 
 
 class TestConfiguration:
@@ -110,14 +101,14 @@ class TestProcesses:
         process = Process("sleeper", ["sh", "-c", f"cd {tmp_path}; {leaves_a_child}"], tmp_path / "log")
         process.start()
         try:
-            assert wait_for((tmp_path / "child").exists)
-            assert wait_for((tmp_path / "child").read_text)
+            wait_for((tmp_path / "child").exists)
+            wait_for((tmp_path / "child").read_text)
             child = int((tmp_path / "child").read_text())
             os.kill(process.pid, signal.SIGKILL)
-            assert wait_for(process.has_ended)
+            wait_for(process.has_ended)
             process.restart_if_ended()
             assert not process.has_ended()
-            assert wait_for(lambda: not running(child))
+            wait_for(lambda: not running(child))
         finally:
             stop_all([process])
         assert process.has_ended()
@@ -141,9 +132,10 @@ class TestProcesses:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr("billing.demo.run.processes.STOP_SECONDS", 0.2)
-        process = Process("stubborn", ["sh", "-c", "trap '' TERM; while :; do sleep 0.1; done"], tmp_path / "log")
+        ignores = f"trap '' TERM; touch {tmp_path}/ready; while :; do sleep 0.1; done"
+        process = Process("stubborn", ["sh", "-c", ignores], tmp_path / "log")
         process.start()
-        time.sleep(0.3)
+        wait_for((tmp_path / "ready").exists)
         stop_all([process])
         assert process.has_ended()
 
@@ -192,13 +184,13 @@ def test_everything_it_started_ends_with_it(django_db_setup: None, fresh_databas
         assert any("No demo data" in line for line in said), "DEBUG is off"
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
         assert len(children) == 2
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
         connection.request("GET", "/admin/login/")
         assert connection.getresponse().status == 200
         connection.close()
         process.send_signal(signal.SIGTERM)
         rest = process.stdout.read()
-        assert process.wait(30) == 0
+        assert process.wait(120) == 0
     assert "Stopped." in rest
     assert [child for child in children if running(int(child))] == []
     with socket.socket() as probe:

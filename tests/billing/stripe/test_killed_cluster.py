@@ -6,11 +6,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 from django.conf import settings
@@ -25,12 +24,11 @@ from billing.models import AuditEntry, Payment, Subscription, WebhookEvent
 from billing.stripe import inbox
 from monitoring.models import WorkerHeartbeat
 from tests.billing.stripe.expected import assert_reached
+from tests.waiting import wait_for
 
 ROOT = Path(__file__).resolve().parents[3]
 STORIES = ("cancel_then_resubscribe", "dispute", "refund_partial", "upgrade_prorated", "customer_deleted")
 KILLS = 4
-#: For a machine that does much else meanwhile; alone the whole test takes half a minute.
-PATIENCE_SECONDS = 120
 #: Whoever has been at an event for so long was killed.
 DEAD_AFTER = timedelta(seconds=5)
 
@@ -73,14 +71,6 @@ def worker(transactional_db: None, stripe_server: StripeServer, tmp_path: Path) 
 def slow(method: str, path: str) -> None:
     """Stripe takes its time, so that a kill hits in the middle of an event."""
     time.sleep(0.05)
-
-
-def wait_for(what: Callable[[], Any]) -> Any:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not (found := what()):
-        assert time.monotonic() < deadline, f"waited in vain for {what.__name__}"
-        time.sleep(0.02)
-    return found
 
 
 def busy() -> list[WorkerHeartbeat]:
