@@ -1,7 +1,7 @@
 """`python -m benchmarks.keys`: what checking an API key costs; exit 1 when a promise is missed.
 
-The promises: a key checked before is at least 200 times cheaper than bcrypt, and a revocation is seen at once in the
-same process and within five seconds from anywhere else.
+The promises: a key checked before is at least 200 times cheaper than bcrypt, time does not tell a wrong prefix from a
+wrong secret, and a revocation is seen at once in the same process and within five seconds from anywhere else.
 """
 
 import argparse
@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import django
 import psycopg
@@ -20,9 +21,13 @@ from rich.table import Table
 
 from glyphforge.terminal import print_table, say
 
+if TYPE_CHECKING:
+    from billing.models import ApiKey
+
 ROUNDS = 12  # bcrypt's cost, as in production
 FASTER = 200
 SECONDS_ELSEWHERE = 5.0
+SPREAD = 0.1
 
 
 def main() -> int:
@@ -53,19 +58,19 @@ def measure() -> dict[str, float]:
     """Medians in microseconds, and a delay in seconds."""
     from django.db import connection
 
-    from billing.services import api_keys, key_format
+    from billing.services import api_keys
     from billing.services.verified_keys import verified_keys
     from tests.factories import customer, issued_key
 
     user = customer()
-    keys = [issued_key(user) for _ in range(12)]
+    keys = [issued_key(user) for _ in range(13)]
     raw_key = keys[0].raw_key
     figures = {
         "mistyped": _median(lambda: api_keys.authenticate(raw_key[:-1] + "!"), 5000),
-        "wrong": statistics.median(
-            _time(lambda: api_keys.authenticate(key_format.generate("production"))) for _ in range(10)
+        **_wrong_keys(keys[-1].key),
+        "first check": statistics.median(
+            _time(lambda key=key: api_keys.authenticate(key.raw_key)) for key in keys[1:-1]
         ),
-        "first check": statistics.median(_time(lambda key=key: api_keys.authenticate(key.raw_key)) for key in keys[1:]),
     }
     api_keys.authenticate(raw_key)
     figures["checked before"] = _median(lambda: api_keys.authenticate(raw_key), 20_000)
@@ -95,6 +100,21 @@ def measure() -> dict[str, float]:
     return figures
 
 
+def _wrong_keys(stored: "ApiKey") -> dict[str, float]:
+    """Well-formed keys that nobody was given, without and with the prefix of a stored one, in turns."""
+    from billing.services import api_keys, key_format
+
+    timings: dict[str, list[float]] = {"wrong prefix": [], "wrong secret": []}
+    for _ in range(10):
+        for kind, measured in timings.items():
+            tried = key_format.generate("production")
+            if kind == "wrong secret":
+                stored.key_prefix = key_format.prefix_of(tried)
+                stored.save(update_fields=["key_prefix"])
+            measured.append(_time(lambda tried=tried: api_keys.authenticate(tried)))
+    return {kind: statistics.median(measured) for kind, measured in timings.items()}
+
+
 def publish(figures: dict[str, float], path: Path) -> bool:
     """Prints the table, writes the JSON file and returns whether every promise was kept."""
     hashed, remembered = figures["first check"], figures["checked before"]
@@ -105,9 +125,12 @@ def publish(figures: dict[str, float], path: Path) -> bool:
         if "seconds" not in name:
             table.add_row(name, f"{figure:,.1f}", f"{hashed / figure:,.0f}")
     print_table(sys.stdout, table)
+    prefix, secret = figures["wrong prefix"], figures["wrong secret"]
+    spread = abs(prefix - secret) / max(prefix, secret)
     faster, elsewhere = hashed / remembered, figures["revoked elsewhere, seconds"]
     verdicts = {
         f"checked before: {faster:,.0f} times faster than bcrypt, {FASTER} promised": faster >= FASTER,
+        f"wrong prefix and wrong secret: {spread:.1%} apart, at most {SPREAD:.0%} promised": spread <= SPREAD,
         f"revoked elsewhere: seen after {elsewhere:.1f} s, {SECONDS_ELSEWHERE:.0f} promised": elsewhere
         <= SECONDS_ELSEWHERE,
     }

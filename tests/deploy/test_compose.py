@@ -19,7 +19,7 @@ SERVICES: dict[str, Any] = COMPOSE["services"]
 
 def complaints(path: Path) -> str:
     """What the schema of the Compose specification has against the file; empty when nothing."""
-    command = [str(Path(sys.executable).with_name("check-jsonschema")), "--builtin-schema", "vendor.compose-spec"]
+    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec"]
     done = subprocess.run([*command, str(path)], capture_output=True, text=True, check=False)
     assert done.returncode in (0, 1), done.stderr
     return done.stdout if done.returncode else ""
