@@ -122,6 +122,15 @@ def test_queries_find_their_index(db: None) -> None:
     assert {query: found[query] for query, index in INDEXED.items() if index not in found[query]} == {}
 
 
+def test_functions_with_their_owners_rights_are_closed_to_the_public(run: Run) -> None:
+    open_to_all = run(
+        "SELECT p.oid::regprocedure::text FROM pg_proc AS p,"
+        " aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) AS a"
+        " WHERE p.pronamespace = 'public'::regnamespace AND p.prosecdef AND a.grantee = 0"
+    )
+    assert open_to_all == []
+
+
 def test_only_the_counting_trigger_pins_no_search_path(run: Run) -> None:
     """It runs at every insert and names its one table in full."""
     loose = run(
