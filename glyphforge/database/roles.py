@@ -112,6 +112,9 @@ def install(alias: str = "default") -> list[str]:
         for view in sorted(desired.view_names()):
             for name in (SUPPORT, MONITOR):
                 run("GRANT SELECT ON {} TO {}", view, name)
+        for name in (SUPPORT, MONITOR):
+            # How full a sequence is, only who may read it can see.
+            run("GRANT SELECT ON ALL SEQUENCES IN SCHEMA public TO {}", name)
     return list(ROLES)
 
 

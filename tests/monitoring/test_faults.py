@@ -70,6 +70,9 @@ def test_every_check_has_a_value_thresholds_and_a_remedy() -> None:
     # No worker, schedule, backup or comparison has been seen yet.
     assert unknown == {"worker_silence", "overdue_jobs", "failed_jobs", "backup_age", "restore_drill_age", "drift"}
     assert query("SELECT check_name FROM v_system_health WHERE message IS NULL OR remediation = ''") == []
+    assert one("SELECT message FROM v_system_health WHERE check_name = 'worker_silence'") == {
+        "message": "No worker has ever run."
+    }
 
 
 @pytest.mark.parametrize(

@@ -167,6 +167,47 @@ def test_many_at_once_share_the_work(conninfo: str) -> None:
         assert (call, sum(results)) == (call, expected)
 
 
+@pytest.mark.parametrize(
+    "work",
+    [
+        "SELECT analyze_partitioned_tables()",
+        "SELECT count(*) FROM run_daily_maintenance()",
+        "SELECT count(*) FROM run_weekly_maintenance()",
+    ],
+)
+def test_maintenance_locks_no_partition_while_it_waits_for_who_makes_or_drops_some(conninfo: str, work: str) -> None:
+    """Who does needs locks of its own then: the two would wait for each other."""
+    with psycopg.connect(conninfo, autocommit=True) as connection:
+        connection.execute(
+            "INSERT INTO users (email, stripe_customer_id)"
+            " SELECT x || '@orphan.example', 'cus_' || x FROM gen_random_uuid() AS x"
+        )
+        connection.execute("UPDATE subscriptions SET status = 'canceled' WHERE status <> 'canceled'")
+
+    def waits() -> list[tuple]:
+        return rows(
+            conninfo,
+            "SELECT pid FROM pg_locks WHERE NOT granted AND locktype = 'advisory'"
+            " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())",
+        )
+
+    with psycopg.connect(conninfo) as maker, ThreadPoolExecutor(1) as pool:
+        try:
+            maker.execute("SELECT create_audit_log_partitions(0)")
+            working = pool.submit(rows, conninfo, work)
+            ((pid,),) = wait_for(waits)
+            held = rows(
+                conninfo,
+                "SELECT l.relation::regclass FROM (VALUES ('api_usage'::regclass), ('audit_log')) AS t (parent),"
+                " pg_partition_tree(t.parent) AS p INNER JOIN pg_locks AS l ON l.relation = p.relid"
+                f" WHERE l.pid = {pid}",
+            )
+        finally:
+            maker.rollback()
+    assert held == []
+    assert working.exception() is None
+
+
 def test_no_reader_is_stalled_by_partition_work_behind_a_long_reader(conninfo: str) -> None:
     old = "now() - interval '200 days'"
     with psycopg.connect(conninfo, autocommit=True) as connection:

@@ -37,6 +37,14 @@ def test_wrong_argument_is_an_error_that_says_so(run: Run, call: str, complaint:
         run(f"SELECT {call}")
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["old_api_usage", "webhook_events", "api_usage_request_ids", "audit_log", "authentication_failures", "alerts"],
+)
+def test_any_number_of_days_can_be_kept(run: Run, name: str) -> None:
+    assert run(f"SELECT cleanup_{name}(2147483647)") == [(0,)]
+
+
 @pytest.mark.smoke
 @pytest.mark.parametrize("name", ["run_daily_maintenance", "run_weekly_maintenance"])
 def test_every_task_succeeds_on_a_healthy_database(run: Run, name: str) -> None:
@@ -194,7 +202,9 @@ class TestStaleSubscriptions:
                 " FROM users WHERE users.id = user_id AND email = %s",
                 status, days, f"{number}@x.example",
             )  # fmt: skip
-        assert run("SELECT email, tier, status, days_overdue FROM find_stale_subscriptions()") == [
-            ("1@x.example", "starter", "active", 3),
-            ("2@x.example", "starter", "trialing", 0),
+        found = run("SELECT * FROM find_stale_subscriptions()")
+        assert [(row[2], row[3], row[4], float(row[6])) for row in found] == [
+            ("1@x.example", "starter", "active", 3.5),
+            ("2@x.example", "starter", "trialing", 0.1),
         ]
+        assert found == run("SELECT * FROM v_stale_subscriptions ORDER BY current_period_end")

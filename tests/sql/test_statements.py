@@ -72,6 +72,23 @@ def test_statement_of_the_handbook_runs(run: Run, statement: str) -> None:
     run(statement.replace("%", "%%"))
 
 
+def test_no_search_path_is_needed(run: Run, key: str) -> None:
+    """As behind a pooler or in a role of its own, where `public` is not searched."""
+    run("SELECT create_api_usage_partitions(4)")
+    views = run("SELECT viewname FROM pg_views WHERE schemaname = 'public'")
+    run("SET LOCAL search_path = ''")
+    run("SELECT public.record_api_usage(%s, '/', 'GET', 500, 1)", key)
+    assert run("SELECT reason FROM public.check_rate_limit(%s)", key) == [("ok",)]
+    for name in ("run_daily_maintenance", "run_weekly_maintenance"):
+        assert run(f"SELECT task, error FROM public.{name}() WHERE status <> 'succeeded'") == []
+    run("SELECT public.fold_traffic(), public.take_daily_snapshot()")
+    for (view,) in views:
+        run(f"SELECT * FROM public.{view}")
+    assert run("SELECT message FROM public.v_system_health WHERE check_name = 'partitions_ahead'") == [
+        ("api_usage: 4 months ahead, audit_log: 3 months ahead.",)
+    ]
+
+
 SEED = """
 INSERT INTO users (email, name, stripe_customer_id)
 SELECT n || '@example.com', 'Customer ' || n, 'cus_' || n FROM generate_series(1, 3000) AS n;
@@ -103,6 +120,15 @@ def test_queries_find_their_index(db: None) -> None:
             cursor.execute(f"EXPLAIN {stale if 'find_stale' in query else query}")
             found[query] = "\n".join(line for (line,) in cursor.fetchall())
     assert {query: found[query] for query, index in INDEXED.items() if index not in found[query]} == {}
+
+
+def test_functions_with_their_owners_rights_are_closed_to_the_public(run: Run) -> None:
+    open_to_all = run(
+        "SELECT p.oid::regprocedure::text FROM pg_proc AS p,"
+        " aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) AS a"
+        " WHERE p.pronamespace = 'public'::regnamespace AND p.prosecdef AND a.grantee = 0"
+    )
+    assert open_to_all == []
 
 
 def test_only_the_counting_trigger_pins_no_search_path(run: Run) -> None:

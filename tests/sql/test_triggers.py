@@ -257,6 +257,11 @@ class TestUsageCounting:
         run("SELECT roll_up_usage()")
         assert run("SELECT total_requests FROM monthly_usage_summary") == [(11,)]
 
+    @pytest.mark.parametrize("moment", ["infinity", "-infinity", "55842-07-02", "0044-03-15 BC", "2200-01-01 00:00+00"])
+    def test_moment_that_no_partition_is_for_is_refused(self, run: Run, user: str, moment: str) -> None:
+        with pytest.raises(IntegrityError, match="api_usage_created_at_plausible"):
+            run(REQUEST.replace("_ms)", "_ms, created_at)").replace("12)", "12, %s)"), user, moment)
+
     def test_rolled_back_rows_are_not_counted(self, run: Run, user: str) -> None:
         run(REQUEST, user)
         savepoint = transaction.savepoint()

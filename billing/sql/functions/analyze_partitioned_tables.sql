@@ -6,7 +6,9 @@ SECURITY DEFINER
 SET search_path = public, pg_temp
 AS $$
 BEGIN
-    PERFORM pg_advisory_xact_lock(hashtextextended('analyze_partitioned_tables', 0));
+    -- Not while partitions are made or dropped: that needs locks which this one holds to the end of the transaction.
+    PERFORM pg_advisory_xact_lock(hashtextextended('api_usage partitions', 0));
+    PERFORM pg_advisory_xact_lock(hashtextextended('audit_log partitions', 0));
     ANALYZE (SKIP_LOCKED) api_usage, audit_log;
     RETURN 2;
 END

@@ -12,7 +12,8 @@ BEGIN
             USING ERRCODE = 'invalid_parameter_value';
     END IF;
     PERFORM pg_advisory_xact_lock(hashtextextended('cleanup_api_usage_request_ids', 0));
-    DELETE FROM api_usage_request_ids AS r WHERE r.recorded_at < now() - days * interval '24 hours';
+    -- No date lies millions of days back.
+    DELETE FROM api_usage_request_ids AS r WHERE r.recorded_at < now() - least(days, 100000) * interval '24 hours';
     GET DIAGNOSTICS deleted = ROW_COUNT;
     RETURN deleted;
 END

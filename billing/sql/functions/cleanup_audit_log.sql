@@ -13,7 +13,8 @@ BEGIN
         RAISE EXCEPTION 'cleanup_audit_log: days must be at least 1, not %', coalesce(days::text, 'NULL')
             USING ERRCODE = 'invalid_parameter_value';
     END IF;
-    cutoff := now() - days * interval '24 hours';
+    -- No date lies millions of days back.
+    cutoff := now() - least(days, 100000) * interval '24 hours';
     PERFORM pg_advisory_xact_lock(hashtextextended('audit_log partitions', 0));
 
     SELECT count(*) INTO dropped

@@ -11,7 +11,8 @@ BEGIN
             USING ERRCODE = 'invalid_parameter_value';
     END IF;
     PERFORM pg_advisory_xact_lock(hashtextextended('api_usage partitions', 0));
-    RETURN drop_partitions_before('api_usage', now() - days * interval '24 hours');
+    -- No date lies millions of days back.
+    RETURN drop_partitions_before('api_usage', now() - least(days, 100000) * interval '24 hours');
 END
 $$;
 

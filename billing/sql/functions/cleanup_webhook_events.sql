@@ -12,9 +12,10 @@ BEGIN
     END IF;
     PERFORM pg_advisory_xact_lock(hashtextextended('cleanup_webhook_events', 0));
 
+    -- No date lies millions of days back.
     DELETE FROM stripe_webhook_events AS e
     WHERE e.status IN ('processed', 'ignored')
-        AND coalesce(e.processed_at, e.received_at) < now() - days * interval '24 hours';
+        AND coalesce(e.processed_at, e.received_at) < now() - least(days, 100000) * interval '24 hours';
     GET DIAGNOSTICS deleted = ROW_COUNT;
     RETURN deleted;
 END

@@ -8,7 +8,8 @@ RETURNS TABLE (
     tier text,
     status text,
     current_period_end timestamptz,
-    days_overdue int
+    days_overdue numeric,
+    stripe_subscription_id text
 )
 LANGUAGE sql
 STABLE
@@ -21,7 +22,8 @@ AS $$
         s.tier,
         s.status,
         s.current_period_end,
-        floor(extract(epoch FROM now() - s.current_period_end) / 86400)::int
+        round(extract(epoch FROM now() - s.current_period_end) / 86400, 2),
+        s.stripe_subscription_id
     FROM subscriptions AS s
     INNER JOIN users AS u ON u.id = s.user_id
     WHERE s.status IN ('trialing', 'active') AND s.current_period_end < now()

@@ -6,6 +6,9 @@ SET search_path = public, pg_temp
 AS $$
 BEGIN
     PERFORM pg_advisory_xact_lock(hashtextextended('run_weekly_maintenance', 0));
+    -- Before a task locks these tables, or it and who makes or drops partitions at the same time wait for each other.
+    PERFORM pg_advisory_xact_lock(hashtextextended('api_usage partitions', 0));
+    PERFORM pg_advisory_xact_lock(hashtextextended('audit_log partitions', 0));
     RETURN QUERY
     SELECT t.*
     FROM run_maintenance_tasks(

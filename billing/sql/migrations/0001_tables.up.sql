@@ -143,7 +143,10 @@ CREATE TABLE api_usage (
     CONSTRAINT api_usage_pkey PRIMARY KEY (id, created_at),
     CONSTRAINT api_usage_status_code_http CHECK (status_code BETWEEN 100 AND 599),
     CONSTRAINT api_usage_response_time_not_negative CHECK (response_time_ms >= 0),
-    CONSTRAINT api_usage_bytes_not_negative CHECK (request_bytes >= 0 AND response_bytes >= 0)
+    CONSTRAINT api_usage_bytes_not_negative CHECK (request_bytes >= 0 AND response_bytes >= 0),
+    -- Milliseconds taken for seconds ask for partitions of far centuries; infinity for one that cannot be made.
+    CONSTRAINT api_usage_created_at_plausible
+    CHECK (created_at >= '1970-01-01 00:00:00+00' AND created_at < '2200-01-01 00:00:00+00')
 ) PARTITION BY RANGE (created_at);
 
 ALTER SEQUENCE api_usage_id_seq OWNED BY api_usage.id;
@@ -306,7 +309,9 @@ CREATE TABLE audit_log (
     request_id text,
     CONSTRAINT audit_log_pkey PRIMARY KEY (id, occurred_at),
     CONSTRAINT audit_log_action_given CHECK (action <> ''),
-    CONSTRAINT audit_log_actor_given CHECK (actor <> '')
+    CONSTRAINT audit_log_actor_given CHECK (actor <> ''),
+    CONSTRAINT audit_log_occurred_at_plausible
+    CHECK (occurred_at >= '1970-01-01 00:00:00+00' AND occurred_at < '2200-01-01 00:00:00+00')
 ) PARTITION BY RANGE (occurred_at);
 
 ALTER SEQUENCE audit_log_id_seq OWNED BY audit_log.id;

@@ -48,7 +48,8 @@ BEGIN
         RAISE EXCEPTION 'cleanup_authentication_failures: days must be at least 1, not %', coalesce(days::text, 'NULL')
             USING ERRCODE = 'invalid_parameter_value';
     END IF;
-    DELETE FROM authentication_failures WHERE window_start < now() - make_interval(days => days);
+    -- No date lies millions of days back.
+    DELETE FROM authentication_failures WHERE window_start < now() - least(days, 100000) * interval '24 hours';
     GET DIAGNOSTICS deleted = ROW_COUNT;
     RETURN deleted;
 END

@@ -73,7 +73,8 @@ BEGIN
             USING ERRCODE = 'invalid_parameter_value';
     END IF;
     PERFORM pg_advisory_xact_lock(hashtextextended('api_usage partitions', 0));
-    RETURN drop_partitions_before('api_usage', now() - days * interval '24 hours');
+    -- No date lies millions of days back.
+    RETURN drop_partitions_before('api_usage', now() - least(days, 100000) * interval '24 hours');
 END
 $$;
 
@@ -92,7 +93,8 @@ BEGIN
         RAISE EXCEPTION 'cleanup_audit_log: days must be at least 1, not %', coalesce(days::text, 'NULL')
             USING ERRCODE = 'invalid_parameter_value';
     END IF;
-    cutoff := now() - days * interval '24 hours';
+    -- No date lies millions of days back.
+    cutoff := now() - least(days, 100000) * interval '24 hours';
     PERFORM pg_advisory_xact_lock(hashtextextended('audit_log partitions', 0));
 
     SELECT count(*) INTO dropped
@@ -123,9 +125,10 @@ BEGIN
     END IF;
     PERFORM pg_advisory_xact_lock(hashtextextended('cleanup_webhook_events', 0));
 
+    -- No date lies millions of days back.
     DELETE FROM stripe_webhook_events AS e
     WHERE e.status IN ('processed', 'ignored')
-        AND coalesce(e.processed_at, e.received_at) < now() - days * interval '24 hours';
+        AND coalesce(e.processed_at, e.received_at) < now() - least(days, 100000) * interval '24 hours';
     GET DIAGNOSTICS deleted = ROW_COUNT;
     RETURN deleted;
 END
@@ -160,7 +163,8 @@ BEGIN
             USING ERRCODE = 'invalid_parameter_value';
     END IF;
     PERFORM pg_advisory_xact_lock(hashtextextended('cleanup_api_usage_request_ids', 0));
-    DELETE FROM api_usage_request_ids AS r WHERE r.recorded_at < now() - days * interval '24 hours';
+    -- No date lies millions of days back.
+    DELETE FROM api_usage_request_ids AS r WHERE r.recorded_at < now() - least(days, 100000) * interval '24 hours';
     GET DIAGNOSTICS deleted = ROW_COUNT;
     RETURN deleted;
 END
@@ -174,7 +178,9 @@ SECURITY DEFINER
 SET search_path = public, pg_temp
 AS $$
 BEGIN
-    PERFORM pg_advisory_xact_lock(hashtextextended('analyze_partitioned_tables', 0));
+    -- Not while partitions are made or dropped: that needs locks which this one holds to the end of the transaction.
+    PERFORM pg_advisory_xact_lock(hashtextextended('api_usage partitions', 0));
+    PERFORM pg_advisory_xact_lock(hashtextextended('audit_log partitions', 0));
     ANALYZE (SKIP_LOCKED) api_usage, audit_log;
     RETURN 2;
 END
@@ -190,7 +196,8 @@ RETURNS TABLE (
     tier text,
     status text,
     current_period_end timestamptz,
-    days_overdue int
+    days_overdue numeric,
+    stripe_subscription_id text
 )
 LANGUAGE sql
 STABLE
@@ -203,7 +210,8 @@ AS $$
         s.tier,
         s.status,
         s.current_period_end,
-        floor(extract(epoch FROM now() - s.current_period_end) / 86400)::int
+        round(extract(epoch FROM now() - s.current_period_end) / 86400, 2),
+        s.stripe_subscription_id
     FROM subscriptions AS s
     INNER JOIN users AS u ON u.id = s.user_id
     WHERE s.status IN ('trialing', 'active') AND s.current_period_end < now()
@@ -247,6 +255,9 @@ SET search_path = public, pg_temp
 AS $$
 BEGIN
     PERFORM pg_advisory_xact_lock(hashtextextended('run_daily_maintenance', 0));
+    -- Before a task locks these tables, or it and who makes or drops partitions at the same time wait for each other.
+    PERFORM pg_advisory_xact_lock(hashtextextended('api_usage partitions', 0));
+    PERFORM pg_advisory_xact_lock(hashtextextended('audit_log partitions', 0));
     RETURN QUERY
     SELECT t.*
     FROM run_maintenance_tasks(
@@ -274,6 +285,9 @@ SET search_path = public, pg_temp
 AS $$
 BEGIN
     PERFORM pg_advisory_xact_lock(hashtextextended('run_weekly_maintenance', 0));
+    -- Before a task locks these tables, or it and who makes or drops partitions at the same time wait for each other.
+    PERFORM pg_advisory_xact_lock(hashtextextended('api_usage partitions', 0));
+    PERFORM pg_advisory_xact_lock(hashtextextended('audit_log partitions', 0));
     RETURN QUERY
     SELECT t.*
     FROM run_maintenance_tasks(

@@ -14,7 +14,9 @@ CREATE TABLE audit_log (
     request_id text,
     CONSTRAINT audit_log_pkey PRIMARY KEY (id, occurred_at),
     CONSTRAINT audit_log_action_given CHECK (action <> ''),
-    CONSTRAINT audit_log_actor_given CHECK (actor <> '')
+    CONSTRAINT audit_log_actor_given CHECK (actor <> ''),
+    CONSTRAINT audit_log_occurred_at_plausible
+    CHECK (occurred_at >= '1970-01-01 00:00:00+00' AND occurred_at < '2200-01-01 00:00:00+00')
 ) PARTITION BY RANGE (occurred_at);
 
 ALTER SEQUENCE audit_log_id_seq OWNED BY audit_log.id;

@@ -14,3 +14,5 @@ BEGIN
     RETURN NULL;
 END
 $$;
+
+REVOKE EXECUTE ON FUNCTION book_mrr_movement() FROM public;

@@ -169,6 +169,8 @@ BEGIN
 END
 $$;
 
+REVOKE EXECUTE ON FUNCTION book_mrr_movement() FROM public;
+
 -- The ledger is append-only, save for netting within one transaction and for rebuild_mrr_history().
 CREATE FUNCTION refuse_mrr_movement_change() RETURNS trigger
 LANGUAGE plpgsql

@@ -236,7 +236,8 @@ $$;
 REVOKE EXECUTE ON FUNCTION fold_traffic(bigint) FROM public;
 
 -- Requests of the last 24 hours that the whole hours of the traffic tables do not hold: those of the first, partial
--- hour and those not folded yet. The two parts exclude each other.
+-- hour and those not folded yet. The two parts exclude each other. What a writer dated ahead of time is not of the last
+-- 24 hours; once folded it is told by its hour, so it counts from the beginning of that hour.
 --
 -- The upper bound on id says nothing new; without it the planner expects a third of all requests and reads all of them.
 CREATE VIEW recent_requests AS
@@ -266,7 +267,8 @@ FROM api_usage AS u
 WHERE
     u.id > (SELECT p.folded_to FROM traffic_progress AS p)
     AND u.id <= 9223372036854775807
-    AND u.created_at >= now() - interval '24 hours';
+    AND u.created_at >= now() - interval '24 hours'
+    AND u.created_at <= statement_timestamp();
 
 -- The 100 customers with the most requests of the last 24 hours, and how many of them came in the last hour: growth or
 -- abuse. Exact: folded hours, plus from api_usage the first, partial hour and what is not folded yet.
@@ -285,7 +287,7 @@ WITH day AS (
             h.requests::float8 AS requests,
             h.failed_requests::float8 AS failed
         FROM traffic_hours AS h
-        WHERE h.hour >= (SELECT date_trunc('hour', now() - interval '23 hours', 'UTC'))
+        WHERE h.hour >= (SELECT date_trunc('hour', now() - interval '23 hours', 'UTC')) AND h.hour <= now()
         UNION ALL
         SELECT
             r.user_id,
@@ -305,7 +307,10 @@ SELECT
     (
         SELECT count(*)
         FROM api_usage AS r
-        WHERE r.user_id = day.user_id AND r.created_at >= now() - interval '1 hour'
+        WHERE
+            r.user_id = day.user_id
+            AND r.created_at >= now() - interval '1 hour'
+            AND r.created_at <= statement_timestamp()
     ) AS requests_last_hour,
     day.requests AS requests_last_24h,
     day.failed AS failed_last_24h,
@@ -337,7 +342,10 @@ FROM (
         max(r.created_at) AS last_failure_at,
         (array_agg(r.status_code ORDER BY r.created_at DESC, r.id DESC))[1] AS last_status_code
     FROM api_usage AS r
-    WHERE r.status_code >= 400 AND r.created_at >= now() - interval '1 hour'
+    WHERE
+        r.status_code >= 400
+        AND r.created_at >= now() - interval '1 hour'
+        AND r.created_at <= statement_timestamp()
     GROUP BY r.user_id, r.endpoint
     HAVING count(*) >= 3
 ) AS f
@@ -365,7 +373,7 @@ WITH times AS (
             sum(h.total_response_time_ms::float8) AS total_ms,
             max(h.max_response_time_ms) AS max_ms
         FROM traffic_latency_hours AS h
-        WHERE h.hour >= date_trunc('hour', now() - interval '23 hours', 'UTC')
+        WHERE h.hour >= date_trunc('hour', now() - interval '23 hours', 'UTC') AND h.hour <= now()
         GROUP BY h.endpoint, h.method, h.bucket
         UNION ALL
         SELECT
@@ -507,7 +515,10 @@ SELECT
     (
         SELECT coalesce(sum(h.requests), 0)::bigint
         FROM traffic_hours AS h
-        WHERE h.api_key_id = k.id AND h.hour >= date_trunc('hour', now() - interval '23 hours', 'UTC')
+        WHERE
+            h.api_key_id = k.id
+            AND h.hour >= date_trunc('hour', now() - interval '23 hours', 'UTC')
+            AND h.hour <= now()
     ) + (
         SELECT count(*)
         FROM recent_requests AS r

@@ -166,7 +166,10 @@ SELECT
     min(r.created_at) AS first_failure_at,
     max(r.created_at) AS last_failure_at
 FROM api_usage AS r
-WHERE r.status_code >= 400 AND r.created_at >= now() - interval '1 hour'
+WHERE
+    r.status_code >= 400
+    AND r.created_at >= now() - interval '1 hour'
+    AND r.created_at <= statement_timestamp()
 GROUP BY r.user_id;
 
 -- How each scheduled job stands: when it last succeeded, whether its last run failed, whether a slot passed unused. A
@@ -288,8 +291,9 @@ WITH partitions AS MATERIALIZED (
         parent.name AS parent,
         p.opens,
         p.closes
-    FROM (VALUES ('api_usage'), ('audit_log')) AS parent (name)
-    CROSS JOIN LATERAL monthly_partitions(parent.name::regclass) AS p
+    -- Looked up when the view is made, not by the search path of whoever asks.
+    FROM (VALUES ('api_usage', 'api_usage'::regclass), ('audit_log', 'audit_log'::regclass)) AS parent (name, relation)
+    CROSS JOIN LATERAL monthly_partitions(parent.relation) AS p
 ),
 
 months AS (
@@ -396,7 +400,7 @@ SELECT
     'worker_silence' AS check_name,
     round(extract(EPOCH FROM now() - max(h.seen_at)) / 60, 1) AS value,
     coalesce(
-        format('The queue was last read at %s.', date_trunc('second', max(h.seen_at))), 'No worker has ever run.'
+        'The queue was last read at ' || date_trunc('second', max(h.seen_at)) || '.', 'No worker has ever run.'
     ) AS message
 FROM worker_heartbeats AS h
 WHERE h.role = 'pusher'
@@ -499,16 +503,25 @@ FROM pg_database AS d
 UNION ALL
 SELECT
     'sequences' AS check_name,
-    round(coalesce(max(100.0 * s.last_value / s.max_value), 0), 1) AS value,
-    coalesce(
-        format(
-            'The fullest is %s.',
-            (array_agg(s.sequencename ORDER BY s.last_value::numeric / s.max_value DESC NULLS LAST))[1]
-        ),
-        'There are none.'
-    ) AS message
-FROM pg_sequences AS s
-WHERE s.increment_by > 0 AND NOT s.cycle
+    CASE WHEN count(*) FILTER (WHERE NOT s.is_readable) = 0 THEN round(coalesce(max(s.percent), 0), 1) END AS value,
+    CASE
+        WHEN count(*) FILTER (WHERE NOT s.is_readable) > 0 THEN 'This role may not read every sequence.'
+        ELSE coalesce(
+            'The fullest is ' || (array_agg(s.sequencename ORDER BY s.percent DESC NULLS LAST))[1] || '.',
+            'There are none.'
+        )
+    END AS message
+FROM (
+    SELECT
+        p.sequencename,
+        100.0 * p.last_value / p.max_value AS percent,
+        -- A sequence that may not be read has the same NULL as one that was never used.
+        has_sequence_privilege(c.oid, 'SELECT, USAGE') AS is_readable
+    FROM pg_sequences AS p
+    INNER JOIN pg_namespace AS n ON p.schemaname = n.nspname
+    INNER JOIN pg_class AS c ON n.oid = c.relnamespace AND p.sequencename = c.relname
+    WHERE p.increment_by > 0 AND NOT p.cycle
+) AS s
 UNION ALL
 SELECT
     'invalid_indexes' AS check_name,

@@ -11,7 +11,7 @@ SELECT
     'worker_silence' AS check_name,
     round(extract(EPOCH FROM now() - max(h.seen_at)) / 60, 1) AS value,
     coalesce(
-        format('The queue was last read at %s.', date_trunc('second', max(h.seen_at))), 'No worker has ever run.'
+        'The queue was last read at ' || date_trunc('second', max(h.seen_at)) || '.', 'No worker has ever run.'
     ) AS message
 FROM worker_heartbeats AS h
 WHERE h.role = 'pusher'

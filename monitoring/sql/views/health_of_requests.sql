@@ -5,8 +5,9 @@ WITH partitions AS MATERIALIZED (
         parent.name AS parent,
         p.opens,
         p.closes
-    FROM (VALUES ('api_usage'), ('audit_log')) AS parent (name)
-    CROSS JOIN LATERAL monthly_partitions(parent.name::regclass) AS p
+    -- Looked up when the view is made, not by the search path of whoever asks.
+    FROM (VALUES ('api_usage', 'api_usage'::regclass), ('audit_log', 'audit_log'::regclass)) AS parent (name, relation)
+    CROSS JOIN LATERAL monthly_partitions(parent.relation) AS p
 ),
 
 months AS (

@@ -77,16 +77,25 @@ FROM pg_database AS d
 UNION ALL
 SELECT
     'sequences' AS check_name,
-    round(coalesce(max(100.0 * s.last_value / s.max_value), 0), 1) AS value,
-    coalesce(
-        format(
-            'The fullest is %s.',
-            (array_agg(s.sequencename ORDER BY s.last_value::numeric / s.max_value DESC NULLS LAST))[1]
-        ),
-        'There are none.'
-    ) AS message
-FROM pg_sequences AS s
-WHERE s.increment_by > 0 AND NOT s.cycle
+    CASE WHEN count(*) FILTER (WHERE NOT s.is_readable) = 0 THEN round(coalesce(max(s.percent), 0), 1) END AS value,
+    CASE
+        WHEN count(*) FILTER (WHERE NOT s.is_readable) > 0 THEN 'This role may not read every sequence.'
+        ELSE coalesce(
+            'The fullest is ' || (array_agg(s.sequencename ORDER BY s.percent DESC NULLS LAST))[1] || '.',
+            'There are none.'
+        )
+    END AS message
+FROM (
+    SELECT
+        p.sequencename,
+        100.0 * p.last_value / p.max_value AS percent,
+        -- A sequence that may not be read has the same NULL as one that was never used.
+        has_sequence_privilege(c.oid, 'SELECT, USAGE') AS is_readable
+    FROM pg_sequences AS p
+    INNER JOIN pg_namespace AS n ON p.schemaname = n.nspname
+    INNER JOIN pg_class AS c ON n.oid = c.relnamespace AND p.sequencename = c.relname
+    WHERE p.increment_by > 0 AND NOT p.cycle
+) AS s
 UNION ALL
 SELECT
     'invalid_indexes' AS check_name,

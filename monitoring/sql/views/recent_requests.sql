@@ -1,5 +1,6 @@
 -- Requests of the last 24 hours that the whole hours of the traffic tables do not hold: those of the first, partial
--- hour and those not folded yet. The two parts exclude each other.
+-- hour and those not folded yet. The two parts exclude each other. What a writer dated ahead of time is not of the last
+-- 24 hours; once folded it is told by its hour, so it counts from the beginning of that hour.
 --
 -- The upper bound on id says nothing new; without it the planner expects a third of all requests and reads all of them.
 CREATE VIEW recent_requests AS
@@ -29,4 +30,5 @@ FROM api_usage AS u
 WHERE
     u.id > (SELECT p.folded_to FROM traffic_progress AS p)
     AND u.id <= 9223372036854775807
-    AND u.created_at >= now() - interval '24 hours';
+    AND u.created_at >= now() - interval '24 hours'
+    AND u.created_at <= statement_timestamp();

@@ -12,7 +12,10 @@ SELECT
     (
         SELECT coalesce(sum(h.requests), 0)::bigint
         FROM traffic_hours AS h
-        WHERE h.api_key_id = k.id AND h.hour >= date_trunc('hour', now() - interval '23 hours', 'UTC')
+        WHERE
+            h.api_key_id = k.id
+            AND h.hour >= date_trunc('hour', now() - interval '23 hours', 'UTC')
+            AND h.hour <= now()
     ) + (
         SELECT count(*)
         FROM recent_requests AS r

@@ -15,7 +15,7 @@ WITH day AS (
             h.requests::float8 AS requests,
             h.failed_requests::float8 AS failed
         FROM traffic_hours AS h
-        WHERE h.hour >= (SELECT date_trunc('hour', now() - interval '23 hours', 'UTC'))
+        WHERE h.hour >= (SELECT date_trunc('hour', now() - interval '23 hours', 'UTC')) AND h.hour <= now()
         UNION ALL
         SELECT
             r.user_id,
@@ -35,7 +35,10 @@ SELECT
     (
         SELECT count(*)
         FROM api_usage AS r
-        WHERE r.user_id = day.user_id AND r.created_at >= now() - interval '1 hour'
+        WHERE
+            r.user_id = day.user_id
+            AND r.created_at >= now() - interval '1 hour'
+            AND r.created_at <= statement_timestamp()
     ) AS requests_last_hour,
     day.requests AS requests_last_24h,
     day.failed AS failed_last_24h,

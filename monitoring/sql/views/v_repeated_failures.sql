@@ -16,7 +16,10 @@ FROM (
         max(r.created_at) AS last_failure_at,
         (array_agg(r.status_code ORDER BY r.created_at DESC, r.id DESC))[1] AS last_status_code
     FROM api_usage AS r
-    WHERE r.status_code >= 400 AND r.created_at >= now() - interval '1 hour'
+    WHERE
+        r.status_code >= 400
+        AND r.created_at >= now() - interval '1 hour'
+        AND r.created_at <= statement_timestamp()
     GROUP BY r.user_id, r.endpoint
     HAVING count(*) >= 3
 ) AS f

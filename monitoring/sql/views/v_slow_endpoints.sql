@@ -20,7 +20,7 @@ WITH times AS (
             sum(h.total_response_time_ms::float8) AS total_ms,
             max(h.max_response_time_ms) AS max_ms
         FROM traffic_latency_hours AS h
-        WHERE h.hour >= date_trunc('hour', now() - interval '23 hours', 'UTC')
+        WHERE h.hour >= date_trunc('hour', now() - interval '23 hours', 'UTC') AND h.hour <= now()
         GROUP BY h.endpoint, h.method, h.bucket
         UNION ALL
         SELECT

@@ -103,6 +103,19 @@ def test_monitor_sees_the_views_and_no_customers() -> None:
         refuses("SELECT * FROM users")
 
 
+def test_full_sequences_are_seen_or_said_to_be_out_of_sight() -> None:
+    health = "SELECT status FROM v_system_health WHERE check_name = 'sequences'"
+    run("CREATE SEQUENCE narrow AS smallint")  # a sequence of its own, as no rollback takes setval() back
+    run("SELECT setval('narrow', 32000)")
+    roles.install()
+    for role in (roles.MONITOR, roles.SUPPORT, roles.APPLICATION):
+        with acting(role):
+            assert run(health) == [("critical",)]
+    run("REVOKE SELECT ON SEQUENCE narrow FROM glyphforge_monitor")
+    with acting(roles.MONITOR):
+        assert run(health) == [("unknown",)]
+
+
 def test_every_role_has_its_limits() -> None:
     limits = {
         name: (count, dict(setting.split("=", 1) for setting in settings))

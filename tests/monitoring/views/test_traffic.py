@@ -41,6 +41,24 @@ def test_busiest_users_with_their_last_hour_and_day(between) -> None:
     assert one("SELECT failed_last_24h FROM v_high_volume_users WHERE user_id = %s", busy) == {"failed_last_24h": 5}
 
 
+def test_requests_dated_ahead_of_time_are_not_of_the_last_hour_or_day(between) -> None:
+    user = rows.user()
+    key = rows.api_key(user)
+    rows.requests(user, 40, api_key_id=key, created_at=ago("-61 minutes"), status_code=500)
+    between()
+    rows.requests(user, 60, api_key_id=key, created_at=ago("-3 days"), status_code=500)
+    rows.requests(user, 1, api_key_id=key)
+    between(last=True)
+    assert one("SELECT requests_last_hour AS hour, requests_last_24h AS day FROM v_high_volume_users") == {
+        "hour": 1,
+        "day": 1,
+    }
+    assert one("SELECT requests FROM v_slow_endpoints") == {"requests": 1}
+    assert one("SELECT requests_last_24h AS day FROM v_api_key_usage_summary") == {"day": 1}
+    assert query("SELECT * FROM v_repeated_failures") == []
+    assert query("SELECT * FROM v_critical_alerts WHERE alert_type = 'error_rate'") == []
+
+
 def test_usage_of_an_unknown_user_is_listed_without_address() -> None:
     rows.requests(SQL("gen_random_uuid()"), 1)  # type: ignore[arg-type]
     assert one("SELECT email, tier FROM v_high_volume_users") == {"email": None, "tier": None}
