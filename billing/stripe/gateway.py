@@ -26,6 +26,8 @@ TIMEOUT_SECONDS = 10
 #: stripe-python repeats a request by itself only once: the inbox does the patient retrying.
 NETWORK_RETRIES = 1
 PAGE_SIZE = 100
+#: A longer pause than a day is no answer to an event that waits.
+LONGEST_RETRY_AFTER = 86_400.0
 
 #: Kind of object, as in its member ``object``, to the resource that serves it.
 RESOURCES: dict[str, Any] = {
@@ -98,6 +100,8 @@ def verify(body: bytes, header: str) -> None:
     """
     if not settings.STRIPE_WEBHOOK_SECRETS:
         raise InvalidSignatureError("STRIPE_WEBHOOK_SECRET is not set; no event can be verified")
+    if not header.isascii():
+        raise InvalidSignatureError("the signature is not ASCII")  # comparing it in constant time would fail
     problem = "no signature"
     for secret in settings.STRIPE_WEBHOOK_SECRETS:
         try:
@@ -114,7 +118,8 @@ def verify(body: bytes, header: str) -> None:
 
 def _refuse_future(header: str) -> None:
     """The library checks the past only; a timestamp far ahead would stay valid for as long."""
-    moment = next(int(part[2:]) for part in header.split(",") if part.startswith("t="))
+    parts = (part.split("=", 2) for part in header.split(","))
+    moment = next(int(values[0]) for name, *values in parts if name == "t")
     if moment > time.time() + SIGNATURE_TOLERANCE_SECONDS:
         raise InvalidSignatureError("the timestamp lies in the future")
 
@@ -304,10 +309,8 @@ def _translated(subject: str) -> Iterator[None]:
 
 def _retry_after(error: stripe.StripeError) -> float | None:
     headers = {str(name).lower(): value for name, value in (error.headers or {}).items()}
-    try:
-        return float(headers["retry-after"])
-    except (KeyError, ValueError):
-        return None
+    seconds = str(headers.get("retry-after", ""))
+    return min(float(seconds), LONGEST_RETRY_AFTER) if seconds.isdecimal() else None
 
 
 def translate(action: Callable[[], Any], subject: str) -> Any:
