@@ -10,6 +10,7 @@ from billing.services.errors import Refused
 from billing.services.event_filter import parked_for
 from billing.services.stripe_calls import refusing
 from billing.stripe import gateway, tombstones
+from billing.stripe.errors import PermanentError, TransientError
 from billing.stripe.projection.users import PLAUSIBLE_EMAIL
 from billing.stripe.resync import resync
 from glyphforge.audit import acting_as, record
@@ -98,6 +99,8 @@ def _require_unlinked(stripe_customer_id: str) -> None:
 
 
 def _sync_and_replay(stripe_customer_id: str, *, actor: str, reason: str) -> None:
-    with refusing():
-        resync(stripe_customer_id)
     webhooks.replay_all(parked_for(stripe_customer_id), actor=actor, reason=reason)
+    try:
+        resync(stripe_customer_id)
+    except (PermanentError, TransientError) as error:
+        raise Refused(f"The customer is linked, but not all of it is here yet: {error} Sync it from Stripe.") from error

@@ -139,12 +139,12 @@ def exists(kind: str, object_id: str) -> bool:
         return False
 
 
-def page(kind: str, **filters: Any) -> tuple[list[Any], bool]:
-    """One page (at most 100, newest first) of a list, and whether there is more behind it."""
+def page(kind: str, *, limit: int | None = None, **filters: Any) -> tuple[list[Any], bool]:
+    """One page (at most ``limit`` or 100, newest first) of a list, and whether there is more behind it."""
     paths = [f"data.{path}" for path in EXPAND.get(kind, [])]
     expand = [path for path in paths if path.count(".") < EXPAND_DEPTH]
     with _translated(f"list of {kind}"):
-        answer = RESOURCES[kind].list(api_key=api_key(), limit=PAGE_SIZE, expand=expand, **filters)
+        answer = RESOURCES[kind].list(api_key=api_key(), limit=limit or PAGE_SIZE, expand=expand, **filters)
         return [_completed(kind, item) for item in answer["data"]], bool(answer["has_more"])
 
 
@@ -212,13 +212,21 @@ def _options(price_id: str, currency: str) -> Any:
 
 def every(kind: str, **filters: Any) -> Iterator[Any]:
     """All members of a list, newest first, a page at a time."""
-    after: dict[str, str] = {}
+    after: dict[str, Any] = {}
     more = True
     while more:
         items, more = page(kind, **filters, **after)
         yield from items
         if items:
             after = {"starting_after": items[-1]["id"]}
+
+
+def disputes(charge_id: str) -> list[Any]:
+    """All disputes of a charge, which itself does not say how they ended; none where Stripe does not know it."""
+    try:
+        return list(every("dispute", charge=charge_id))
+    except MissingError:
+        return []
 
 
 def as_json(item: Any) -> dict[str, Any]:

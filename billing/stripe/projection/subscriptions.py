@@ -89,6 +89,10 @@ def _main_item(data: Json) -> tuple[Json, str]:
         raise PermanentError(f"Subscription {data['id']} has no items at Stripe, so no tier can be told.")
     tiers = [(item, prices.tier_of(item["price"])) for item in items]
     claimed = [(item, tier) for item, tier in tiers if tier]
+    if not claimed and data["status"] == Subscription.Status.CANCELED:
+        # Its end must not wait for a mapping.
+        known = Subscription.objects.filter(stripe_subscription_id=data["id"]).first()
+        claimed = [(items[0], known.tier)] if known else []
     if not claimed:
         unknown = items[0]["price"]["id"]
         raise UnmappedPriceError(

@@ -15,7 +15,7 @@ from django.conf import settings
 from django.db.models import Q
 
 from billing.models import Subscription, UnmatchedCustomer, User
-from billing.stripe import gateway, mirror, tombstones
+from billing.stripe import gateway, inbox, mirror, tombstones
 from billing.stripe.errors import PermanentError, UnlinkedCustomerError
 from billing.stripe.projection.rows import write
 
@@ -41,8 +41,12 @@ def project(customer: Json) -> User:
     if customer.get("deleted") or tombstones.is_buried(customer["id"]):
         return bury(customer["id"])
     user = User.objects.filter(stripe_customer_id=customer["id"]).first() or find_or_new(customer)
+    known, address = user.stripe_customer_id, user.email
     write(user, values(customer, user))
     UnmatchedCustomer.objects.filter(stripe_customer_id=customer["id"]).delete()
+    if not known:
+        inbox.wake(customer["id"])
+    _release(address, user)
     return user
 
 
@@ -75,15 +79,24 @@ def bury(customer_id: str) -> User:
     A user who signs in through Cognito keeps name and address; nobody keeps a live subscription.
     """
     tombstones.bury("customer", customer_id)
+    UnmatchedCustomer.objects.filter(stripe_customer_id=customer_id).delete()
     user = User.objects.filter(stripe_customer_id=customer_id).first()
     if user is None:
         return User.objects.create(stripe_customer_id=customer_id, status=User.Status.DELETED, email=None)
     erased: Json = {} if user.cognito_user_id else {"email": None, "name": ""}
+    address = user.email
     write(user, {"status": User.Status.DELETED, **erased})
+    _release(address, user)
     free = Subscription.objects.filter(user=user, status__in=Subscription.LIVE, stripe_subscription_id__isnull=True)
     for row in free:
         write(row, {"status": Subscription.Status.CANCELED})
     return user
+
+
+def _release(address: str | None, user: User) -> None:
+    """Let events try again that waited for an address which ``user`` had and gave up."""
+    if address and address.lower() != (user.email or "").lower():
+        inbox.wake(address)
 
 
 def find_or_new(customer: Json) -> User:
