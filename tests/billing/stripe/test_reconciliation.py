@@ -1,5 +1,6 @@
 """Finding and healing what went past the webhooks."""
 
+import json
 from datetime import timedelta
 from typing import Any
 
@@ -248,6 +249,15 @@ def test_command_previews_and_applies(synced: list[recordings.Recording], capsys
     assert "1 healed, 0 open" in capsys.readouterr().out
     with pytest.raises(CommandError, match="--budget"):
         call_command("reconcile_stripe", budget=0)
+
+
+def test_command_reports_as_json(synced: list[recordings.Recording], capsys: pytest.CaptureFixture[str]) -> None:
+    Payment.objects.filter(status="partially_refunded").update(refunded_cents=0)
+    call_command("reconcile_stripe", "--json")
+    report = json.loads(capsys.readouterr().out)
+    assert (report["status"], report["differences_found"], report["healed"]) == ("finished", 1, 0)
+    (difference,) = report["differences"]
+    assert (difference["field"], difference["here"], difference["there"]) == ("refunded_cents", "0", "4000")
 
 
 def test_daily_job_takes_in_and_reports_without_healing(synced: list[recordings.Recording]) -> None:

@@ -1,6 +1,7 @@
 """What support may do with Stripe: cancel, refund, sync, link, map prices, replay."""
 
 import ast
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -270,6 +271,9 @@ def test_orphans_are_previewed_and_fixed(capsys: pytest.CaptureFixture[str]) -> 
     Subscription.objects.filter(user=user).update(status="canceled", canceled_at=timezone.now())
     call_command("fix_orphans")
     assert "1 orphans found" in capsys.readouterr().out
+    call_command("fix_orphans", "--json")
+    report = json.loads(capsys.readouterr().out)
+    assert (report["applied"], [row["stripe_customer_id"] for row in report["orphans"]]) == (False, ["cus_orphan"])
     assert not user.subscriptions.filter(status="active").exists()
     call_command("fix_orphans", apply=True)
     assert user.subscriptions.get(status="active").tier == "free"
