@@ -175,13 +175,20 @@ def _put_coupon(discount: Any) -> None:
     coupon = discount.get("coupon") or (discount.get("source") or {}).get("coupon")
     if coupon:
         known = coupon if isinstance(coupon, str) else coupon["id"]
-        coupon = _coupon(known) or (None if isinstance(coupon, str) else coupon)
+        created = None if isinstance(coupon, str) else coupon.get("created")
+        found = _coupon(known, created)
+        # Under the id of a deleted coupon another one may have been made, with other terms.
+        same = found and created in (None, found.get("created"))
+        coupon = found if same else None if isinstance(coupon, str) else coupon
     discount["coupon"] = coupon
 
 
 @lru_cache(maxsize=1024)
-def _coupon(coupon_id: str) -> Any:
-    """A coupon's terms never change, so one look is enough. None when it was deleted since."""
+def _coupon(coupon_id: str, created: int | None) -> Any:
+    """A coupon's terms never change, so one look is enough. None when it was deleted since.
+
+    ``created`` only tells apart what bore the same id.
+    """
     try:
         return stripe.Coupon.retrieve(coupon_id, api_key=api_key(), expand=["applies_to", "currency_options"])
     except stripe.InvalidRequestError as error:

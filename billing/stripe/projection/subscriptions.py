@@ -10,6 +10,7 @@ from billing.stripe import mirror
 from billing.stripe.errors import PermanentError, UnmappedPriceError
 from billing.stripe.projection import prices, users
 from billing.stripe.projection.rows import moment, write
+from billing.stripe.subject import identifier
 
 Json = dict[str, Any]
 
@@ -20,7 +21,7 @@ def project(data: Json) -> Subscription:
     Of two live ones the higher tier counts; the other stays as a marked duplicate. The free row
     ends when a paid one lives and comes back when none does. The caller holds the customer's lock.
     """
-    user = users.of_customer(data["customer"])
+    user = users.of_customer(_customer_id(data))
     row = Subscription.objects.filter(stripe_subscription_id=data["id"]).first()
     row = row or Subscription(stripe_subscription_id=data["id"], usage_count=_requests_this_month(user))
     wanted = values(data) | {"user_id": user.pk}
@@ -55,7 +56,7 @@ def values(data: Json) -> Json:
         "status": data["status"],
         "stripe_price_id": item["price"]["id"],
         "quantity": 1 if item.get("quantity") is None else item["quantity"],
-        "price_cents": prices.monthly_cents(data, mirror.customer_discount(data["customer"])),
+        "price_cents": prices.monthly_cents(data, mirror.customer_discount(_customer_id(data))),
         "currency": data["currency"],
         "interval": recurring.get("interval", "month"),
         "current_period_start": moment(_period(data, item, "current_period_start")),
@@ -80,6 +81,13 @@ def ensure_free(user: User) -> None:
             current_period_start=datetime.now(UTC),
             usage_count=_requests_this_month(user),
         )
+
+
+def _customer_id(data: Json) -> str:
+    customer_id = identifier(data.get("customer"))
+    if customer_id is None:
+        raise PermanentError(f"Stripe names no customer of subscription {data['id']}.")
+    return customer_id
 
 
 def _main_item(data: Json) -> tuple[Json, str]:

@@ -57,7 +57,7 @@ def values(customer: Json, user: User) -> Json:
     Where a Cognito user pool is followed it owns both, and Stripe only fills what is empty: two
     sources that overwrite each other would never come to rest.
     """
-    email = customer.get("email") or None
+    email = (customer.get("email") or "").strip() or None
     name = customer.get("name") or ""
     if email and not PLAUSIBLE_EMAIL.fullmatch(email):
         email = None
@@ -113,7 +113,7 @@ def find_or_new(customer: Json) -> User:
                 f"names user {user.pk} in its metadata, who already has customer {user.stripe_customer_id}",
             )
         return user
-    email = customer.get("email")
+    email = (customer.get("email") or "").strip()
     if email and User.objects.filter(email__iexact=email).exists():
         raise _unlinked(customer, f"has the e-mail address of a user here ({email}) but names nobody")
     return User(cognito_user_id=metadata.get("cognito_user_id") or None)
