@@ -8,7 +8,7 @@ from typing import Any
 
 from django_q.tasks import async_task
 
-from billing.models import Payment, Subscription
+from billing.models import Payment, Subscription, User
 from billing.stripe import customer_lock, gateway, inbox, mirror, tombstones
 from billing.stripe.errors import MissingError
 from billing.stripe.projection import payments, prices, subscriptions, users
@@ -54,10 +54,12 @@ def follow_customer(customer_id: str, *, deleted: bool = False) -> None:
     if customer.get("deleted"):
         _bury_customer(customer_id)
     else:
-        users.project(customer)
+        subscriptions.ensure_free(users.project(customer))
 
 
 def _bury_customer(customer_id: str) -> None:
+    if tombstones.is_buried(customer_id) and not User.objects.filter(stripe_customer_id=customer_id).exists():
+        return  # its user came back with another customer
     user = users.bury(customer_id)
     mirror.mark_deleted("customer", customer_id)
     paid = Subscription.objects.filter(user=user, status__in=Subscription.LIVE, stripe_subscription_id__isnull=False)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from django.db import transaction
 from django.db.models import Q, QuerySet
 
-from billing.models import Difference, UnmatchedCustomer, User
+from billing.models import Difference, UnmatchedCustomer
 from billing.stripe import findings, gateway, inbox
 from billing.stripe.errors import MissingError, PermanentError, UnlinkedCustomerError
-from billing.stripe.projection import subscriptions
 from billing.stripe.resync import resync
 
 Status = Difference.Status
@@ -38,7 +36,6 @@ def heal(differences: QuerySet[Difference]) -> int:
         mine = Q(pk__in=[row.pk for row in curable if row.stripe_customer_id == customer_id])
         try:
             resync(customer_id)
-            _ensure_live_row(customer_id)
         except PermanentError as error:
             if isinstance(error, UnlinkedCustomerError):
                 remember_unmatched(error)
@@ -54,9 +51,3 @@ def remember_unmatched(error: UnlinkedCustomerError) -> None:
         stripe_customer_id=error.stripe_customer_id,
         defaults={"email": error.email, "name": error.name, "reason": str(error)},
     )
-
-
-def _ensure_live_row(customer_id: str) -> None:
-    with transaction.atomic():
-        for user in User.objects.filter(stripe_customer_id=customer_id):
-            subscriptions.ensure_free(user)

@@ -23,8 +23,8 @@ def project(charge: Json) -> Payment | None:
     customer_id = identifier(charge.get("customer"))
     if customer_id is None:
         return None
-    user = users.of_customer(customer_id)
-    row = Payment.objects.filter(stripe_charge_id=charge["id"]).first()
+    row = Payment.objects.select_related("user").filter(stripe_charge_id=charge["id"]).first()
+    user = users.of_customer(customer_id, row.user if row else None)
     row = row or Payment(stripe_charge_id=charge["id"])
     write(row, values(charge) | {"user_id": user.pk} | _invoice_columns(charge, customer_id))
     return row

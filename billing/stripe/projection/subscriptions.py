@@ -21,8 +21,8 @@ def project(data: Json) -> Subscription:
     Of two live ones the higher tier counts; the other stays as a marked duplicate. The free row
     ends when a paid one lives and comes back when none does. The caller holds the customer's lock.
     """
-    user = users.of_customer(_customer_id(data))
-    row = Subscription.objects.filter(stripe_subscription_id=data["id"]).first()
+    row = Subscription.objects.select_related("user").filter(stripe_subscription_id=data["id"]).first()
+    user = users.of_customer(_customer_id(data), row.user if row else None)
     row = row or Subscription(stripe_subscription_id=data["id"], usage_count=_requests_this_month(user))
     wanted = values(data) | {"user_id": user.pk}
     live = wanted["status"] in Subscription.LIVE

@@ -23,16 +23,17 @@ Json = dict[str, Any]
 PLAUSIBLE_EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
 
 
-def of_customer(customer_id: str) -> User:
+def of_customer(customer_id: str, before: User | None = None) -> User:
     """The user of a Stripe customer; the customer is fetched when it is new here.
 
+    ``before`` is who has the object that asks: a deleted customer's user may have another customer by now.
     The caller holds the customer's lock. Raises UnlinkedCustomerError when only a person can decide.
     """
     known = User.objects.filter(stripe_customer_id=customer_id).first()
     if known:
         return known
     if tombstones.is_buried(customer_id):
-        return bury(customer_id)
+        return before or bury(customer_id)
     return project(mirror.store(gateway.retrieve("customer", customer_id)))
 
 
@@ -42,9 +43,10 @@ def project(customer: Json) -> User:
         return bury(customer["id"])
     user = User.objects.filter(stripe_customer_id=customer["id"]).first() or find_or_new(customer)
     known, address = user.stripe_customer_id, user.email
-    write(user, values(customer, user))
+    returned = known and known != customer["id"]
+    write(user, values(customer, user) | ({"status": User.Status.ACTIVE} if returned else {}))
     UnmatchedCustomer.objects.filter(stripe_customer_id=customer["id"]).delete()
-    if not known:
+    if known != customer["id"]:
         inbox.wake(customer["id"])
     _release(address, user)
     return user
@@ -78,7 +80,9 @@ def bury(customer_id: str) -> User:
 
     A user who signs in through Cognito keeps name and address; nobody keeps a live subscription.
     """
-    tombstones.bury("customer", customer_id)
+    if not tombstones.is_buried(customer_id):
+        tombstones.bury("customer", customer_id)
+        inbox.wake(customer_id)
     UnmatchedCustomer.objects.filter(stripe_customer_id=customer_id).delete()
     user = User.objects.filter(stripe_customer_id=customer_id).first()
     if user is None:
@@ -99,6 +103,11 @@ def _release(address: str | None, user: User) -> None:
         inbox.wake(address)
 
 
+def has_customer(user: User) -> bool:
+    """Whether the user has a customer that was not deleted: who lost theirs may come back with another."""
+    return bool(user.stripe_customer_id) and not tombstones.is_buried(str(user.stripe_customer_id))
+
+
 def find_or_new(customer: Json) -> User:
     """The user that an unlinked customer names in its metadata, or a new one, unsaved.
 
@@ -107,7 +116,7 @@ def find_or_new(customer: Json) -> User:
     metadata = customer.get("metadata") or {}
     user = _named(metadata)
     if user:
-        if user.stripe_customer_id:
+        if has_customer(user):
             raise _unlinked(
                 customer,
                 f"names user {user.pk} in its metadata, who already has customer {user.stripe_customer_id}",

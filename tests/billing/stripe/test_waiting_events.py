@@ -6,6 +6,7 @@ import pytest
 
 from billing.demo.stripe_world import StripeWorld
 from billing.models import Subscription, UnmatchedCustomer, User, WebhookEvent
+from billing.services import customers
 from billing.stripe import processing
 from tests import factories
 from tests.billing.stripe.expected import assert_reached
@@ -76,6 +77,43 @@ def test_who_signs_up_again_need_not_wait_for_the_old_customer_to_be_gone(story:
     story.deliver(story.world.events[-1])
     try_what_is_due()
     assert User.objects.get(stripe_customer_id="cus_new").status == "active"
+
+
+@pytest.mark.parametrize("first", ["deletion", "return"])
+def test_user_comes_back_with_another_customer_after_the_first_was_deleted(story: Story, first: str) -> None:
+    story.signed_up()
+    user = story.user
+    User.objects.filter(pk=user.pk).update(cognito_user_id="sub-1")
+    story.world.delete_customer(story.customer["id"])
+    deleted = story.world.events[-1]
+    back = newcomer(story, user.email)
+    back["metadata"] = {"user_id": str(user.pk)}
+    created = story.world.emit("customer.created", back)
+    for event in (deleted, created) if first == "deletion" else (created, deleted):
+        story.deliver(event)
+    try_what_is_due()
+    user.refresh_from_db()
+    assert (user.stripe_customer_id, user.status, user.email) == ("cus_new", "active", back["email"])
+    assert Subscription.objects.get(user=user, status__in=Subscription.LIVE).tier == "free"
+    # What comes late of the first customer stays with its user and revives nothing.
+    for event in (story.recording.events[-1] | {"id": "evt_l1"}, deleted | {"id": "evt_l2"}):
+        assert story.deliver(event) == "processed"
+    story.charge.update(amount_refunded=story.charge["amount"], refunded=True)
+    assert story.announce("charge.refunded", story.charge) == "processed"
+    assert user.payments.get().status == "refunded"
+    assert User.objects.count() == 1
+
+
+def test_support_may_link_another_customer_to_who_lost_theirs(story: Story) -> None:
+    story.signed_up()
+    user = story.user
+    story.world.delete_customer(story.customer["id"])
+    story.deliver(story.world.events[-1])
+    newcomer(story, "back@example.com")
+    customers.link_customer("cus_new", user, actor="ada", reason="came back")
+    user.refresh_from_db()
+    assert (user.status, user.email) == ("active", "back@example.com")
+    assert user.subscriptions.get(status="active").tier == "free"
 
 
 def test_change_of_case_gives_no_address_up(story: Story) -> None:
