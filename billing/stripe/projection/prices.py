@@ -53,8 +53,17 @@ def monthly_cents(subscription: Json, customer_discount: Json | None = None) -> 
     if items:
         discounts = subscription.get("discounts") or [customer_discount]
         parts = _discounted(parts, discounts, items[0], currency)
-    total = sum((part.cents for part in parts), Decimal(0))
+    shares = [_untaxed_share(item, subscription) for item in items]
+    total = sum((part.cents * share for part, share in zip(parts, shares, strict=True)), Decimal(0))
     return int(total.quantize(Decimal(1), ROUND_HALF_UP))
+
+
+def _untaxed_share(item: Json, subscription: Json) -> Decimal:
+    """What of an item's price is not tax: rates may be part of it. Taxes that Stripe works out by itself it says
+    only of an invoice."""
+    rates = item.get("tax_rates") or subscription.get("default_tax_rates") or []
+    within = [Decimal(str(rate["percentage"])) for rate in rates if isinstance(rate, dict) and rate.get("inclusive")]
+    return 1 / (1 + sum(within, Decimal(0)) / 100)
 
 
 @dataclass(frozen=True)

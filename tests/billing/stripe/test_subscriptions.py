@@ -177,6 +177,37 @@ def test_coupon_that_was_made_anew_under_its_old_id_keeps_its_old_terms_where_it
     assert story.row.price_cents == 2610
 
 
+@pytest.mark.parametrize(
+    ("of_all", "of_item", "cents"),
+    [
+        ([(16, True)], [], 2500),
+        ([(16, False)], [], 2900),
+        ([(10, True), (6, True), (5, False)], [], 2500),
+        ([(16, True)], [(45, True)], 2000),
+    ],
+)
+def test_tax_within_the_price_is_no_revenue(story: Story, of_all: list, of_item: list, cents: int) -> None:
+    story.item["tax_rates"] = [tax_rate(*rate) for rate in of_item]
+    assert story.update(default_tax_rates=[tax_rate(*rate) for rate in of_all]) == "processed"
+    assert story.row.price_cents == cents
+
+
+def tax_rate(percentage: float, inclusive: bool) -> dict[str, Any]:
+    return {
+        "id": f"txr_{percentage}",
+        "object": "tax_rate",
+        "active": True,
+        "created": 1_790_000_000,
+        "description": None,
+        "display_name": "VAT",
+        "inclusive": inclusive,
+        "jurisdiction": "DE",
+        "livemode": False,
+        "metadata": {},
+        "percentage": percentage,
+    }
+
+
 def test_subscription_whose_customer_is_expanded_is_followed(story: Story) -> None:
     assert story.update(customer=dict(story.customer), cancel_at_period_end=True) == "processed"
     assert story.row.cancel_at_period_end
