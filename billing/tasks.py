@@ -3,6 +3,7 @@
 from datetime import timedelta
 from smtplib import SMTPException
 
+from django.db import OperationalError
 from django.utils import timezone
 from django_q.tasks import schedule
 
@@ -10,9 +11,10 @@ from billing.models import ApiKey
 from billing.services import leak_notice, replay_runs
 from billing.stripe import processing, resync
 from billing.stripe import sweep as inbox_sweep
+from billing.stripe.errors import TransientError
 from glyphforge.logs import log_context
 
-MAIL_ATTEMPTS = 8
+ATTEMPTS = 8
 
 
 def tell_of_leaked_key(api_key_id: str, attempt: int = 1) -> None:
@@ -20,15 +22,15 @@ def tell_of_leaked_key(api_key_id: str, attempt: int = 1) -> None:
     try:
         leak_notice.send(ApiKey.objects.select_related("user").get(pk=api_key_id))
     except (OSError, SMTPException):
-        if attempt >= MAIL_ATTEMPTS:
+        if attempt >= ATTEMPTS:
             raise
-        schedule(
-            "billing.tasks.tell_of_leaked_key",
-            api_key_id,
-            attempt + 1,
-            schedule_type="O",
-            next_run=timezone.now() + timedelta(minutes=2**attempt),
-        )
+        _again("billing.tasks.tell_of_leaked_key", api_key_id, attempt)
+
+
+def _again(task: str, argument: str, attempt: int) -> None:
+    """Schedule the next attempt: the queue itself never repeats a task that failed."""
+    when = timezone.now() + timedelta(minutes=2**attempt)
+    schedule(task, argument, attempt + 1, schedule_type="O", next_run=when)
 
 
 def process_event(event_id: str) -> str | None:
@@ -48,6 +50,11 @@ def advance_replay(run_id: str) -> None:
     replay_runs.advance(run_id)
 
 
-def resync_customer(stripe_customer_id: str) -> None:
-    """Bring everything of one customer in line with Stripe."""
-    resync.resync(stripe_customer_id)
+def resync_customer(stripe_customer_id: str, attempt: int = 1) -> None:
+    """Bring everything of one customer in line with Stripe; tried again later while Stripe or the lock is busy."""
+    try:
+        resync.resync(stripe_customer_id)
+    except (TransientError, OperationalError):
+        if attempt >= ATTEMPTS:
+            raise
+        _again("billing.tasks.resync_customer", stripe_customer_id, attempt)

@@ -23,7 +23,11 @@ def stripe_webhook(request: HttpRequest) -> HttpResponse:
 
     400 for a bad or missing signature, an old timestamp or what is no event; 413 for a body over 1 MiB.
     """
-    if int(request.META.get("CONTENT_LENGTH") or 0) > MAX_BODY_BYTES:
+    try:
+        too_large = int(request.META.get("CONTENT_LENGTH") or 0) > MAX_BODY_BYTES
+    except ValueError:
+        return _refused(400, "the Content-Length is not a number")
+    if too_large:
         return _refused(413, f"the body is larger than {MAX_BODY_BYTES} bytes")
     try:
         body = request.body
@@ -33,7 +37,10 @@ def stripe_webhook(request: HttpRequest) -> HttpResponse:
         return _refused(400, str(error))
     except UnreadablePostError:
         return _refused(400, "the body ended early")
-    stored = inbox.store(event)
+    try:
+        stored = inbox.store(event)
+    except RecursionError:
+        return _refused(400, "the event is nested too deeply")
     return JsonResponse({"received": event["id"], "duplicate": not stored})
 
 

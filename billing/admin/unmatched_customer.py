@@ -3,7 +3,7 @@ from typing import Any
 from django import forms
 from django.contrib import admin
 from django.db.models import QuerySet
-from unfold.widgets import UnfoldAdminTextInputWidget
+from unfold.widgets import UnfoldAdminEmailInputWidget, UnfoldAdminTextInputWidget
 
 from billing.admin.operations import Operation, OperationsMixin, ReasonForm
 from billing.admin.stripe_links import stripe_id_column
@@ -44,6 +44,15 @@ class LinkToCustomer(Operation):
         return f"{unmatched.pk} now belongs to {form.owner}."
 
 
+class NewCustomerForm(ReasonForm):
+    email = forms.EmailField(
+        label="Another e-mail",
+        required=False,
+        widget=UnfoldAdminEmailInputWidget,
+        help_text="Where somebody else has the address already. It replaces the one at Stripe too.",
+    )
+
+
 class CreateCustomer(Operation):
     """A new customer is made for it."""
 
@@ -51,12 +60,14 @@ class CreateCustomer(Operation):
     label = "Create a customer"
     permission = "billing.link_customer"
     icon = "person_add"
+    form_class = NewCustomerForm
 
     def effect(self, count: int) -> str:
         return "A new customer is made with the name and address that Stripe has, and linked."
 
-    def carry_out(self, rows: QuerySet[Any], *, actor: str, reason: str, form: ReasonForm) -> str:
-        user = customers.create_user_for_customer(rows.get().pk, actor=actor, reason=reason)
+    def carry_out(self, rows: QuerySet[Any], *, actor: str, reason: str, form: Any) -> str:
+        email = form.cleaned_data["email"] or None
+        user = customers.create_user_for_customer(rows.get().pk, actor=actor, reason=reason, email=email)
         return f"{user} is a customer now."
 
 

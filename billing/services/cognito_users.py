@@ -15,6 +15,7 @@ from django.db.models.functions import Lower
 from billing.models import AuditEntry, CognitoSyncCursor, User
 from billing.services.cognito_pool import Identity, Page, Pool, StaleTokenError
 from billing.services.errors import Refused
+from billing.stripe import inbox
 from glyphforge import audit
 
 ACTOR = "cognito"
@@ -182,6 +183,9 @@ def _do(step: Step) -> None:
             step.user.save(force_insert=True)
         else:
             step.user.save(update_fields=step.fields)
+        if step.action in {Action.LINK, Action.UPDATE}:
+            # By the address that it was found by, or gave up: Stripe's events may wait for this.
+            inbox.wake(step.subject)
 
 
 def _pages(pool: Pool, *, resume: bool) -> Iterator[Page]:

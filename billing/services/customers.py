@@ -10,7 +10,8 @@ from billing.services.errors import Refused
 from billing.services.event_filter import parked_for
 from billing.services.stripe_calls import refusing
 from billing.stripe import gateway, tombstones
-from billing.stripe.projection.users import PLAUSIBLE_EMAIL
+from billing.stripe.errors import PermanentError, TransientError
+from billing.stripe.projection import users
 from billing.stripe.resync import resync
 from glyphforge.audit import acting_as, record
 
@@ -28,19 +29,22 @@ def sync_customer(user: User, *, actor: str, reason: str) -> None:
 def link_customer(stripe_customer_id: str, user: User, *, actor: str, reason: str) -> None:
     """Link a customer at Stripe to ``user``, note that in its metadata, sync it and replay what waited for it.
 
-    Refuses when either side is linked already or the customer was deleted.
+    Who lost their customer to a deletion comes back to life with the new one. Refuses when either side is linked
+    already or the customer was deleted.
     """
     with acting_as(actor=actor, reason=reason):
         with transaction.atomic():
             user = User.objects.select_for_update().get(pk=user.pk)
             _require_unlinked(stripe_customer_id)
-            if user.stripe_customer_id:
+            if users.has_customer(user):
                 raise Refused(f"The user already has customer {user.stripe_customer_id}.")
             with refusing():
                 gateway.retrieve("customer", stripe_customer_id)
                 gateway.tag_customer(stripe_customer_id, str(user.pk))
             user.stripe_customer_id = stripe_customer_id
-            user.save(update_fields=["stripe_customer_id"])
+            if user.status == User.Status.DELETED:
+                user.status = User.Status.ACTIVE
+            user.save(update_fields=["stripe_customer_id", "status"])
             record("link_customer", table_name="users", row_id=user.pk, reason=reason)
             UnmatchedCustomer.objects.filter(pk=stripe_customer_id).delete()
         _sync_and_replay(stripe_customer_id, actor=actor, reason=reason)
@@ -58,7 +62,7 @@ def create_user_for_customer(stripe_customer_id: str, *, actor: str, reason: str
             with refusing():
                 customer = gateway.retrieve("customer", stripe_customer_id)
             address = email or customer.get("email")
-            if address and not PLAUSIBLE_EMAIL.fullmatch(address):
+            if address and not users.PLAUSIBLE_EMAIL.fullmatch(address):
                 raise Refused(f"{address} is not an e-mail address.")
             if address and User.objects.filter(email__iexact=address).exists():
                 raise Refused(f"{address} belongs to another user: link the customer to that one, or give another.")
@@ -98,6 +102,8 @@ def _require_unlinked(stripe_customer_id: str) -> None:
 
 
 def _sync_and_replay(stripe_customer_id: str, *, actor: str, reason: str) -> None:
-    with refusing():
-        resync(stripe_customer_id)
     webhooks.replay_all(parked_for(stripe_customer_id), actor=actor, reason=reason)
+    try:
+        resync(stripe_customer_id)
+    except (PermanentError, TransientError) as error:
+        raise Refused(f"The customer is linked, but not all of it is here yet: {error} Sync it from Stripe.") from error

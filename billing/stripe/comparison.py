@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from billing.models import Difference, Payment, Subscription, User
-from billing.stripe import tombstones
+from billing.stripe import gateway, mirror, tombstones
 from billing.stripe.errors import PermanentError
 from billing.stripe.projection import payments, subscriptions, users
 from billing.stripe.subject import identifier
@@ -37,11 +37,13 @@ def customer(data: Json) -> list[Finding]:
     user = User.objects.filter(stripe_customer_id=data["id"]).first()
     if user is None:
         return [Finding(Kind.MISSING_HERE, "customer", data["id"], data["id"], there=data.get("email"))]
+    subject = Finding(Kind.DIFFERS, "customer", data["id"], data["id"], user.pk)
     if data.get("deleted") or tombstones.is_buried(data["id"]):
-        wanted: Json = {"status": User.Status.DELETED}
-    else:
-        wanted = _or_problem(lambda: users.values(data, user), "email")
-    return _differing(Finding(Kind.DIFFERS, "customer", data["id"], data["id"], user.pk), user, wanted)
+        return _differing(subject, user, {"status": User.Status.DELETED})
+    found = _differing(subject, user, _or_problem(lambda: users.values(data, user), "email"))
+    # What the customer's subscriptions cost is worked out with the discount that was mirrored last.
+    here, there = _coupon(mirror.customer_discount(data["id"])), _coupon(data.get("discount"))
+    return found if here == there else [*found, replace(subject, field="discount", here=here, there=there)]
 
 
 def subscription(data: Json) -> list[Finding]:
@@ -63,7 +65,15 @@ def charge(data: Json) -> list[Finding]:
     if row is None:
         there = f"{data['amount']} {data['currency']} {data['status']}"
         return [Finding(Kind.MISSING_HERE, "charge", data["id"], customer_id, there=there)]
-    return _differing(Finding(Kind.DIFFERS, "charge", data["id"], customer_id, row.user_id), row, payments.values(data))
+    # An event of a dispute may be among what never arrived, and changes nothing at the charge.
+    disputes = gateway.disputes(data["id"]) if data.get("disputed") else []
+    subject = Finding(Kind.DIFFERS, "charge", data["id"], customer_id, row.user_id)
+    return _differing(subject, row, payments.values(data, disputes))
+
+
+def _coupon(discount: Json | None) -> str | None:
+    coupon = (discount or {}).get("coupon")
+    return identifier(coupon)
 
 
 def owner(kind: str, stripe_id: str) -> User | None:

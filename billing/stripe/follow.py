@@ -8,10 +8,11 @@ from typing import Any
 
 from django_q.tasks import async_task
 
-from billing.models import Payment, Subscription
-from billing.stripe import customer_lock, gateway, mirror, tombstones
+from billing.models import Payment, Subscription, User
+from billing.stripe import customer_lock, gateway, inbox, mirror, tombstones
 from billing.stripe.errors import MissingError
 from billing.stripe.projection import payments, prices, subscriptions, users
+from billing.stripe.projection.rows import write
 from billing.stripe.subject import Subject, identifier
 
 Json = dict[str, Any]
@@ -53,15 +54,20 @@ def follow_customer(customer_id: str, *, deleted: bool = False) -> None:
     if customer.get("deleted"):
         _bury_customer(customer_id)
     else:
-        users.project(customer)
+        subscriptions.ensure_free(users.project(customer))
 
 
 def _bury_customer(customer_id: str) -> None:
+    if tombstones.is_buried(customer_id) and not User.objects.filter(stripe_customer_id=customer_id).exists():
+        return  # its user came back with another customer
     user = users.bury(customer_id)
     mirror.mark_deleted("customer", customer_id)
     paid = Subscription.objects.filter(user=user, status__in=Subscription.LIVE, stripe_subscription_id__isnull=False)
-    for stripe_id in paid.values_list("stripe_subscription_id", flat=True):
-        follow_subscription(str(stripe_id))
+    for row in paid:
+        try:
+            follow_subscription(str(row.stripe_subscription_id))
+        except MissingError:  # gone with its customer
+            write(row, {"status": Subscription.Status.CANCELED})
 
 
 def _subscription(subject: Subject) -> None:
@@ -137,11 +143,15 @@ def _deletable(subject: Subject) -> Json | None:
 
 
 def _price(subject: Subject) -> None:
-    """A price that sells another tier since moves who has it; each customer under a lock of its own, later."""
+    """A price that sells a tier since heals what waited for it, and moves who has it.
+
+    Each customer is moved under a lock of its own, later.
+    """
     price = _deletable(subject)
     tier = prices.tier_of(price) if price else None
     if tier is None:
         return
+    inbox.wake(subject.object_id)
     moved = Subscription.objects.filter(stripe_price_id=subject.object_id, status__in=Subscription.LIVE).exclude(
         tier=tier
     )

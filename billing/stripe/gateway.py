@@ -26,6 +26,8 @@ TIMEOUT_SECONDS = 10
 #: stripe-python repeats a request by itself only once: the inbox does the patient retrying.
 NETWORK_RETRIES = 1
 PAGE_SIZE = 100
+#: A longer pause than a day is no answer to an event that waits.
+LONGEST_RETRY_AFTER = 86_400.0
 
 #: Kind of object, as in its member ``object``, to the resource that serves it.
 RESOURCES: dict[str, Any] = {
@@ -98,6 +100,8 @@ def verify(body: bytes, header: str) -> None:
     """
     if not settings.STRIPE_WEBHOOK_SECRETS:
         raise InvalidSignatureError("STRIPE_WEBHOOK_SECRET is not set; no event can be verified")
+    if not header.isascii():
+        raise InvalidSignatureError("the signature is not ASCII")  # comparing it in constant time would fail
     problem = "no signature"
     for secret in settings.STRIPE_WEBHOOK_SECRETS:
         try:
@@ -114,7 +118,8 @@ def verify(body: bytes, header: str) -> None:
 
 def _refuse_future(header: str) -> None:
     """The library checks the past only; a timestamp far ahead would stay valid for as long."""
-    moment = next(int(part[2:]) for part in header.split(",") if part.startswith("t="))
+    parts = (part.split("=", 2) for part in header.split(","))
+    moment = next(int(values[0]) for name, *values in parts if name == "t")
     if moment > time.time() + SIGNATURE_TOLERANCE_SECONDS:
         raise InvalidSignatureError("the timestamp lies in the future")
 
@@ -134,12 +139,12 @@ def exists(kind: str, object_id: str) -> bool:
         return False
 
 
-def page(kind: str, **filters: Any) -> tuple[list[Any], bool]:
-    """One page (at most 100, newest first) of a list, and whether there is more behind it."""
+def page(kind: str, *, limit: int | None = None, **filters: Any) -> tuple[list[Any], bool]:
+    """One page (at most ``limit`` or 100, newest first) of a list, and whether there is more behind it."""
     paths = [f"data.{path}" for path in EXPAND.get(kind, [])]
     expand = [path for path in paths if path.count(".") < EXPAND_DEPTH]
     with _translated(f"list of {kind}"):
-        answer = RESOURCES[kind].list(api_key=api_key(), limit=PAGE_SIZE, expand=expand, **filters)
+        answer = RESOURCES[kind].list(api_key=api_key(), limit=limit or PAGE_SIZE, expand=expand, **filters)
         return [_completed(kind, item) for item in answer["data"]], bool(answer["has_more"])
 
 
@@ -170,13 +175,20 @@ def _put_coupon(discount: Any) -> None:
     coupon = discount.get("coupon") or (discount.get("source") or {}).get("coupon")
     if coupon:
         known = coupon if isinstance(coupon, str) else coupon["id"]
-        coupon = _coupon(known) or (None if isinstance(coupon, str) else coupon)
+        created = None if isinstance(coupon, str) else coupon.get("created")
+        found = _coupon(known, created)
+        # Under the id of a deleted coupon another one may have been made, with other terms.
+        same = found and created in (None, found.get("created"))
+        coupon = found if same else None if isinstance(coupon, str) else coupon
     discount["coupon"] = coupon
 
 
 @lru_cache(maxsize=1024)
-def _coupon(coupon_id: str) -> Any:
-    """A coupon's terms never change, so one look is enough. None when it was deleted since."""
+def _coupon(coupon_id: str, created: int | None) -> Any:
+    """A coupon's terms never change, so one look is enough. None when it was deleted since.
+
+    ``created`` only tells apart what bore the same id.
+    """
     try:
         return stripe.Coupon.retrieve(coupon_id, api_key=api_key(), expand=["applies_to", "currency_options"])
     except stripe.InvalidRequestError as error:
@@ -207,13 +219,21 @@ def _options(price_id: str, currency: str) -> Any:
 
 def every(kind: str, **filters: Any) -> Iterator[Any]:
     """All members of a list, newest first, a page at a time."""
-    after: dict[str, str] = {}
+    after: dict[str, Any] = {}
     more = True
     while more:
         items, more = page(kind, **filters, **after)
         yield from items
         if items:
             after = {"starting_after": items[-1]["id"]}
+
+
+def disputes(charge_id: str) -> list[Any]:
+    """All disputes of a charge, which itself does not say how they ended; none where Stripe does not know it."""
+    try:
+        return list(every("dispute", charge=charge_id))
+    except MissingError:
+        return []
 
 
 def as_json(item: Any) -> dict[str, Any]:
@@ -304,10 +324,8 @@ def _translated(subject: str) -> Iterator[None]:
 
 def _retry_after(error: stripe.StripeError) -> float | None:
     headers = {str(name).lower(): value for name, value in (error.headers or {}).items()}
-    try:
-        return float(headers["retry-after"])
-    except (KeyError, ValueError):
-        return None
+    seconds = str(headers.get("retry-after", ""))
+    return min(float(seconds), LONGEST_RETRY_AFTER) if seconds.isdecimal() else None
 
 
 def translate(action: Callable[[], Any], subject: str) -> Any:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from django.db import transaction
 from django.db.models import Q, QuerySet
 
-from billing.models import Difference, UnmatchedCustomer, User
+from billing.models import Difference, UnmatchedCustomer
 from billing.stripe import findings, gateway, inbox
-from billing.stripe.errors import PermanentError, UnlinkedCustomerError
-from billing.stripe.projection import subscriptions
+from billing.stripe.errors import MissingError, PermanentError, UnlinkedCustomerError
 from billing.stripe.resync import resync
 
 Status = Difference.Status
@@ -23,8 +21,13 @@ def heal(differences: QuerySet[Difference]) -> int:
     still_open = differences.filter(status=Status.OPEN)
     healed = 0
     for stripe_id in still_open.filter(object_kind="event").values_list("stripe_id", flat=True):
-        inbox.store(gateway.as_json(gateway.retrieve("event", stripe_id)))
-        healed += findings.close(Q(object_kind="event", stripe_id=stripe_id), Status.HEALED)
+        wanted = Q(object_kind="event", stripe_id=stripe_id)
+        try:
+            inbox.store(gateway.as_json(gateway.retrieve("event", stripe_id)))
+        except MissingError as error:
+            findings.explain(wanted, f"{error} It keeps events for 30 days.")
+        else:
+            healed += findings.close(wanted, Status.HEALED)
     objects = still_open.exclude(object_kind="event")
     unknown = Q(pk__in=list(objects.filter(kind=Difference.Kind.MISSING_THERE).values_list("pk", flat=True)))
     findings.explain(unknown, "Stripe does not know it: decide by hand.")
@@ -33,7 +36,6 @@ def heal(differences: QuerySet[Difference]) -> int:
         mine = Q(pk__in=[row.pk for row in curable if row.stripe_customer_id == customer_id])
         try:
             resync(customer_id)
-            _ensure_live_row(customer_id)
         except PermanentError as error:
             if isinstance(error, UnlinkedCustomerError):
                 remember_unmatched(error)
@@ -49,9 +51,3 @@ def remember_unmatched(error: UnlinkedCustomerError) -> None:
         stripe_customer_id=error.stripe_customer_id,
         defaults={"email": error.email, "name": error.name, "reason": str(error)},
     )
-
-
-def _ensure_live_row(customer_id: str) -> None:
-    with transaction.atomic():
-        for user in User.objects.filter(stripe_customer_id=customer_id):
-            subscriptions.ensure_free(user)

@@ -128,6 +128,12 @@ def reset(event_ids: list[str]) -> int:
     )
 
 
+def wake(text: str) -> int:
+    """Make failed events due whose error names ``text``: what they wait for has come. Returns how many."""
+    parked = WebhookEvent.objects.filter(status=WebhookEvent.Status.FAILED, last_error__icontains=text)
+    return parked.update(next_retry_at=None)
+
+
 def claim(event_id: str) -> bool:
     """Take the event for 15 minutes and count the attempt, in a commit of its own."""
     with connection.cursor() as cursor:

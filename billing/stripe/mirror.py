@@ -9,11 +9,14 @@ from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
+from django.core.exceptions import ObjectDoesNotExist
 from django.db.models import Q
 from djstripe import models
 from djstripe.models.base import StripeModel
+from psycopg.errors import NotNullViolation
 
 from billing.stripe import gateway
+from billing.stripe.errors import PermanentError
 
 Json = dict[str, Any]
 
@@ -36,8 +39,16 @@ def store(fetched: Any) -> Json:
     """Sync one fetched object, and what it refers to, and return the mirrored JSON."""
     model = MODELS[fetched["object"]]
     sync = partial(model.sync_from_stripe_data, fetched, api_key=gateway.api_key())
-    row = gateway.translate(sync, f"{fetched['object']} {fetched['id']}")
-    return dict(row.stripe_data)
+    subject = f"{fetched['object']} {fetched['id']}"
+    try:
+        return dict(gateway.translate(sync, subject).stripe_data)
+    except ObjectDoesNotExist as error:
+        # dj-stripe asked for what the object refers to, got nothing, and could not insert the row without it.
+        refused = getattr(error.__context__, "__cause__", None)
+        if not isinstance(refused, NotNullViolation):
+            raise
+        name = str(refused.diag.column_name).removesuffix("_id")
+        raise PermanentError(f"Stripe does not know the {name} of {subject}.") from error
 
 
 def mark_deleted(kind: str, object_id: str) -> None:

@@ -36,7 +36,8 @@ EVENTS_KEPT = timedelta(days=30)
 OVERLAP = timedelta(hours=1)
 #: Without a sign of life for this long a run's process is taken for dead.
 STALLED_AFTER = timedelta(minutes=15)
-UNSEEN_BATCH = 100
+#: About what an event that is taken in, or a customer that is healed, costs.
+REQUESTS_PER_ITEM = 4
 
 PHASES = (Phase.EVENTS, Phase.CUSTOMERS, Phase.SUBSCRIPTIONS, Phase.CHARGES, Phase.UNSEEN)
 LISTED = {
@@ -104,6 +105,11 @@ def advance(
         run.status, run.error = Status.FAILED, str(error)
         run.save(update_fields=["status", "error"])
         logger.warning("reconciliation %s failed: %s", run.pk, error)
+    except BaseException as error:
+        # Interrupted, or a fault of ours: whoever goes on with the run need not wait until it counts as dead.
+        run.status, run.error = Status.FAILED, f"{type(error).__name__}: {error}"
+        run.save(update_fields=["status", "error"])
+        raise
 
 
 def _step(run: ReconciliationRun) -> None:
@@ -129,6 +135,7 @@ def _page(run: ReconciliationRun, kind: str, **filters: Any) -> tuple[list[Any],
     A customer may be deleted between two pages, and an event older than 30 days while a run is paused: comparing
     anew does no harm, and the run would otherwise fail there for ever.
     """
+    filters["limit"] = _room(run) if run.take_in or run.heal else None
     if run.position:
         try:
             return gateway.page(kind, **filters, starting_after=run.position)
@@ -136,6 +143,12 @@ def _page(run: ReconciliationRun, kind: str, **filters: Any) -> tuple[list[Any],
             logger.info("reconciliation %s: %s is gone; its list starts anew", run.pk, run.position)
             run.position = None
     return gateway.page(kind, **filters)
+
+
+def _room(run: ReconciliationRun) -> int:
+    """How many items may be worked on at once so that the budget is not passed by much."""
+    costs = REQUESTS_PER_ITEM if run.take_in or run.heal else 1
+    return max(1, min(gateway.PAGE_SIZE, (run.request_budget - run.requests) // costs))
 
 
 def _events_page(run: ReconciliationRun) -> None:
@@ -200,14 +213,15 @@ def _remember_unmatched(customer: Json) -> None:
 
 
 def _unseen_batch(run: ReconciliationRun) -> None:
-    batch = findings.unseen(run, UNSEEN_BATCH)
+    limit = _room(run)
+    batch = findings.unseen(run, limit)
     for kind, stripe_id in batch:
         found = _look_for(kind, stripe_id)
         with transaction.atomic():
             findings.see(run, [stripe_id])
             _settle(run, kind, [stripe_id], found)
     run.compared += len(batch)
-    if len(batch) < UNSEEN_BATCH:
+    if len(batch) < limit:
         _without_live_row(run)
         findings.close(~Q(run=run), Difference.Status.GONE)
         findings.forget_seen(run)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.db import transaction
 
 from billing.stripe import customer_lock, gateway, mirror
-from billing.stripe.errors import MissingError
+from billing.stripe.errors import MissingError, PermanentError, UnlinkedCustomerError
 from billing.stripe.follow import follow_customer
 from billing.stripe.projection import payments, subscriptions
 
@@ -14,27 +16,41 @@ def resync(customer_id: str) -> None:
     """Fetch a customer, its subscriptions, invoices and charges, and project them.
 
     One transaction a page, each under the customer's lock, so that events are not kept waiting.
-    Raises the errors of :mod:`billing.stripe.errors`; what was done until then stays.
+    What needs a person does not stop the rest: the first such error is raised in the end. Raises the errors of
+    :mod:`billing.stripe.errors`; what was done until then stays.
     """
-    with transaction.atomic():
-        customer_lock.take(customer_id)
-        follow_customer(customer_id)
-    _pages(customer_id, "subscription", status="all")
-    _pages(customer_id, "invoice")
-    _pages(customer_id, "charge")
+    problems: list[PermanentError] = []
+    try:
+        with transaction.atomic():
+            customer_lock.take(customer_id)
+            follow_customer(customer_id)
+    except (MissingError, UnlinkedCustomerError):
+        raise  # nobody whose the rest could be
+    except PermanentError as error:
+        problems.append(error)
+    problems += _pages(customer_id, "subscription", status="all")
+    problems += _pages(customer_id, "invoice")
+    problems += _pages(customer_id, "charge")
+    if problems:
+        raise problems[0]
 
 
-def _pages(customer_id: str, kind: str, **filters: str) -> None:
-    after: dict[str, str] = {}
+def _pages(customer_id: str, kind: str, **filters: Any) -> list[PermanentError]:
+    problems: list[PermanentError] = []
+    after: dict[str, Any] = {}
     more = True
     while more:
         with transaction.atomic():
             customer_lock.take(customer_id)
             items, more = gateway.page(kind, customer=customer_id, **filters, **after)
             for item in items:
-                project(kind, item)
+                try:
+                    project(kind, item)
+                except PermanentError as error:
+                    problems.append(error)
         if items:
             after = {"starting_after": items[-1]["id"]}
+    return problems
 
 
 def project(kind: str, item: dict[str, object]) -> None:
@@ -45,16 +61,7 @@ def project(kind: str, item: dict[str, object]) -> None:
     elif kind == "invoice":
         payments.link_invoice(data)
     elif kind == "charge":
-        if data.get("disputed") and not mirror.charge_disputes(data["id"]):
-            fetch_disputes(data["id"])
+        if data.get("disputed"):
+            for dispute in gateway.disputes(data["id"]):
+                mirror.store(dispute)
         payments.project(data)
-
-
-def fetch_disputes(charge_id: str) -> None:
-    """Mirror the disputes of a charge, which itself does not say how they ended."""
-    try:
-        for dispute in gateway.every("dispute", charge=charge_id):
-            mirror.store(dispute)
-    except MissingError:
-        # Counted as lost until an event of the dispute says otherwise.
-        return

@@ -1,4 +1,6 @@
+import json
 from argparse import ArgumentParser
+from dataclasses import asdict
 from typing import Any
 
 from django.core.management.base import BaseCommand
@@ -14,9 +16,14 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--apply", action="store_true", help="write; without it nothing changes")
         parser.add_argument("--reason", default="fix_orphans command", help="kept in the audit log")
+        parser.add_argument("--json", action="store_true", help="print JSON")
 
     def handle(self, *args: Any, **options: Any) -> None:
         found = orphans.fix(actor="command", reason=options["reason"]) if options["apply"] else orphans.preview()
+        if options["json"]:
+            rows = [asdict(orphan) for orphan in found]
+            self.stdout.write(json.dumps({"applied": options["apply"], "orphans": rows}))
+            return
         if found:
             table = Table("user", "e-mail", "Stripe customer", "action")
             for orphan in found:

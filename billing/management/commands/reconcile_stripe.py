@@ -1,3 +1,4 @@
+import json
 from argparse import ArgumentParser
 from typing import Any
 
@@ -24,6 +25,7 @@ class Command(BaseCommand):
         parser.add_argument("--apply", action="store_true", help="take in and heal; without it only report")
         parser.add_argument("--budget", type=int, default=REQUEST_BUDGET, help="requests to Stripe at most")
         parser.add_argument("--reason", default="reconcile_stripe command", help="kept in the audit log")
+        parser.add_argument("--json", action="store_true", help="print JSON, with every difference")
 
     def handle(self, *args: Any, **options: Any) -> None:
         if options["budget"] < 1:
@@ -42,7 +44,10 @@ class Command(BaseCommand):
                 )
         except Refused as refusal:
             raise CommandError(str(refusal)) from refusal
-        self._print(run, applied=options["apply"])
+        if options["json"]:
+            self.stdout.write(json.dumps(_as_json(run)))
+        else:
+            self._print(run, applied=options["apply"])
         if run.status == ReconciliationRun.Status.FAILED:
             raise CommandError(str(run.error))
 
@@ -62,6 +67,8 @@ class Command(BaseCommand):
                     state,
                 )
             print_table(self.stdout, table)
+            if len(found) > SHOWN:
+                self.stdout.write(f"… and {len(found) - SHOWN} more: see --json, or Reconciliation in the admin.")
         still_open = found.filter(status=Difference.Status.OPEN).count()
         self.stdout.write(
             f"{run.compared} compared, {run.missing_events} events never arrived, {run.differences_found} differences, "
@@ -69,3 +76,16 @@ class Command(BaseCommand):
         )
         if still_open and not applied:
             self.stdout.write("--apply heals them.")
+
+
+def _as_json(run: ReconciliationRun) -> dict[str, Any]:
+    counts = ("compared", "missing_events", "differences_found", "healed", "requests", "request_budget")
+    fields = ("kind", "object_kind", "stripe_id", "stripe_customer_id", "field", "here", "there", "status", "note")
+    return {
+        "run": str(run.pk),
+        "status": run.status,
+        "phase": run.phase,
+        "error": run.error,
+        **{name: getattr(run, name) for name in counts},
+        "differences": list(run.differences.order_by("object_kind", "stripe_id", "field").values(*fields)),
+    }

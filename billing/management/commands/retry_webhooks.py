@@ -1,3 +1,4 @@
+import json
 from argparse import ArgumentParser
 from datetime import UTC, datetime
 from typing import Any
@@ -6,7 +7,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.utils.dateparse import parse_datetime
 from rich.table import Table
 
-from billing.models import WebhookEvent
+from billing.models import ReplayRun, WebhookEvent
 from billing.services import event_filter, replay_runs, webhooks
 from billing.services.errors import Refused
 from billing.services.event_filter import EventFilter
@@ -26,45 +27,75 @@ class Command(BaseCommand):
         parser.add_argument("--rate", type=int, default=replay_runs.EVENTS_PER_MINUTE, help="events a minute")
         parser.add_argument("--apply", action="store_true", help="write; without it nothing changes")
         parser.add_argument("--reason", default="retry_webhooks command", help="kept in the audit log")
+        parser.add_argument("--json", action="store_true", help="print JSON")
 
     def handle(self, *args: Any, **options: Any) -> None:
+        if not 1 <= options["rate"] <= replay_runs.FASTEST:
+            raise CommandError(f"--rate: between 1 and {replay_runs.FASTEST} events a minute, not {options['rate']}")
+        if not options["reason"].strip():
+            raise CommandError(f"--reason: {options['reason']!r} says nothing; the audit log needs a reason")
         wanted = _filter(options)
         rows = event_filter.preview(wanted)
         total = sum(row["events"] for row in rows)
+        pending, run = self._retry(wanted, total, options) if options["apply"] and total else (0, None)
+        if options["json"]:
+            done = {"applied": options["apply"], "pending": pending, "replay_run": run and str(run.pk)}
+            self.stdout.write(json.dumps({"events": total, "found": rows} | done))
+            return
         if rows:
             table = Table("event type", "status", "events")
             for row in rows:
                 table.add_row(row["event_type"], row["status"], str(row["events"]))
             print_table(self.stdout, table)
-        if not total or not options["apply"]:
+        if run:
+            self.stdout.write(f"Replay {run.pk} tries {run.total} events, at most {run.events_per_minute} a minute.")
+        elif total and options["apply"]:
+            self.stdout.write(f"{pending} events are pending again.")
+        else:
             self.stdout.write(f"{total} events match{'; --apply retries them' if total else ''}.")
-            return
+
+    def _retry(self, wanted: EventFilter, total: int, options: dict[str, Any]) -> tuple[int, ReplayRun | None]:
+        """How many events are pending again, or the run that tries them in the background."""
+        who = {"actor": "command", "reason": options["reason"]}
         try:
             if total <= webhooks.AT_ONCE:
-                count = webhooks.replay(event_filter.matching(wanted), actor="command", reason=options["reason"])
-                self.stdout.write(f"{count} events are pending again.")
-                return
-            run = replay_runs.start(
-                wanted, actor="command", reason=options["reason"], events_per_minute=options["rate"]
-            )
+                return webhooks.replay(event_filter.matching(wanted), **who), None
+            return 0, replay_runs.start(wanted, **who, events_per_minute=options["rate"])
         except Refused as refusal:
             raise CommandError(str(refusal)) from refusal
-        self.stdout.write(f"Replay {run.pk} tries {run.total} events, at most {run.events_per_minute} a minute.")
 
 
 def _filter(options: dict[str, Any]) -> EventFilter:
     statuses = tuple(options["status"] or EventFilter.statuses)
-    unknown = set(statuses) - set(WebhookEvent.Status.values)
-    if unknown:
-        raise CommandError(f"--status: {unknown.pop()!r} is none of {', '.join(WebhookEvent.Status.values)}")
+    # What a worker has in its hands is nobody else's to retry.
+    possible = [status for status in WebhookEvent.Status.values if status != WebhookEvent.Status.PROCESSING]
+    for status in statuses:
+        if status not in possible:
+            raise CommandError(f"--status: {status!r} is none of {', '.join(possible)}")
+    since, until = _time("--since", options["since"]), _time("--until", options["until"])
+    if since and until and since > until:
+        raise CommandError(f"--since: {options['since']!r} is later than --until {options['until']!r}")
+    _require_known(options["ids"], statuses)
     return EventFilter(
         statuses=statuses,
         event_type=options["type"],
         error_text=options["error"],
-        received_from=_time("--since", options["since"]),
-        received_until=_time("--until", options["until"]),
+        received_from=since,
+        received_until=until,
         ids=tuple(options["ids"]),
     )
+
+
+def _require_known(ids: list[str], statuses: tuple[str, ...]) -> None:
+    """Refuse an event that was named but is not here, or is in a status that was not asked for."""
+    found = dict(WebhookEvent.objects.filter(stripe_event_id__in=ids).values_list("stripe_event_id", "status"))
+    for event_id in ids:
+        if event_id not in found:
+            raise CommandError(f"{event_id}: no such event in the inbox; reconcile_stripe takes in what never arrived")
+        if found[event_id] == WebhookEvent.Status.PROCESSING:
+            raise CommandError(f"{event_id}: is being processed right now")
+        if found[event_id] not in statuses:
+            raise CommandError(f"{event_id}: is {found[event_id]}, not {' or '.join(statuses)}; give its --status too")
 
 
 def _time(name: str, text: str | None) -> datetime | None:

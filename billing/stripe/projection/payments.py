@@ -23,22 +23,22 @@ def project(charge: Json) -> Payment | None:
     customer_id = identifier(charge.get("customer"))
     if customer_id is None:
         return None
-    user = users.of_customer(customer_id)
-    row = Payment.objects.filter(stripe_charge_id=charge["id"]).first()
+    row = Payment.objects.select_related("user").filter(stripe_charge_id=charge["id"]).first()
+    user = users.of_customer(customer_id, row.user if row else None)
     row = row or Payment(stripe_charge_id=charge["id"])
     write(row, values(charge) | {"user_id": user.pk} | _invoice_columns(charge, customer_id))
     return row
 
 
-def values(charge: Json) -> Json:
-    """The columns that the charge alone decides; amounts in the currency's smallest unit."""
+def values(charge: Json, disputes: list[Json] | None = None) -> Json:
+    """The columns that the charge and its ``disputes`` (else the known ones) decide; amounts in the smallest unit."""
     paid = charge["status"] == "succeeded" and charge.get("captured", True)
     amount, refunded = _amounts(charge)
     return {
         "stripe_payment_intent_id": identifier(charge.get("payment_intent")),
         "amount_cents": amount,
         "currency": charge["currency"],
-        "status": status(charge),
+        "status": status(charge, disputes),
         "refunded_cents": refunded,
         "failure_message": RELEASED if _is_released(charge) else charge.get("failure_message"),
         "receipt_url": charge.get("receipt_url"),
@@ -47,12 +47,12 @@ def values(charge: Json) -> Json:
     }
 
 
-def status(charge: Json) -> str:
+def status(charge: Json, disputes: list[Json] | None = None) -> str:
     """Failed before disputed before refunded before succeeded."""
     amount, refunded = _amounts(charge)
     if charge["status"] == "failed" or _is_released(charge):
         return Payment.Status.FAILED
-    if charge.get("disputed") and _dispute_costs(charge["id"]):
+    if charge.get("disputed") and _costs(mirror.charge_disputes(charge["id"]) if disputes is None else disputes):
         return Payment.Status.DISPUTED
     if refunded:
         return Payment.Status.REFUNDED if refunded >= amount else Payment.Status.PARTIALLY_REFUNDED
@@ -80,10 +80,9 @@ def _is_released(charge: Json) -> bool:
     return not charge.get("captured", True) and bool(charge.get("refunded"))
 
 
-def _dispute_costs(charge_id: str) -> bool:
+def _costs(disputes: list[Json]) -> bool:
     """A charge stays marked as disputed for ever: only its disputes say whether that was lost, won or is open."""
-    known = [dispute.get("status") for dispute in mirror.charge_disputes(charge_id)]
-    return not known or any(status not in HARMLESS_DISPUTES for status in known)
+    return not disputes or any(dispute.get("status") not in HARMLESS_DISPUTES for dispute in disputes)
 
 
 def link_invoice(invoice: Json) -> None:

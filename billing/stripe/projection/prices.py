@@ -44,16 +44,26 @@ def monthly_cents(subscription: Json, customer_discount: Json | None = None) -> 
     """The recurring price a month in the currency's smallest unit, after recurring discounts, before taxes.
 
     The customer's own discount holds where the subscription has none, as at Stripe. Metered prices
-    count as nothing, because nobody knows the usage to come. ``once`` coupons do not recur. An
-    amount off is taken once a billing period. Raises PermanentError for a price that says no amount.
+    count as nothing, because nobody knows the usage to come. ``once`` coupons do not recur, and what
+    ended before this period takes nothing off. An amount off is taken once a billing period. Raises
+    PermanentError for a price that says no amount.
     """
     items, currency = subscription["items"]["data"], subscription["currency"]
     parts = [_item_part(item, currency) for item in items]
     if items:
         discounts = subscription.get("discounts") or [customer_discount]
-        parts = _discounted(parts, discounts, items[0]["price"], currency)
-    total = sum((part.cents for part in parts), Decimal(0))
+        parts = _discounted(parts, discounts, items[0], currency)
+    shares = [_untaxed_share(item, subscription) for item in items]
+    total = sum((part.cents * share for part, share in zip(parts, shares, strict=True)), Decimal(0))
     return int(total.quantize(Decimal(1), ROUND_HALF_UP))
+
+
+def _untaxed_share(item: Json, subscription: Json) -> Decimal:
+    """What of an item's price is not tax: rates may be part of it. Taxes that Stripe works out by itself it says
+    only of an invoice."""
+    rates = item.get("tax_rates") or subscription.get("default_tax_rates") or []
+    within = [Decimal(str(rate["percentage"])) for rate in rates if isinstance(rate, dict) and rate.get("inclusive")]
+    return 1 / (1 + sum(within, Decimal(0)) / 100)
 
 
 @dataclass(frozen=True)
@@ -71,7 +81,7 @@ def _item_part(item: Json, currency: str) -> Part:
         return Part(product_id, Decimal(0))
     quantity = 1 if item.get("quantity") is None else int(item["quantity"])
     part = Part(product_id, _per_period(price, quantity, currency) * _periods_a_month(price))
-    return _discounted([part], item.get("discounts"), price, currency)[0]
+    return _discounted([part], item.get("discounts"), item, currency)[0]
 
 
 def _per_period(price: Json, quantity: int, currency: str) -> Decimal:
@@ -134,11 +144,11 @@ def _periods_a_month(price: Json) -> Decimal:
     return PER_MONTH[recurring.get("interval", "month")] / int(recurring.get("interval_count") or 1)
 
 
-def _discounted(parts: list[Part], discounts: Iterable[Any] | None, price: Json, currency: str) -> list[Part]:
+def _discounted(parts: list[Part], discounts: Iterable[Any] | None, item: Json, currency: str) -> list[Part]:
     """The parts after each discount, which may be for some products only; an amount off is shared among them."""
     for discount in discounts or []:
         coupon = discount.get("coupon") if isinstance(discount, dict) else None
-        if not coupon or coupon.get("duration") == "once":
+        if not coupon or coupon.get("duration") == "once" or _is_over(discount, item):
             continue
         products = (coupon.get("applies_to") or {}).get("products")
         reached = [part for part in parts if not products or part.product_id in products]
@@ -147,10 +157,16 @@ def _discounted(parts: list[Part], discounts: Iterable[Any] | None, price: Json,
         if coupon.get("percent_off"):
             off = whole * Decimal(str(coupon["percent_off"])) / 100
         elif coupon.get("amount_off"):
-            off = min(_amount_off(coupon, currency) * _periods_a_month(price), whole)
+            off = min(_amount_off(coupon, currency) * _periods_a_month(item["price"]), whole)
         if off:
             parts = [replace(p, cents=p.cents - off * p.cents / whole) if p in reached else p for p in parts]
     return parts
+
+
+def _is_over(discount: Json, item: Json) -> bool:
+    """Whether the discount ended before the item's current period began."""
+    ends, begins = discount.get("end"), item.get("current_period_start")
+    return bool(ends and begins and ends <= begins)
 
 
 def _amount_off(coupon: Json, currency: str) -> int:

@@ -10,6 +10,7 @@ from billing.stripe import mirror
 from billing.stripe.errors import PermanentError, UnmappedPriceError
 from billing.stripe.projection import prices, users
 from billing.stripe.projection.rows import moment, write
+from billing.stripe.subject import identifier
 
 Json = dict[str, Any]
 
@@ -20,8 +21,8 @@ def project(data: Json) -> Subscription:
     Of two live ones the higher tier counts; the other stays as a marked duplicate. The free row
     ends when a paid one lives and comes back when none does. The caller holds the customer's lock.
     """
-    user = users.of_customer(data["customer"])
-    row = Subscription.objects.filter(stripe_subscription_id=data["id"]).first()
+    row = Subscription.objects.select_related("user").filter(stripe_subscription_id=data["id"]).first()
+    user = users.of_customer(_customer_id(data), row.user if row else None)
     row = row or Subscription(stripe_subscription_id=data["id"], usage_count=_requests_this_month(user))
     wanted = values(data) | {"user_id": user.pk}
     live = wanted["status"] in Subscription.LIVE
@@ -55,7 +56,7 @@ def values(data: Json) -> Json:
         "status": data["status"],
         "stripe_price_id": item["price"]["id"],
         "quantity": 1 if item.get("quantity") is None else item["quantity"],
-        "price_cents": prices.monthly_cents(data, mirror.customer_discount(data["customer"])),
+        "price_cents": prices.monthly_cents(data, mirror.customer_discount(_customer_id(data))),
         "currency": data["currency"],
         "interval": recurring.get("interval", "month"),
         "current_period_start": moment(_period(data, item, "current_period_start")),
@@ -82,6 +83,13 @@ def ensure_free(user: User) -> None:
         )
 
 
+def _customer_id(data: Json) -> str:
+    customer_id = identifier(data.get("customer"))
+    if customer_id is None:
+        raise PermanentError(f"Stripe names no customer of subscription {data['id']}.")
+    return customer_id
+
+
 def _main_item(data: Json) -> tuple[Json, str]:
     """The item whose price decides the tier: the highest; the others are add-ons that only cost."""
     items = data["items"]["data"]
@@ -89,6 +97,10 @@ def _main_item(data: Json) -> tuple[Json, str]:
         raise PermanentError(f"Subscription {data['id']} has no items at Stripe, so no tier can be told.")
     tiers = [(item, prices.tier_of(item["price"])) for item in items]
     claimed = [(item, tier) for item, tier in tiers if tier]
+    if not claimed and data["status"] == Subscription.Status.CANCELED:
+        # Its end must not wait for a mapping.
+        known = Subscription.objects.filter(stripe_subscription_id=data["id"]).first()
+        claimed = [(items[0], known.tier)] if known else []
     if not claimed:
         unknown = items[0]["price"]["id"]
         raise UnmappedPriceError(

@@ -15,7 +15,7 @@ from django.conf import settings
 from django.db.models import Q
 
 from billing.models import Subscription, UnmatchedCustomer, User
-from billing.stripe import gateway, mirror, tombstones
+from billing.stripe import gateway, inbox, mirror, tombstones
 from billing.stripe.errors import PermanentError, UnlinkedCustomerError
 from billing.stripe.projection.rows import write
 
@@ -23,16 +23,17 @@ Json = dict[str, Any]
 PLAUSIBLE_EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
 
 
-def of_customer(customer_id: str) -> User:
+def of_customer(customer_id: str, before: User | None = None) -> User:
     """The user of a Stripe customer; the customer is fetched when it is new here.
 
+    ``before`` is who has the object that asks: a deleted customer's user may have another customer by now.
     The caller holds the customer's lock. Raises UnlinkedCustomerError when only a person can decide.
     """
     known = User.objects.filter(stripe_customer_id=customer_id).first()
     if known:
         return known
     if tombstones.is_buried(customer_id):
-        return bury(customer_id)
+        return before or bury(customer_id)
     return project(mirror.store(gateway.retrieve("customer", customer_id)))
 
 
@@ -41,8 +42,13 @@ def project(customer: Json) -> User:
     if customer.get("deleted") or tombstones.is_buried(customer["id"]):
         return bury(customer["id"])
     user = User.objects.filter(stripe_customer_id=customer["id"]).first() or find_or_new(customer)
-    write(user, values(customer, user))
+    known, address = user.stripe_customer_id, user.email
+    returned = known and known != customer["id"]
+    write(user, values(customer, user) | ({"status": User.Status.ACTIVE} if returned else {}))
     UnmatchedCustomer.objects.filter(stripe_customer_id=customer["id"]).delete()
+    if known != customer["id"]:
+        inbox.wake(customer["id"])
+    _release(address, user)
     return user
 
 
@@ -53,7 +59,7 @@ def values(customer: Json, user: User) -> Json:
     Where a Cognito user pool is followed it owns both, and Stripe only fills what is empty: two
     sources that overwrite each other would never come to rest.
     """
-    email = customer.get("email") or None
+    email = (customer.get("email") or "").strip() or None
     name = customer.get("name") or ""
     if email and not PLAUSIBLE_EMAIL.fullmatch(email):
         email = None
@@ -74,16 +80,32 @@ def bury(customer_id: str) -> User:
 
     A user who signs in through Cognito keeps name and address; nobody keeps a live subscription.
     """
-    tombstones.bury("customer", customer_id)
+    if not tombstones.is_buried(customer_id):
+        tombstones.bury("customer", customer_id)
+        inbox.wake(customer_id)
+    UnmatchedCustomer.objects.filter(stripe_customer_id=customer_id).delete()
     user = User.objects.filter(stripe_customer_id=customer_id).first()
     if user is None:
         return User.objects.create(stripe_customer_id=customer_id, status=User.Status.DELETED, email=None)
     erased: Json = {} if user.cognito_user_id else {"email": None, "name": ""}
+    address = user.email
     write(user, {"status": User.Status.DELETED, **erased})
+    _release(address, user)
     free = Subscription.objects.filter(user=user, status__in=Subscription.LIVE, stripe_subscription_id__isnull=True)
     for row in free:
         write(row, {"status": Subscription.Status.CANCELED})
     return user
+
+
+def _release(address: str | None, user: User) -> None:
+    """Let events try again that waited for an address which ``user`` had and gave up."""
+    if address and address.lower() != (user.email or "").lower():
+        inbox.wake(address)
+
+
+def has_customer(user: User) -> bool:
+    """Whether the user has a customer that was not deleted: who lost theirs may come back with another."""
+    return bool(user.stripe_customer_id) and not tombstones.is_buried(str(user.stripe_customer_id))
 
 
 def find_or_new(customer: Json) -> User:
@@ -94,13 +116,13 @@ def find_or_new(customer: Json) -> User:
     metadata = customer.get("metadata") or {}
     user = _named(metadata)
     if user:
-        if user.stripe_customer_id:
+        if has_customer(user):
             raise _unlinked(
                 customer,
                 f"names user {user.pk} in its metadata, who already has customer {user.stripe_customer_id}",
             )
         return user
-    email = customer.get("email")
+    email = (customer.get("email") or "").strip()
     if email and User.objects.filter(email__iexact=email).exists():
         raise _unlinked(customer, f"has the e-mail address of a user here ({email}) but names nobody")
     return User(cognito_user_id=metadata.get("cognito_user_id") or None)

@@ -9,7 +9,7 @@ from django.urls import reverse
 
 from billing.demo import recordings
 from billing.demo.stripe_world import StripeWorld
-from billing.models import AuditEntry, Payment, Subscription, WebhookEvent
+from billing.models import AuditEntry, Payment, Subscription, UnmatchedCustomer, User, WebhookEvent
 
 pytestmark = pytest.mark.django_db
 CONFIRMED = {"confirmed": "yes", "reason": "Ticket 4711"}
@@ -62,6 +62,20 @@ def test_part_of_a_payment_is_refunded(
     deliver_new(world, feed)
     payment.refresh_from_db()
     assert (payment.refunded_cents, payment.status) == (1000, "partially_refunded")
+
+
+@pytest.mark.parametrize("email", ["", "nobody", "second@example.com"])
+def test_second_customer_of_one_address_is_created_under_another(
+    lead: Client, subscription: Subscription, world: StripeWorld, feed: Callable[..., Any], email: str
+) -> None:
+    first = world.objects[str(subscription.user.stripe_customer_id)]
+    world.put(first | {"id": "cus_second", "metadata": {}})
+    feed([world.emit("customer.created", world.objects["cus_second"])])
+    lead.post(one(UnmatchedCustomer.objects.get(), "create_customer"), CONFIRMED | {"email": email})
+    created = "@" in email
+    assert User.objects.count() == 1 + created
+    assert UnmatchedCustomer.objects.exists() is not created
+    assert world.objects["cus_second"]["email"] == (email if created else first["email"])
 
 
 def test_customer_is_synced_from_stripe(lead: Client, subscription: Subscription) -> None:

@@ -1,18 +1,20 @@
 """Customers follow the Cognito user pool, played by moto."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 from io import StringIO
 from typing import Any
 
 import boto3
 import pytest
 from django.core.management import CommandError, call_command
+from django.utils import timezone
 from moto import mock_aws
 
 from billing.models import AuditEntry, CognitoSyncCursor, User
 from billing.services import cognito_pool, cognito_users
 from billing.services.cognito_pool import Pool
-from tests.factories import customer
+from tests.factories import customer, webhook_event
 
 pytestmark = pytest.mark.django_db
 
@@ -175,6 +177,19 @@ def test_a_verified_address_links_a_customer_without_an_identity(cognito: FakeCo
     assert "1 link." in sync("--apply")
     user.refresh_from_db()
     assert (user.cognito_user_id, user.stripe_customer_id) == (sub, "cus_1")
+
+
+@pytest.mark.parametrize("linked", [True, False])
+def test_events_that_waited_for_an_address_or_its_link_are_due(cognito: FakeCognito, linked: bool) -> None:
+    sub = cognito.add("ada@example.com" if linked else "new@example.com")
+    customer(email="ada@example.com", cognito_user_id=None if linked else sub)
+    waits = "Stripe customer cus_2 has the e-mail address of a user here (ADA@example.com) but names nobody."
+    event = webhook_event(last_error=waits, next_retry_at=timezone.now() + timedelta(days=1))
+    other = webhook_event(next_retry_at=timezone.now() + timedelta(days=1))
+    sync("--apply")
+    event.refresh_from_db()
+    other.refresh_from_db()
+    assert (event.next_retry_at, other.next_retry_at is None) == (None, False)
 
 
 @pytest.mark.parametrize(

@@ -145,7 +145,7 @@ def test_the_notice_is_tried_again_when_the_mail_server_refuses(monkeypatch: pyt
     again = Schedule.objects.get(func="billing.tasks.tell_of_leaked_key")
     assert again.args == str((str(issued.key.pk), 2))
     with pytest.raises(ConnectionRefusedError):
-        tasks.tell_of_leaked_key(str(issued.key.pk), tasks.MAIL_ATTEMPTS)
+        tasks.tell_of_leaked_key(str(issued.key.pk), tasks.ATTEMPTS)
 
 
 def _refuse(key: ApiKey) -> None:

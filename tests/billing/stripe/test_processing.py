@@ -66,6 +66,15 @@ def test_the_pause_that_stripe_asks_for_is_respected(
     assert timedelta(minutes=19) < wait(signup.events[-1]) <= timedelta(minutes=20)
 
 
+@pytest.mark.parametrize("pause", ["inf", "nan", "1e300", "-5", "Wed, 21 Oct 2015 07:28:00 GMT", "9" * 400])
+def test_senseless_pause_still_ends_in_another_try(
+    signup: recordings.Recording, stripe_server: StripeServer, feed: Callable, pause: str
+) -> None:
+    stripe_server.intercept = answer(429, {"Retry-After": pause})
+    assert feed(signup.events[-1:]) == ["failed"]
+    assert wait(signup.events[-1]) <= timedelta(days=1)
+
+
 def test_failed_event_heals_when_stripe_is_back(
     signup: recordings.Recording, stripe_server: StripeServer, feed: Callable
 ) -> None:

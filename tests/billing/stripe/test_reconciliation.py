@@ -1,5 +1,6 @@
 """Finding and healing what went past the webhooks."""
 
+import json
 from datetime import timedelta
 from typing import Any
 
@@ -13,6 +14,7 @@ from billing.demo.stripe_world import StripeWorld
 from billing.models import (
     Difference,
     Payment,
+    ReconciliationRun,
     Subscription,
     UnmatchedCustomer,
     User,
@@ -249,12 +251,113 @@ def test_command_previews_and_applies(synced: list[recordings.Recording], capsys
         call_command("reconcile_stripe", budget=0)
 
 
+def test_command_reports_as_json(synced: list[recordings.Recording], capsys: pytest.CaptureFixture[str]) -> None:
+    Payment.objects.filter(status="partially_refunded").update(refunded_cents=0)
+    call_command("reconcile_stripe", "--json")
+    report = json.loads(capsys.readouterr().out)
+    assert (report["status"], report["differences_found"], report["healed"]) == ("finished", 1, 0)
+    (difference,) = report["differences"]
+    assert (difference["field"], difference["here"], difference["there"]) == ("refunded_cents", "0", "4000")
+
+
 def test_daily_job_takes_in_and_reports_without_healing(synced: list[recordings.Recording]) -> None:
     Payment.objects.filter(status="partially_refunded").update(refunded_cents=0)
     WebhookEvent.objects.filter(event_type="customer.created").delete()
     call_command("run_job", "reconcile")
     assert found() == {("charge", "refunded_cents", "0", "4000")}
     assert WebhookEvent.objects.filter(event_type="customer.created").count() == len(NAMES)
+
+
+def test_dispute_that_was_won_unheard_of_is_found_and_healed(
+    synced: list[recordings.Recording], world: StripeWorld
+) -> None:
+    lost = next(item for item in world.objects.values() if item["object"] == "dispute")
+    lost["status"] = "won"
+    reconciliation.run(**WHO)
+    assert found() == {("charge", "status", "disputed", "succeeded")}
+    assert reconciliation.run(heal=True, **WHO).healed == 1
+    reconciliation.run(**WHO)
+    assert found() == set()
+    assert Payment.objects.get(stripe_charge_id=lost["charge"]).status == "succeeded"
+
+
+def test_discount_of_a_customer_that_was_given_unheard_of_is_found_and_healed(
+    synced: list[recordings.Recording], world: StripeWorld
+) -> None:
+    subscription = Subscription.objects.get(stripe_subscription_id=_live_id("signup_paid"))
+    coupon = {"id": "HALF", "object": "coupon", "percent_off": 50, "amount_off": None, "duration": "forever"}
+    world.put(coupon)
+    world.objects[str(subscription.user.stripe_customer_id)]["discount"] = {
+        "id": "di_1",
+        "object": "discount",
+        "source": {"coupon": "HALF", "type": "coupon"},
+    }
+    reconciliation.run(**WHO)
+    assert found() == {("customer", "discount", None, "HALF")}
+    reconciliation.run(heal=True, **WHO)
+    reconciliation.run(**WHO)
+    assert found() == set()
+    subscription.refresh_from_db()
+    assert subscription.price_cents == 1450
+
+
+@pytest.mark.parametrize("trouble", ["price", "address"])
+def test_what_waits_for_somebody_does_not_keep_the_rest_from_being_healed(
+    synced: list[recordings.Recording], world: StripeWorld, trouble: str
+) -> None:
+    user = Subscription.objects.get(stripe_subscription_id=_live_id("signup_paid")).user
+    if trouble == "price":
+        price = world.objects[_live_id("signup_paid")]["items"]["data"][0]["price"]
+        price.update(id="price_new", metadata={}, lookup_key=None)
+    else:
+        factories.customer(email="taken@example.com")
+        world.objects[str(user.stripe_customer_id)]["email"] = "taken@example.com"
+    user.payments.update(status="failed")
+    run = reconciliation.run(heal=True, **WHO)
+    assert user.payments.get().status == "succeeded"
+    waiting = run.differences.filter(status="open", note__isnull=False)
+    assert {"price": "price_new", "address": "taken@example.com"}[trouble] in str(waiting.first().note)  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ZeroDivisionError])
+def test_interrupted_run_is_gone_on_with_at_once(
+    stories: list[recordings.Recording], monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
+) -> None:
+    def interrupt(*_: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(engine, "_objects_page", interrupt)
+    with pytest.raises(error):
+        reconciliation.run(**WHO)
+    monkeypatch.undo()
+    broken = ReconciliationRun.objects.get()
+    assert (broken.status, broken.phase) == ("failed", "customers")
+    assert error.__name__ in str(broken.error)
+    again = reconciliation.run(**WHO)
+    assert (again.pk, again.status) == (broken.pk, "finished")
+
+
+def test_event_that_stripe_keeps_no_longer_does_not_stop_the_healing(
+    stories: list[recordings.Recording], world: StripeWorld
+) -> None:
+    reconciliation.run(take_in=False, **WHO)
+    world.events.pop()
+    differences = Difference.objects.filter(object_kind="event")
+    assert reconciliation.heal(differences, **WHO) == differences.count() - 1
+    assert "30 days" in str(Difference.objects.get(object_kind="event", status="open").note)
+
+
+def test_run_that_takes_in_and_heals_keeps_about_to_its_budget(stories: list[recordings.Recording]) -> None:
+    budget = 20
+    passes = 1
+    run = reconciliation.run(heal=True, budget=budget, **WHO)
+    while run.status == "paused":
+        assert run.requests <= run.request_budget + budget
+        run, passes = reconciliation.run(heal=True, budget=budget, **WHO), passes + 1
+    assert run.status == "finished"
+    assert passes > 3
+    for story in stories:
+        assert_reached(story.expected)
 
 
 def test_run_that_has_no_time_left_is_paused(stories: list[recordings.Recording]) -> None:

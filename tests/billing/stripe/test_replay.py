@@ -19,6 +19,7 @@ from billing.services import replay_runs, webhooks
 from billing.services.errors import Refused
 from billing.services.event_filter import EventFilter
 from billing.stripe import processing
+from tests import factories
 from tests.billing.stripe.story import Story
 
 pytestmark = pytest.mark.django_db
@@ -205,7 +206,41 @@ def test_filter_is_stored_with_its_run_and_read_back() -> None:
     assert EventFilter.from_json(json.loads(json.dumps(wanted.as_json()))) == wanted
 
 
-@pytest.mark.parametrize("options", [{"status": ["lost"]}, {"since": "yesterday"}, {"until": "2026-13-01"}])
-def test_retry_command_refuses_nonsense(options: dict[str, Any]) -> None:
-    with pytest.raises(CommandError, match="--"):
-        call_command("retry_webhooks", **options)
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--status", "lost"], "--status: 'lost' is none of pending, processed, failed"),
+        (["--status", "processing"], "--status: 'processing' is none of"),
+        (["--since", "yesterday"], "--since: 'yesterday' is not a time"),
+        (["--until", "2026-13-01"], "--until: '2026-13-01' is not a time"),
+        (
+            ["--since", "2026-03-02", "--until", "2026-03-01"],
+            "'2026-03-02' is later than --until '2026-03-01'",
+        ),
+        (["--rate", "0"], "--rate: between 1 and 6000 events a minute, not 0"),
+        (["--rate", "fast"], "--rate: invalid int value: 'fast'"),
+        (["--reason", " "], "--reason: ' ' says nothing"),
+        (["evt_failed_000", "evt_nobody"], "evt_nobody: no such event in the inbox"),
+        (["evt_done"], "evt_done: is processed, not failed or dead; give its --status too"),
+        (["evt_busy", "--status", "failed"], "evt_busy: is being processed right now"),
+    ],
+)
+def test_retry_command_refuses_nonsense(arguments: list[str], said: str) -> None:
+    failed_events(1)
+    factories.webhook_event(stripe_event_id="evt_done", status="processed")
+    factories.webhook_event(stripe_event_id="evt_busy", status="processing")
+    with pytest.raises(CommandError) as refusal:
+        call_command("retry_webhooks", *arguments, "--apply")
+    assert said in str(refusal.value)
+    assert WebhookEvent.objects.filter(status="failed").count() == 1
+
+
+def test_retry_command_reports_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    failed_events(2)
+    kind = recordings.load("signup_paid").events[0]["type"]
+    rows = [{"event_type": kind, "status": "failed", "events": 2}]
+    report = {"events": 2, "found": rows, "applied": False, "pending": 0, "replay_run": None}
+    call_command("retry_webhooks", "--json")
+    assert json.loads(capsys.readouterr().out) == report
+    call_command("retry_webhooks", "--json", "--apply")
+    assert json.loads(capsys.readouterr().out) == report | {"applied": True, "pending": 2}

@@ -161,6 +161,64 @@ def test_amount_off_is_shared_by_the_items_it_reaches(story: Story) -> None:
     assert story.row.price_cents == (2900 + 9900 - 800) // 2
 
 
+@pytest.mark.parametrize(("days", "cents"), [(-1, 2900), (0, 2900), (1, 1450)])
+def test_discount_that_ended_before_the_period_takes_nothing_off(story: Story, days: int, cents: int) -> None:
+    ends = story.item["current_period_start"] + days * 86_400
+    story.update(discounts=[discount(percent_off=50, duration="repeating") | {"end": ends}])
+    assert story.row.price_cents == cents
+
+
+def test_coupon_that_was_made_anew_under_its_old_id_keeps_its_old_terms_where_it_was_given(story: Story) -> None:
+    old, new = (discount(id="SAVE", percent_off=off, created=off) for off in (50, 10))
+    story.world.put(new["source"]["coupon"])
+    story.update(discounts=[old])
+    assert story.row.price_cents == 1450
+    story.update(discounts=[new])
+    assert story.row.price_cents == 2610
+
+
+@pytest.mark.parametrize(
+    ("of_all", "of_item", "cents"),
+    [
+        ([(16, True)], [], 2500),
+        ([(16, False)], [], 2900),
+        ([(10, True), (6, True), (5, False)], [], 2500),
+        ([(16, True)], [(45, True)], 2000),
+    ],
+)
+def test_tax_within_the_price_is_no_revenue(story: Story, of_all: list, of_item: list, cents: int) -> None:
+    story.item["tax_rates"] = [tax_rate(*rate) for rate in of_item]
+    assert story.update(default_tax_rates=[tax_rate(*rate) for rate in of_all]) == "processed"
+    assert story.row.price_cents == cents
+
+
+def tax_rate(percentage: float, inclusive: bool) -> dict[str, Any]:
+    return {
+        "id": f"txr_{percentage}",
+        "object": "tax_rate",
+        "active": True,
+        "created": 1_790_000_000,
+        "description": None,
+        "display_name": "VAT",
+        "inclusive": inclusive,
+        "jurisdiction": "DE",
+        "livemode": False,
+        "metadata": {},
+        "percentage": percentage,
+    }
+
+
+def test_subscription_whose_customer_is_expanded_is_followed(story: Story) -> None:
+    assert story.update(customer=dict(story.customer), cancel_at_period_end=True) == "processed"
+    assert story.row.cancel_at_period_end
+
+
+def test_spaces_around_an_address_are_not_part_of_it(story: Story) -> None:
+    story.customer["email"] = " mara@new.example "
+    story.announce("customer.updated", story.customer)
+    assert story.user.email == "mara@new.example"
+
+
 def test_discount_of_the_customer_holds_where_the_subscription_has_none(story: Story) -> None:
     story.customer["discount"] = discount(percent_off=10) | {"customer": story.customer["id"]}
     assert story.announce("customer.discount.created", story.customer["discount"]) == "processed"

@@ -1,12 +1,14 @@
 """What support may do with Stripe: cancel, refund, sync, link, map prices, replay."""
 
+import ast
+import json
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from django.core.management import call_command
 from django.utils import timezone
-from django_q.models import OrmQ
+from django_q.models import OrmQ, Schedule
 
 from billing import tasks
 from billing.demo import recordings
@@ -22,6 +24,7 @@ from billing.services import (
 )
 from billing.services.errors import Refused
 from billing.stripe import processing
+from billing.stripe.errors import TransientError
 from tests import factories
 from tests.billing.stripe.expected import assert_reached
 from tests.billing.stripe.story import Story
@@ -227,6 +230,36 @@ def test_price_mapped_to_another_tier_moves_who_has_it(
     assert (subscription.tier, subscription.monthly_request_limit) == ("enterprise", None)
 
 
+def test_sync_that_stripe_had_no_time_for_is_tried_again_later(
+    signup: recordings.Recording, subscription: Subscription, stripe_server: StripeServer
+) -> None:
+    customer_id = str(subscription.user.stripe_customer_id)
+    Payment.objects.all().delete()
+    stripe_server.intercept = lambda method, path: (429, {"error": {"message": "slow down"}}, {})
+    tasks.resync_customer(customer_id)
+    again = Schedule.objects.get(func="billing.tasks.resync_customer")
+    stripe_server.intercept = None
+    tasks.resync_customer(*ast.literal_eval(again.args))
+    assert_reached(signup.expected)
+    stripe_server.intercept = lambda method, path: (429, {"error": {"message": "slow down"}}, {})
+    with pytest.raises(TransientError):
+        tasks.resync_customer(customer_id, tasks.ATTEMPTS)
+
+
+def test_link_stays_when_stripe_does_not_answer_for_the_rest(
+    unmatched: recordings.Recording, stripe_server: StripeServer
+) -> None:
+    user = User.objects.get(email=unmatched.expected[0]["email"])
+    stripe_server.intercept = lambda method, path: (
+        (503, {"error": {"message": "maintenance"}}, {}) if path == "/v1/subscriptions" else None
+    )
+    with pytest.raises(Refused, match="is linked, but not all of it"):
+        customers.link_customer(unmatched.expected[0]["stripe_customer_id"], user, **WHO)
+    stripe_server.intercept = None
+    drain()
+    assert_reached(unmatched.expected)
+
+
 @pytest.mark.parametrize(("price", "tier"), [("", "starter"), ("price_1 2", "starter"), ("price_1", "gold")])
 def test_nonsense_is_not_mapped(price: str, tier: str) -> None:
     with pytest.raises(Refused):
@@ -238,6 +271,9 @@ def test_orphans_are_previewed_and_fixed(capsys: pytest.CaptureFixture[str]) -> 
     Subscription.objects.filter(user=user).update(status="canceled", canceled_at=timezone.now())
     call_command("fix_orphans")
     assert "1 orphans found" in capsys.readouterr().out
+    call_command("fix_orphans", "--json")
+    report = json.loads(capsys.readouterr().out)
+    assert (report["applied"], [row["stripe_customer_id"] for row in report["orphans"]]) == (False, ["cus_orphan"])
     assert not user.subscriptions.filter(status="active").exists()
     call_command("fix_orphans", apply=True)
     assert user.subscriptions.get(status="active").tier == "free"

@@ -77,6 +77,9 @@ def test_row_and_task_are_stored_together_or_not_at_all(
         pytest.param(lambda body: {"Stripe-Signature": ""}, id="no signature"),
         pytest.param(lambda body: {"Stripe-Signature": "t=x,v1=y"}, id="garbled signature"),
         pytest.param(lambda body: {"Stripe-Signature": signature(body + " ", SECRET)}, id="tampered body"),
+        pytest.param(lambda body: {"Stripe-Signature": f"t={int(time.time())},v1=\xe9"}, id="not ASCII"),
+        pytest.param(lambda body: {"Stripe-Signature": "t=" + "9" * 5_000 + ",v1=y"}, id="endless timestamp"),
+        pytest.param(lambda body: {"Stripe-Signature": f"t={int(time.time())}"}, id="timestamp alone"),
     ],
 )
 def test_what_stripe_did_not_sign_is_refused(post: Callable, event: Json, tamper: Callable[[str], Json]) -> None:
@@ -114,6 +117,24 @@ def test_what_is_no_event_is_refused(client: Client, body: str) -> None:
     response = client.post(URL, raw, content_type="application/json", headers={"Stripe-Signature": signed})
     assert response.status_code == 400
     assert not WebhookEvent.objects.exists()
+
+
+def test_timestamp_is_read_as_the_library_reads_it(post: Callable, event: Json) -> None:
+    moment, signed = signature(json.dumps(event), SECRET).split(",")
+    assert post(json.dumps(event), **{"Stripe-Signature": f"{moment}=7,{signed}"}).status_code == 200
+
+
+@pytest.mark.parametrize("depth", [450, 900])
+def test_deep_nesting_is_stored_or_refused(post: Callable, event: Json, depth: int) -> None:
+    body = json.dumps(event)[:-1] + ', "deep": ' + "[" * depth + "]" * depth + "}"
+    status = post(body).status_code
+    assert (status, WebhookEvent.objects.count()) in {(200, 1), (400, 0)}
+
+
+@pytest.mark.parametrize("length", ["many", "1e3", "²"])
+def test_length_that_is_no_number_is_refused(client: Client, length: str) -> None:
+    response = client.post(URL, "{}", content_type="application/json", CONTENT_LENGTH=length)
+    assert response.status_code == 400
 
 
 def test_two_megabytes_are_too_large(post: Callable) -> None:
