@@ -90,6 +90,11 @@ def number(value: Decimal | int | None, none: str = EMPTY) -> str:
     return none if value is None else f"{value:,}"
 
 
+def figure(text: str) -> SafeString:
+    """A number or an amount as lists show it: in one line, on the right of its column."""
+    return format_html('<span class="gf-figure">{}</span>', text)
+
+
 def _follow(obj: Any, path: str) -> Any:
     for name in path.split("__"):
         if obj is None:
@@ -101,14 +106,16 @@ def _follow(obj: Any, path: str) -> Any:
 def column(
     path: str, render: Callable[[Any], Any], *, description: str | None = None, ordering: Any = None
 ) -> Callable[[Any, Model], Any]:
-    """A column or field of an admin page: the value at `path` (`user__email`), rendered.
+    """A column or field of an admin page: the value at `path` (`user__email`), rendered; a number as a figure.
 
     Sortable where `ordering` names what to sort by; sort only by what an index can deliver.
     """
 
     @admin.display(description=description or path.rsplit("__", 1)[-1].replace("_", " "), ordering=ordering)
     def show(self: Any, obj: Model) -> Any:
-        return render(_follow(obj, path))
+        value = _follow(obj, path)
+        shown = render(value)
+        return figure(shown) if isinstance(value, int | Decimal) and not isinstance(value, bool) else shown
 
     return show
 
@@ -149,7 +156,7 @@ def money_column(
         amount = _follow(obj, cents)
         if amount == 0 and zero is not None:
             return zero
-        return format_html('<span class="gf-nowrap">{}</span>', money(amount, _follow(obj, currency)))
+        return figure(money(amount, _follow(obj, currency)))
 
     return show
 
