@@ -60,10 +60,11 @@ def moment(value: datetime | None) -> str:
         return EMPTY
     local = timezone.localtime(value)
     return format_html(
-        '<time datetime="{}" class="gf-time" title="{}">{}</time>',
+        '<time datetime="{}" class="gf-time" title="{}">{} <span class="gf-nowrap">{}</span></time>',
         value.isoformat(),
         distance(value),
-        f"{local:%Y-%m-%d %H:%M %Z}",
+        f"{local:%Y-%m-%d}",
+        f"{local:%H:%M %Z}",
     )
 
 
