@@ -6,9 +6,11 @@ import unfold.admin
 import unfold.views
 from django.contrib.admin import ShowFacets
 from django.db.models import Model
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.utils.text import capfirst
 
 from glyphforge.display import EMPTY
+from glyphforge.navigation import title_of
 from glyphforge.pagination import EstimatedPaginator
 
 
@@ -40,6 +42,11 @@ class ModelAdmin(unfold.admin.ModelAdmin):
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[unfold.views.ChangeList]:
         return ChangeList
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        # The browser's tab and history say what the sidebar says, not "Select customer to view".
+        title = title_of(request.path) or capfirst(self.opts.verbose_name_plural)
+        return super().changelist_view(request, {"title": title, **(extra_context or {})})
 
 
 class ReadOnlyModelAdmin(ModelAdmin):

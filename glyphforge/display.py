@@ -60,10 +60,11 @@ def moment(value: datetime | None) -> str:
         return EMPTY
     local = timezone.localtime(value)
     return format_html(
-        '<time datetime="{}" class="gf-time" title="{}">{}</time>',
+        '<time datetime="{}" class="gf-time" title="{}">{} <span class="gf-nowrap">{}</span></time>',
         value.isoformat(),
         distance(value),
-        f"{local:%Y-%m-%d %H:%M %Z}",
+        f"{local:%Y-%m-%d}",
+        f"{local:%H:%M %Z}",
     )
 
 
@@ -90,6 +91,11 @@ def number(value: Decimal | int | None, none: str = EMPTY) -> str:
     return none if value is None else f"{value:,}"
 
 
+def figure(text: str) -> SafeString:
+    """A number or an amount as lists show it: in one line, on the right of its column."""
+    return format_html('<span class="gf-figure">{}</span>', text)
+
+
 def _follow(obj: Any, path: str) -> Any:
     for name in path.split("__"):
         if obj is None:
@@ -101,14 +107,16 @@ def _follow(obj: Any, path: str) -> Any:
 def column(
     path: str, render: Callable[[Any], Any], *, description: str | None = None, ordering: Any = None
 ) -> Callable[[Any, Model], Any]:
-    """A column or field of an admin page: the value at `path` (`user__email`), rendered.
+    """A column or field of an admin page: the value at `path` (`user__email`), rendered; a number as a figure.
 
     Sortable where `ordering` names what to sort by; sort only by what an index can deliver.
     """
 
     @admin.display(description=description or path.rsplit("__", 1)[-1].replace("_", " "), ordering=ordering)
     def show(self: Any, obj: Model) -> Any:
-        return render(_follow(obj, path))
+        value = _follow(obj, path)
+        shown = render(value)
+        return figure(shown) if isinstance(value, int | Decimal) and not isinstance(value, bool) else shown
 
     return show
 
@@ -149,7 +157,7 @@ def money_column(
         amount = _follow(obj, cents)
         if amount == 0 and zero is not None:
             return zero
-        return format_html('<span class="gf-nowrap">{}</span>', money(amount, _follow(obj, currency)))
+        return figure(money(amount, _follow(obj, currency)))
 
     return show
 

@@ -38,7 +38,7 @@ class KeysetChangeList(ChangeList):
         return super().get_filters_params(params)
 
     def get_results(self, request: HttpRequest) -> None:
-        keys = self.model_admin.get_keyset(request)
+        keys = self.model_admin.keyset
         size = self.list_per_page
         after = _parsed(request.GET.get(AFTER), self.opts, keys)
         before = _parsed(request.GET.get(BEFORE), self.opts, keys)
@@ -70,11 +70,8 @@ class KeysetModelAdmin(ReadOnlyModelAdmin):
     keyset: tuple[str, ...] = ("id",)
     sortable_by = ()
 
-    def get_keyset(self, request: HttpRequest) -> tuple[str, ...]:
-        return self.keyset
-
     def get_ordering(self, request: HttpRequest) -> list[str]:
-        return [f"-{key}" for key in self.get_keyset(request)]
+        return [f"-{key}" for key in self.keyset]
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[KeysetChangeList]:
         return KeysetChangeList

@@ -23,6 +23,12 @@ def page(title: str, icon: str, model: str, app: str = "billing") -> dict[str, A
     }
 
 
+def title_of(link: str) -> str | None:
+    """What the sidebar calls the page; None for a page that is not in it."""
+    items = (item for group in UNFOLD["SIDEBAR"]["navigation"] for item in group["items"])
+    return next((item["title"] for item in items if str(item["link"]) == link), None)
+
+
 UNFOLD: dict[str, Any] = {
     "SITE_TITLE": "Glyph Forge back office",
     "SITE_HEADER": "Glyph Forge",

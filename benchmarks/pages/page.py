@@ -124,7 +124,7 @@ def _lists(viewer: Any) -> Iterator[Page]:
     for model, searches in searched.items():
         owner, request = _owner(model, viewer)
         paths = ["", *_offered(owner, request), *searches]
-        if hasattr(owner, "get_keyset"):
+        if hasattr(owner, "keyset"):
             paths += _deep(owner, request)
         for path in paths:
             yield _list_page(model, path, by_index=True)
@@ -181,7 +181,7 @@ def _offered(owner: Any, request: Any) -> list[str]:
 
 def _deep(owner: Any, request: Any) -> list[str]:
     """The page that begins in the middle of the list."""
-    keys = owner.get_keyset(request)
+    keys = owner.keyset
     rows = owner.get_queryset(request)
     row = rows.order_by(*keys)[rows.count() // 2]
     values = [getattr(row, key) for key in keys]

@@ -2,21 +2,42 @@ import json
 from typing import Any
 
 from django.contrib import admin
+from django.contrib.admin.utils import quote
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
+from django.urls import reverse
 from django.utils.html import format_html
 
 from billing.models import AuditEntry
-from glyphforge.display import EMPTY, column, copyable_column, moment_column
+from glyphforge.display import EMPTY, column, copyable, copyable_column, moment_column
 from glyphforge.keyset import KeysetModelAdmin
 
 TABLES = ("users", "subscriptions", "api_keys", "plans", "plan_prices", "payment_history", "stripe_webhook_events")
+
+PAGES = {
+    "users": "billing_user",
+    "subscriptions": "billing_subscription",
+    "api_keys": "billing_apikey",
+    "plans": "billing_plan",
+    "plan_prices": "billing_planprice",
+    "payment_history": "billing_payment",
+}
 
 
 def changes(entry: AuditEntry) -> list[tuple[str, str, str]]:
     """What changed: `(column, before, after)`, in the order of the columns' names."""
     old, new = entry.old_values or {}, entry.new_values or {}
     return [(name, _shown(old.get(name)), _shown(new.get(name))) for name in sorted(old.keys() | new.keys())]
+
+
+def page_of(entry: AuditEntry) -> str | None:
+    """The page of the row that was changed; None where there is none."""
+    if entry.row_id is None or entry.action == "delete":
+        return None
+    if entry.table_name == "stripe_webhook_events":  # written by Stripe's id
+        return reverse("admin:billing_webhookevent_changelist", query={"q": entry.row_id})
+    page = PAGES.get(entry.table_name)
+    return reverse(f"admin:{page}_change", args=[quote(entry.row_id)]) if page else None
 
 
 def _shown(value: Any) -> str:
@@ -44,7 +65,6 @@ class AuditEntryAdmin(KeysetModelAdmin):
 
     when = moment_column("occurred_at", description="when")
     table = column("table_name", str, description="table")
-    row = copyable_column("row_id", description="row")
     origin = copyable_column("request_id", description="request")
 
     list_display = ("when", "actor", "action", "table", "row", "summary", "reason")
@@ -67,6 +87,10 @@ class AuditEntryAdmin(KeysetModelAdmin):
             return queryset, False
         # The index on rows begins with the table.
         return queryset.filter(Q(table_name__in=TABLES, row_id=term) | Q(actor=term)), False
+
+    @admin.display(description="row")
+    def row(self, obj: AuditEntry) -> str:
+        return copyable(obj.row_id, page_of(obj))
 
     @admin.display(description="changed")
     def summary(self, obj: AuditEntry) -> str:

@@ -59,7 +59,7 @@ class RotateKey(Operation):
         old = rows.get()
         overlap = timedelta(hours=form.cleaned_data["overlap"])
         form.issued = api_keys.rotate(old, actor=actor, reason=reason, overlap=overlap)
-        return f"{form.issued.key.key_prefix}… replaces {old.key_prefix}…."
+        return f"{form.issued.key.key_prefix} replaces {old.key_prefix}."
 
     def respond(self, request: HttpRequest, context: dict[str, Any], form: Any, back: str) -> HttpResponseBase:
         return shown_once(request, context, form.issued, back)

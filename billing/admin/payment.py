@@ -37,7 +37,7 @@ class PaymentAdmin(OperationsMixin, SearchByCustomerMixin, ReadOnlyModelAdmin):
     created = moment_column("created_at", description="created", ordering="created_at")
     row_id = copyable_column("id", description="id")
 
-    list_display = ("amount", "state", "refunded", "customer", "charge", "paid", "created", "receipt")
+    list_display = ("amount", "state", "refunded", "customer", "charge", "created", "receipt")
     list_filter = ("status",)
     list_select_related = ("user",)
     sortable_by = ("created",)

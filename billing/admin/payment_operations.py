@@ -27,6 +27,7 @@ class RefundForm(ReasonForm):
         super().__init__(*args, rows=rows, **kwargs)
         payment = rows.first()
         self.currency: str = payment.currency if payment else "usd"
+        self.left: int = payment.amount_cents - payment.refunded_cents if payment else 0
         self.fields["amount"].label = f"Amount in {self.currency.upper()}"
 
     def clean_amount(self) -> Decimal | None:
@@ -34,6 +35,8 @@ class RefundForm(ReasonForm):
         places = decimals(self.currency)
         if amount is not None and amount != round(amount, places):
             raise forms.ValidationError(f"{self.currency.upper()} has {places} decimals.")
+        if amount is not None and smallest_units(amount, self.currency) > self.left:
+            raise forms.ValidationError(f"Only {money(self.left, self.currency)} is left to refund.")
         return amount
 
     @property

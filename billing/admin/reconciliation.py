@@ -11,7 +11,7 @@ from billing.admin.stripe_links import stripe_id_column
 from billing.models import Difference, ReconciliationRun
 from billing.services import reconciliation
 from glyphforge.admin import ReadOnlyModelAdmin
-from glyphforge.display import EMPTY, badge_column, moment_column, yes_no_column
+from glyphforge.display import EMPTY, badge_column, column, moment_column, number, yes_no_column
 
 
 class Heal(Operation):
@@ -56,7 +56,7 @@ class DifferenceAdmin(OperationsMixin, ReadOnlyModelAdmin):
     found = moment_column("found_at", description="found")
     closed = moment_column("closed_at", description="closed")
 
-    list_display = ("stripe_id", "object_kind", "field", "here", "there", "kind", "state", "customer", "note", "found")
+    list_display = ("stripe_id", "field", "here", "there", "state", "customer", "note")
     list_filter = ("status", "kind")
     list_select_related = ("user",)
     sortable_by = ()
@@ -83,24 +83,41 @@ class ReconciliationRunAdmin(ReadOnlyModelAdmin):
     finished = moment_column("finished_at", description="finished")
     takes_in = yes_no_column("take_in", description="takes in missing events")
     heals = yes_no_column("heal", description="heals differences")
+    rows = column("compared", number)
+    missing = column("missing_events", number)
+    found = column("differences_found", number)
+    mended = column("healed", number)
+    asked = column("requests", number)
     since = moment_column("events_from", description="events since")
 
     list_display = (
         "started",
         "state",
         "phase",
-        "compared",
-        "missing_events",
-        "differences_found",
-        "healed",
-        "requests",
+        "rows",
+        "missing",
+        "found",
+        "mended",
+        "asked",
         "actor",
     )
     list_display_links = ("started",)
     sortable_by = ()
     fieldsets = (
         (None, {"fields": ("state", "phase", "error", "actor", "reason", "takes_in", "heals")}),
-        ("Found", {"fields": ("compared", "missing_events", "differences_found", "healed")}),
-        ("Effort", {"fields": ("started", "finished", "since", "requests", "request_budget")}),
+        ("Found", {"fields": ("rows", "missing", "found", "mended")}),
+        ("Effort", {"fields": ("started", "finished", "since", "asked", "request_budget")}),
     )
-    readonly_fields = ("state", "started", "finished", "since", "takes_in", "heals")
+    readonly_fields = (
+        "state",
+        "started",
+        "finished",
+        "since",
+        "takes_in",
+        "heals",
+        "rows",
+        "missing",
+        "found",
+        "mended",
+        "asked",
+    )

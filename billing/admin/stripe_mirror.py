@@ -15,7 +15,7 @@ from django.utils.safestring import SafeString
 from billing.admin.price_operations import every
 from billing.admin.stripe_links import stripe_id_column
 from glyphforge.admin import ReadOnlyModelAdmin
-from glyphforge.display import Tone, badge, moment_column, money
+from glyphforge.display import Tone, badge, figure, moment_column, money
 
 MIRROR = "djstripe"
 # https://docs.stripe.com/invoicing/overview#invoice-statuses
@@ -60,8 +60,7 @@ class PriceAdmin(ProductAdmin):
     def amount(self, obj: Any) -> str:
         recurring = obj.recurring or {}
         cents, count = obj.stripe_data.get("unit_amount"), int(recurring.get("interval_count") or 1)
-        price = every(cents, obj.currency, recurring.get("interval", ""), count)
-        return format_html('<span class="gf-nowrap">{}</span>', price)
+        return figure(every(cents, obj.currency, recurring.get("interval", ""), count))
 
 
 class InvoiceAdmin(MirrorAdmin):
@@ -70,7 +69,7 @@ class InvoiceAdmin(MirrorAdmin):
 
     @admin.display(description="total")
     def total(self, obj: Any) -> str:
-        return money(obj.stripe_data.get("total"), obj.stripe_data.get("currency"))
+        return figure(money(obj.stripe_data.get("total"), obj.stripe_data.get("currency")))
 
     @admin.display(description="status")
     def state(self, obj: Any) -> SafeString:

@@ -19,7 +19,6 @@ class SubscriptionAdmin(OperationsMixin, SearchByCustomerMixin, ReadOnlyModelAdm
     plan = badge_column("tier", tones.TIER, description="plan")
     state = badge_column("status", tones.SUBSCRIPTION, description="status")
     price = money_column("price_cents", description="a month")
-    stripe = copyable_column("stripe_subscription_id", description="Stripe subscription")
     stripe_subscription = stripe_id_column("stripe_subscription_id", description="Stripe subscription")
     stripe_price = stripe_id_column("stripe_price_id", description="Stripe price")
     duplicate = yes_no_column("is_duplicate", description="a second one at Stripe")
@@ -33,7 +32,7 @@ class SubscriptionAdmin(OperationsMixin, SearchByCustomerMixin, ReadOnlyModelAdm
     updated = moment_column("updated_at", description="updated")
     counted = moment_column("usage_synced_at", description="usage counted")
 
-    list_display = ("plan", "customer", "state", "price", "usage", "period_end", "stripe", "created")
+    list_display = ("plan", "customer", "state", "price", "usage", "period_end", "created")
     list_filter = ("status", "tier", "is_duplicate")
     list_select_related = ("user",)
     sortable_by = ("created",)

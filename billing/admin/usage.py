@@ -20,16 +20,12 @@ class ApiUsageAdmin(KeysetModelAdmin):
     address = column("ip_address", lambda value: value or EMPTY, description="IP address")
 
     list_display = ("when", "method", "endpoint", "answer", "took", "customer", "address", "error_message")
+    keyset = ("created_at", "id")
     list_display_links = None  # a request has no page of its own
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[ApiUsage]:
         queryset: QuerySet[ApiUsage] = super().get_queryset(request)
         return queryset.prefetch_related("user")  # after the page is found: a join could change the way to it
-
-    def get_keyset(self, request: HttpRequest) -> tuple[str, ...]:
-        """One customer's or key's requests are indexed by time; all of them by their number."""
-        narrowed = any(name.startswith(("user", "api_key")) for name in request.GET)
-        return ("created_at", "id") if narrowed else ("id",)
 
     @admin.display(description="answer")
     def answer(self, obj: ApiUsage) -> SafeString:

@@ -7,6 +7,7 @@ from billing.services.errors import Refused
 from billing.services.stripe_calls import refusing
 from billing.stripe import gateway
 from glyphforge.audit import acting_as, record
+from glyphforge.display import money
 
 REFUNDABLE = frozenset({Payment.Status.SUCCEEDED, Payment.Status.PARTIALLY_REFUNDED})
 
@@ -44,5 +45,6 @@ def _checked(payment: Payment, amount_cents: int | None) -> int:
     left = payment.amount_cents - payment.refunded_cents
     amount = left if amount_cents is None else amount_cents
     if not 0 < amount <= left:
-        raise Refused(f"Between 1 and {left} (in the currency's smallest unit) can be refunded, not {amount}.")
+        currency = payment.currency
+        raise Refused(f"{money(left, currency)} is left to refund, not {money(amount, currency)}.")
     return amount

@@ -12,7 +12,7 @@ from billing.admin.operations import OperationsMixin
 from glyphforge.admin import ReadOnlyModelAdmin
 from glyphforge.display import EMPTY, Tone, badge_column, copyable_column, moment, moment_column
 from monitoring.admin.alert_operations import OPERATIONS
-from monitoring.admin.check_filter import CheckFilter
+from monitoring.admin.known_values import CheckFilter
 from monitoring.alerts import links
 from monitoring.models import Alert, Notification
 
@@ -71,11 +71,12 @@ class AlertAdmin(OperationsMixin, ReadOnlyModelAdmin):
     list_display = ("subject", "severity_badge", "state_badge", "what", "about", "fired", "looked_after")
     list_filter = (StateFilter, "severity", ("alert_type", CheckFilter))
     list_filter_submit = False
+    sortable_by = ("fired",)
     nothing = "Nothing needs attention"
     search_fields = ("subject__istartswith", "fingerprint__startswith")
     search_help_text = "A subject or fingerprint (its beginning)"
     fieldsets = (
-        (None, {"fields": ("subject", "severity_badge", "state_badge", "message", "remediation", "about", "measured")}),
+        (None, {"fields": ("subject", "severity_badge", "state_badge", "message", "remediation", "about")}),
         ("Looked after", {"fields": ("looked_after", "note", "acknowledged", "snoozed")}),
         ("Times", {"fields": ("first_seen", "fired", "last_seen", "notified", "resolved")}),
         ("Messages", {"fields": ("messages",)}),
@@ -83,10 +84,12 @@ class AlertAdmin(OperationsMixin, ReadOnlyModelAdmin):
     )
     readonly_fields = (
         "severity_badge", "state_badge", "fired", "first_seen", "last_seen", "notified", "acknowledged", "snoozed",
-        "resolved", "looked_after", "about", "measured", "messages", "key",
+        "resolved", "looked_after", "about", "messages", "key",
     )  # fmt: skip
 
     def get_ordering(self, request: HttpRequest) -> tuple[Any, ...]:
+        if request.GET.get(StateFilter.parameter_name):
+            return ("-fired_at",)  # the past is long, and read by time
         worst = [When(severity=severity, then=Value(rank)) for rank, severity in enumerate(Alert.Severity.values)]
         return (
             Case(When(state=Alert.State.FIRING, then=Value(0)), default=Value(1), output_field=IntegerField()).asc(),
@@ -94,10 +97,6 @@ class AlertAdmin(OperationsMixin, ReadOnlyModelAdmin):
             "-fired_at",
             "-first_seen_at",
         )
-
-    @admin.display(description="value")
-    def measured(self, alert: Alert) -> str:
-        return EMPTY if alert.value is None else f"{round(alert.value, 2).normalize():,f}"
 
     @admin.display(description="what")
     def what(self, alert: Alert) -> str:
@@ -143,7 +142,8 @@ class NotificationAdmin(ReadOnlyModelAdmin):
     sent = moment_column("sent_at", description="sent")
     next_attempt = moment_column("next_attempt_at", description="next attempt")
     list_display = ("id", "channel", "kind", "message", "delivery", "attempts", "created", "sent")
-    list_filter = ("status", "channel", "kind")
+    list_filter = ("status", "kind")
+    sortable_by = ()
     ordering = ("-id",)
     fields = (
         "channel", "kind", "alert", "report_on", "message", "delivery", "attempts", "last_error", "created",

@@ -24,6 +24,7 @@ class SnoozeForm(ReasonForm):
     """How long, and what is waited for."""
 
     hours = forms.ChoiceField(choices=HOURS, initial="4", label="For", widget=UnfoldAdminSelectWidget)
+    field_order = ("hours", "reason")
 
 
 class AlertOperation(Operation):

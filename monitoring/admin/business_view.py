@@ -15,12 +15,12 @@ class RevenueMetricsAdmin(ViewAdmin):
     mrr = money_column("mrr_cents", description="MRR")
     arr = money_column("arr_cents", description="ARR")
     arpu = money_column("arpu_cents", description="ARPU")
-    this_month = money_column("revenue_this_month_cents", description="this month")
-    last_month = money_column("revenue_last_month_cents", description="last month")
+    this_month = money_column("revenue_this_month_cents", description="paid this month")
+    last_month = money_column("revenue_last_month_cents", description="paid last month")
     refunded = money_column("refunded_this_month_cents", description="refunded")
-    paying = rendered("paying_customers", number, description="customers")
-    failed = rendered("failed_payments_this_month", number, description="failed")
-    elsewhere = rendered("customers_in_other_currencies", number, description="others")
+    paying = rendered("paying_customers", number, description="paying customers")
+    failed = rendered("failed_payments_this_month", number, description="failed payments")
+    elsewhere = rendered("customers_in_other_currencies", number, description="in other currencies")
     list_display = (
         "mrr",
         "arr",

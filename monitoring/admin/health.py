@@ -7,7 +7,7 @@ from django import forms
 from django.contrib import admin
 from django.contrib.admin.utils import quote
 from django.db.models import Case, IntegerField, QuerySet, Value, When
-from django.http import HttpRequest
+from django.http import HttpRequest, QueryDict
 from django.urls import reverse
 from django.utils.html import format_html
 from unfold.widgets import UnfoldAdminTextareaWidget
@@ -15,7 +15,7 @@ from unfold.widgets import UnfoldAdminTextareaWidget
 from glyphforge.admin import ModelAdmin
 from glyphforge.audit import acting_as
 from glyphforge.display import EMPTY, Tone, badge, badge_column, moment, yes_no_column
-from monitoring.admin.check_filter import CheckFilter
+from monitoring.admin.known_values import CheckFilter
 from monitoring.admin.view import ViewAdmin, rendered
 from monitoring.models import CriticalAlert, CurrentAlert, HealthCheck, SystemHealth
 
@@ -34,6 +34,7 @@ SEVERITY = {
 LISTED_ON = {
     "stale_subscriptions": "monitoring_stalesubscription",
     "orphaned_stripe_customers": "monitoring_orphanedstripecustomer",
+    "duplicate_subscriptions": "billing_subscription?is_duplicate__exact=1",
     "paid_users_without_keys": "monitoring_paiduserwithoutkey",
     "users_near_limit": "monitoring_usernearlimit",
     "failed_webhooks": "monitoring_failedwebhookevent",
@@ -46,6 +47,12 @@ LISTED_ON = {
     "idle_in_transaction": "monitoring_longrunningquery",
     "long_running_queries": "monitoring_longrunningquery",
     "dead_rows": "monitoring_databasesize",
+    "partitions_ahead": "monitoring_jobschedule",
+    "default_partition_rows": "monitoring_jobschedule",
+    "unfolded_usage": "monitoring_jobschedule",
+    "unfolded_traffic": "monitoring_jobschedule",
+    "queue_age": "monitoring_workerheartbeat",
+    "authentication_failures": "billing_authenticationfailure",
     "overdue_jobs": "monitoring_jobschedule",
     "failed_jobs": "monitoring_jobschedule",
     "backup_age": "billing_backuprun",
@@ -78,7 +85,8 @@ def page_of(object_type: str, key: str | None) -> str | None:
 
 def list_of(check: str) -> str | None:
     """The address of the list of what a check counts; None where nothing is listed."""
-    return reverse(f"admin:{LISTED_ON[check]}_changelist") if check in LISTED_ON else None
+    page, _, query = LISTED_ON.get(check, "").partition("?")
+    return reverse(f"admin:{page}_changelist", query=QueryDict(query)) if page else None
 
 
 @admin.register(SystemHealth)
@@ -100,7 +108,7 @@ class SystemHealthAdmin(ViewAdmin):
     def measured(self, obj: SystemHealth) -> str:
         if obj.value is None:
             return EMPTY
-        unit = obj.unit.removesuffix("s") if obj.value == 1 else obj.unit
+        unit = {"indexes": "index"}.get(obj.unit, obj.unit.removesuffix("s")) if obj.value == 1 else obj.unit
         return f"{round(obj.value, 2).normalize():,f} {unit}"
 
     @admin.display(description="limits")

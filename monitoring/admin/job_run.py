@@ -8,6 +8,7 @@ from django.utils.html import format_html
 
 from glyphforge.admin import ReadOnlyModelAdmin
 from glyphforge.display import EMPTY, Tone, badge_column, copyable_column, moment_column, number
+from monitoring.admin.known_values import JobFilter
 from monitoring.models import JobRun
 
 RUN_TONES = {
@@ -35,13 +36,14 @@ class JobRunAdmin(ReadOnlyModelAdmin):
     """The record of the jobs, the latest first."""
 
     state = badge_column("status", RUN_TONES, description="status")
-    slot = moment_column("scheduled_for", description="slot", ordering="scheduled_for")
+    slot = moment_column("scheduled_for", description="slot")
     started = moment_column("started_at", description="started", ordering="started_at")
     finished = moment_column("finished_at", description="finished")
     row_id = copyable_column("id", description="id")
 
     list_display = ("job", "state", "slot", "started", "took", "rows", "trigger", "short_error")
-    list_filter = ("status", "job")
+    list_filter = ("status", ("job", JobFilter))
+    sortable_by = ("started",)
     ordering = ("-started_at",)
     fieldsets = (
         (None, {"fields": ("job", "state", "error")}),

@@ -1,16 +1,15 @@
 """The ledger of recurring revenue: each movement with the subscription that caused it."""
 
-from typing import Any
-
 from django.contrib import admin
 from django.db.models import OuterRef, QuerySet, Subquery
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html
 
+from billing.admin.customer_link import SearchByCustomerMixin
 from billing.models import Tier, User
 from glyphforge.admin import ReadOnlyModelAdmin
-from glyphforge.display import EMPTY, Tone, badge_column, copyable, moment_column, money
+from glyphforge.display import EMPTY, Tone, badge_column, copyable, moment_column, money_column
 from monitoring.models import MrrMovement
 
 KIND = {
@@ -22,28 +21,19 @@ KIND = {
 }
 
 
-def _money(cents: str, description: str) -> Any:
-    @admin.display(description=description)
-    def show(self: Any, row: Any) -> str:
-        return format_html('<span class="gf-nowrap">{}</span>', money(getattr(row, cents), row.currency))
-
-    return show
-
-
 @admin.register(MrrMovement)
-class MrrMovementAdmin(ReadOnlyModelAdmin):
+class MrrMovementAdmin(SearchByCustomerMixin, ReadOnlyModelAdmin):
     """The movements; `?occurred_at__date=` shows what made up a day of the chart."""
 
     occurred = moment_column("occurred_at", description="when", ordering="occurred_at")
     badge = badge_column("kind", KIND, description="movement")
-    amount = _money("amount_cents", "a month")
-    before = _money("before_cents", "before")
-    after = _money("after_cents", "after")
+    amount = money_column("amount_cents", description="a month")
+    before = money_column("before_cents")
+    after = money_column("after_cents")
 
     list_display = ("occurred", "badge", "amount", "before", "after", "plans", "customer", "cause")
-    list_filter = ("kind", "origin", "tier_after")
-    search_fields = ("user__email__istartswith",)
-    search_help_text = "A customer's address (its beginning)"
+    list_filter = ("kind", "tier_after")
+    search_help_text = "A customer's e-mail (its beginning)"
     ordering = ("-occurred_at", "-id")
     fields = (
         "occurred", "badge", "amount", "before", "after", "tier_before", "tier_after", "customer", "cause", "audit",

@@ -22,10 +22,10 @@ class FailedTaskAdmin(ReadOnlyModelAdmin):
     """Tasks of the queue that raised an error."""
 
     started_at = moment_column("started", description="started")
-    stopped_at = moment_column("stopped", description="stopped", ordering="stopped")
+    stopped_at = moment_column("stopped", description="stopped")
 
     list_display = ("name", "func", "stopped_at", "attempt_count")
-    search_fields = ("name", "func")
+    sortable_by = ()
     ordering = ("-stopped",)
     nothing = "No task has failed"
     fields = ("name", "func", "started_at", "stopped_at", "attempt_count", "outcome")

@@ -42,7 +42,8 @@ class RepeatedFailureAdmin(ViewAdmin):
 
     who = customer()
     last = rendered("last_failure_at", moment, description="last failure")
-    list_display = ("endpoint", "who", "failures_last_hour", "last_status_code", "last")
+    failures = rendered("failures_last_hour", number, description="failures last hour")
+    list_display = ("endpoint", "who", "failures", "last_status_code", "last")
     list_filter = ("last_status_code",)
     ordering = ("-failures_last_hour",)
     nothing = "Nobody keeps failing"

@@ -16,7 +16,7 @@ from billing.admin.operations import Operation, OperationsMixin, ReasonForm, cou
 from glyphforge.admin import ChangeList, ReadOnlyModelAdmin
 from glyphforge.audit import acting_as, record
 from glyphforge.csv_export import MOST_ROWS, as_csv, attachment
-from glyphforge.display import EMPTY
+from glyphforge.display import EMPTY, column
 from glyphforge.pagination import EstimatedPaginator, OncePaginator
 
 
@@ -132,9 +132,4 @@ def rendered(
     path: str, render: Callable[[Any], Any], *, description: str | None = None, ordering: str | None = None
 ) -> Callable[..., Any]:
     """A sortable column of the field at `path`, rendered."""
-
-    @admin.display(description=description or path.replace("_", " "), ordering=ordering or path)
-    def show(self: Any, obj: Model) -> Any:
-        return render(getattr(obj, path))
-
-    return show
+    return column(path, render, description=description, ordering=ordering or path)

@@ -4,7 +4,7 @@ from django.utils.html import format_html
 
 from billing.admin import tones
 from billing.admin.event_operations import RetryWebhooks
-from glyphforge.display import EMPTY, badge_column, moment
+from glyphforge.display import EMPTY, badge_column, moment, number
 from monitoring.admin.view import ViewAdmin, rendered
 from monitoring.models import FailedWebhookEvent
 
@@ -16,8 +16,9 @@ class FailedWebhookEventAdmin(ViewAdmin):
     state = badge_column("status", tones.EVENT, description="status", ordering="status")
     received = rendered("received_at", moment, description="received")
     next_retry = rendered("next_retry_at", moment, description="next try")
+    tries = rendered("attempts", number, description="attempts")
     fixes = (RetryWebhooks(),)
-    list_display = ("stripe_event_id", "event_type", "state", "attempts", "error", "event", "next_retry", "received")
+    list_display = ("stripe_event_id", "event", "state", "tries", "error", "next_retry", "received")
     list_filter = ("status",)
     repeated = ("last_error",)
     ordering = ("-received_at",)
@@ -31,7 +32,7 @@ class FailedWebhookEventAdmin(ViewAdmin):
             return EMPTY
         return format_html('<span class="gf-clip" title="{}">{}</span>', obj.last_error, obj.last_error)
 
-    @admin.display(description="event")
+    @admin.display(description="in the inbox", ordering="event_type")
     def event(self, obj: FailedWebhookEvent) -> str:
         inbox = reverse("admin:billing_webhookevent_changelist")
-        return format_html('<a class="gf-link" href="{}?q={}">In the inbox</a>', inbox, obj.stripe_event_id)
+        return format_html('<a class="gf-link" href="{}?q={}">{}</a>', inbox, obj.stripe_event_id, obj.event_type)

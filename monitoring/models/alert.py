@@ -51,4 +51,4 @@ class Alert(models.Model):
         permissions = [("acknowledge_alert", "Can acknowledge and snooze alerts")]
 
     def __str__(self) -> str:
-        return f"{self.alert_type}: {self.subject}"
+        return f"{self.alert_type.replace('_', ' ').capitalize()}: {self.subject}"

@@ -134,6 +134,12 @@ def test_each_card_needs_its_permission(
     assert ("evt_dead" in response.text) == (permission == "view_alert")
 
 
+def test_each_job_leads_to_its_page(admin_client: Client) -> None:
+    page = admin_client.get("/admin/").text
+    for job in JobSchedule.objects.values_list("job", flat=True):
+        assert f'href="/admin/monitoring/jobschedule/{job}/change/"' in page
+
+
 def test_spark_fits_its_box() -> None:
     assert spark([5]) == ""
     assert spark([0, 10, 5]) == "0.0,22.0 50.0,2.0 100.0,12.0"

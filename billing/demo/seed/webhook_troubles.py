@@ -1,4 +1,4 @@
-"""Events that went wrong: some that a retry heals, some that need a person, some given up."""
+"""Events that went wrong while Stripe did not answer, one of them given up: a retry heals each."""
 
 import json
 import random
@@ -11,9 +11,8 @@ from billing.demo.seed.customers import Customer
 from billing.demo.seed.identities import stripe_id
 from billing.models import WebhookEvent
 
-TIMEOUT = "Stripe did not answer within 10 s; will be tried again."
 RETRIABLE = "customer.subscription.updated"
-PARKED = "invoice.payment_failed"
+UNPAID = "invoice.payment_failed"
 
 
 def rows(rng: random.Random, customers: list[Customer], now: datetime) -> Iterator[dict[str, Any]]:
@@ -25,18 +24,14 @@ def rows(rng: random.Random, customers: list[Customer], now: datetime) -> Iterat
     healable = [event for event in recorded_events() if event["type"] == RETRIABLE]
     for attempts in (1, 1, 2, 3):
         event = {**rng.choice(healable), "id": stripe_id(rng, "evt")}
-        yield _row(event, now - timedelta(minutes=rng.randint(5, 50)), attempts, TIMEOUT, now + timedelta(hours=6))
-    # Parked until somebody maps the price or links the customer.
+        yield _row(event, now - timedelta(minutes=rng.randint(5, 50)), attempts, now + timedelta(hours=6))
     for attempts in (1, 2, 5):
-        event = _parked(rng, rng.choice(paying), now)
-        problem = f"No tier claims price {stripe_id(rng, 'price')}: map it to a tier under Plan prices, then retry."
-        yield _row(event, now - timedelta(hours=rng.randint(2, 30)), attempts, problem, now + timedelta(hours=20))
-    event = _parked(rng, rng.choice(paying), now)
-    unknown = f"No such customer: '{event['data']['object']['customer']}'; given up after 8 attempts."
-    yield _row(event, now - timedelta(days=3), 8, unknown, None)
+        event = _unpaid(rng, rng.choice(paying), now)
+        yield _row(event, now - timedelta(hours=rng.randint(2, 30)), attempts, now + timedelta(hours=20))
+    yield _row(_unpaid(rng, rng.choice(paying), now), now - timedelta(days=3), 8, None)
 
 
-def _parked(rng: random.Random, customer: Customer, now: datetime) -> dict[str, Any]:
+def _unpaid(rng: random.Random, customer: Customer, now: datetime) -> dict[str, Any]:
     invoice = {
         "object": "invoice",
         "id": stripe_id(rng, "in"),
@@ -46,7 +41,7 @@ def _parked(rng: random.Random, customer: Customer, now: datetime) -> dict[str, 
     return {
         "id": stripe_id(rng, "evt"),
         "object": "event",
-        "type": PARKED,
+        "type": UNPAID,
         "api_version": "2026-08-26.dahlia",
         "created": int(now.timestamp()) - 7200,
         "livemode": False,
@@ -54,9 +49,7 @@ def _parked(rng: random.Random, customer: Customer, now: datetime) -> dict[str, 
     }
 
 
-def _row(
-    event: dict[str, Any], received_at: datetime, attempts: int, error: str, next_retry_at: datetime | None
-) -> dict[str, Any]:
+def _row(event: dict[str, Any], received_at: datetime, attempts: int, next_retry_at: datetime | None) -> dict[str, Any]:
     return {
         "stripe_event_id": event["id"],
         "event_type": event["type"],
@@ -64,7 +57,7 @@ def _row(
         "payload": json.dumps(event),
         "status": WebhookEvent.Status.FAILED if next_retry_at else WebhookEvent.Status.DEAD,
         "attempts": attempts,
-        "last_error": error,
+        "last_error": f"Stripe did not answer for {event['data']['object']['id']}: Request timed out.",
         "next_retry_at": next_retry_at,
         "received_at": received_at,
         "processing_started_at": received_at + timedelta(minutes=attempts),

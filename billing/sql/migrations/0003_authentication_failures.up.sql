@@ -16,6 +16,10 @@ CREATE TABLE authentication_failures (
 
 CREATE INDEX authentication_failures_recent ON authentication_failures (window_start);
 
+-- The back office's sorts, filters and search.
+CREATE INDEX authentication_failures_kind ON authentication_failures (kind, window_start DESC);
+CREATE INDEX authentication_failures_source ON authentication_failures (source text_pattern_ops);
+
 -- Counts one failure of the source in the current window of ten minutes and returns the window's count so far.
 CREATE FUNCTION count_authentication_failure(kind text, source text, subject text DEFAULT NULL)
 RETURNS int

@@ -80,6 +80,7 @@ WHERE status = 'open';
 CREATE INDEX reconciliation_differences_run_id ON reconciliation_differences (run_id);
 CREATE INDEX reconciliation_differences_user_id ON reconciliation_differences (user_id) WHERE user_id IS NOT NULL;
 CREATE INDEX reconciliation_differences_status ON reconciliation_differences (status, id);
+CREATE INDEX reconciliation_differences_kind ON reconciliation_differences (kind, id);
 
 -- What Stripe listed during a run: whatever we have beside it is asked for one by one. Emptied when the run ends.
 CREATE TABLE reconciliation_seen (

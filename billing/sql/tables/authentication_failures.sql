@@ -15,3 +15,7 @@ CREATE TABLE authentication_failures (
 );
 
 CREATE INDEX authentication_failures_recent ON authentication_failures (window_start);
+
+-- The back office's sorts, filters and search.
+CREATE INDEX authentication_failures_kind ON authentication_failures (kind, window_start DESC);
+CREATE INDEX authentication_failures_source ON authentication_failures (source text_pattern_ops);

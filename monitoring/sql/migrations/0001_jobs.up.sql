@@ -25,6 +25,9 @@ CREATE TABLE job_runs (
 CREATE UNIQUE INDEX job_runs_one_running ON job_runs (job) WHERE status = 'running';
 CREATE INDEX job_runs_started_at ON job_runs (started_at DESC);
 CREATE INDEX job_runs_job ON job_runs (job, started_at DESC) INCLUDE (status, finished_at);
+
+-- The back office's sorts and filters.
+CREATE INDEX job_runs_status ON job_runs (status, started_at DESC);
 -- When each job should run, in numbers that SQL can compare: a mirror of the registry and of what operators changed in
 -- the schedules. A job whose next slot passed by more than its grace was missed.
 CREATE TABLE job_schedules (
@@ -55,5 +58,3 @@ CREATE TABLE worker_heartbeats (
     CONSTRAINT worker_heartbeats_process UNIQUE (host, pid),
     CONSTRAINT worker_heartbeats_role_known CHECK (role IN ('pusher', 'worker'))
 );
-
-CREATE INDEX worker_heartbeats_seen_at ON worker_heartbeats (seen_at);

@@ -35,6 +35,11 @@ CREATE TABLE mrr_movements (
 CREATE INDEX mrr_movements_user_id ON mrr_movements (user_id, id DESC);
 CREATE INDEX mrr_movements_occurred_at ON mrr_movements (occurred_at);
 
+-- The back office's sorts and filters.
+CREATE INDEX mrr_movements_kind ON mrr_movements (kind, occurred_at DESC);
+CREATE INDEX mrr_movements_tier_after ON mrr_movements (tier_after, occurred_at DESC);
+CREATE INDEX mrr_movements_day ON mrr_movements (((occurred_at AT TIME ZONE 'UTC')::date));
+
 -- Recurring revenue of each day (UTC) by tier: what it started with, what moved, what it ended with.
 -- transfer_cents is what changed tier on the way; over all tiers of a day it is zero.
 CREATE TABLE daily_mrr (

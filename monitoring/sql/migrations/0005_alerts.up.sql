@@ -38,8 +38,15 @@ CREATE TABLE alerts (
 );
 
 CREATE UNIQUE INDEX alerts_one_open_per_fingerprint ON alerts (fingerprint) WHERE state <> 'resolved';
-CREATE INDEX alerts_first_seen_at ON alerts (first_seen_at DESC);
 CREATE INDEX alerts_resolved_at ON alerts (resolved_at) WHERE state = 'resolved';
+
+-- The back office's sorts and filters.
+CREATE INDEX alerts_fired_at ON alerts (fired_at);
+CREATE INDEX alerts_state ON alerts (state, fired_at);
+CREATE INDEX alerts_severity ON alerts (severity, fired_at);
+CREATE INDEX alerts_type ON alerts (alert_type, fired_at);
+CREATE INDEX alerts_fingerprint ON alerts (fingerprint text_pattern_ops);
+CREATE INDEX alerts_subject ON alerts (upper(subject) text_pattern_ops);
 
 -- The outbox: a state change and its message are two rows of one transaction, so a failing Slack never loses an alert.
 -- A sender that claims a row moves next_attempt_at ahead; when it dies, the row is due again by itself.
@@ -73,6 +80,10 @@ CREATE INDEX notifications_due ON notifications (channel, next_attempt_at) WHERE
 CREATE INDEX notifications_sent_at ON notifications (channel, sent_at) WHERE status = 'sent';
 CREATE INDEX notifications_alert_id ON notifications (alert_id);
 CREATE UNIQUE INDEX notifications_one_report_a_day ON notifications (channel, report_on) WHERE report_on IS NOT NULL;
+
+-- The back office's sorts and filters.
+CREATE INDEX notifications_status ON notifications (status, id);
+CREATE INDEX notifications_kind ON notifications (kind, id);
 
 -- Deletes alerts resolved more than `days` ago with their notifications, and reports of that age; the number of alerts.
 CREATE FUNCTION cleanup_alerts(days int DEFAULT 180) RETURNS bigint

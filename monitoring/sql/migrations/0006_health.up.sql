@@ -791,7 +791,9 @@ FROM (
             WHEN now() - s.current_period_end > t.critical_at * interval '1 day' THEN 'critical' ELSE 'warning'
         END AS severity,
         coalesce(s.email, s.user_id::text) AS subject,
-        format('%s is still %s, %s days after its period ended.', s.tier, s.status, s.days_overdue) AS message,
+        format(
+            'The %s plan is still %s, %s days after its period ended.', s.tier, s.status, round(s.days_overdue, 1)
+        ) AS message,
         s.days_overdue AS value,
         s.current_period_end AS detected_at,
         'subscription' AS object_type,
@@ -838,7 +840,10 @@ FROM (
         coalesce(n.email, n.user_id::text) AS subject,
         format(
             '%s of %s requests of this month are used (%s %%), on the %s plan.',
-            n.usage_count, n.monthly_request_limit, n.percent_used, n.tier
+            to_char(n.usage_count, 'FM999,999,999,999,999'),
+            to_char(n.monthly_request_limit, 'FM999,999,999,999,999'),
+            n.percent_used,
+            n.tier
         ) AS message,
         n.percent_used AS value,
         now() AS detected_at,

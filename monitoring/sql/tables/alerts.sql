@@ -38,5 +38,12 @@ CREATE TABLE alerts (
 );
 
 CREATE UNIQUE INDEX alerts_one_open_per_fingerprint ON alerts (fingerprint) WHERE state <> 'resolved';
-CREATE INDEX alerts_first_seen_at ON alerts (first_seen_at DESC);
 CREATE INDEX alerts_resolved_at ON alerts (resolved_at) WHERE state = 'resolved';
+
+-- The back office's sorts and filters.
+CREATE INDEX alerts_fired_at ON alerts (fired_at);
+CREATE INDEX alerts_state ON alerts (state, fired_at);
+CREATE INDEX alerts_severity ON alerts (severity, fired_at);
+CREATE INDEX alerts_type ON alerts (alert_type, fired_at);
+CREATE INDEX alerts_fingerprint ON alerts (fingerprint text_pattern_ops);
+CREATE INDEX alerts_subject ON alerts (upper(subject) text_pattern_ops);

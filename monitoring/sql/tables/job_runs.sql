@@ -25,3 +25,6 @@ CREATE TABLE job_runs (
 CREATE UNIQUE INDEX job_runs_one_running ON job_runs (job) WHERE status = 'running';
 CREATE INDEX job_runs_started_at ON job_runs (started_at DESC);
 CREATE INDEX job_runs_job ON job_runs (job, started_at DESC) INCLUDE (status, finished_at);
+
+-- The back office's sorts and filters.
+CREATE INDEX job_runs_status ON job_runs (status, started_at DESC);

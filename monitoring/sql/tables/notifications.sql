@@ -30,3 +30,7 @@ CREATE INDEX notifications_due ON notifications (channel, next_attempt_at) WHERE
 CREATE INDEX notifications_sent_at ON notifications (channel, sent_at) WHERE status = 'sent';
 CREATE INDEX notifications_alert_id ON notifications (alert_id);
 CREATE UNIQUE INDEX notifications_one_report_a_day ON notifications (channel, report_on) WHERE report_on IS NOT NULL;
+
+-- The back office's sorts and filters.
+CREATE INDEX notifications_status ON notifications (status, id);
+CREATE INDEX notifications_kind ON notifications (kind, id);

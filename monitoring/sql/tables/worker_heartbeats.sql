@@ -14,5 +14,3 @@ CREATE TABLE worker_heartbeats (
     CONSTRAINT worker_heartbeats_process UNIQUE (host, pid),
     CONSTRAINT worker_heartbeats_role_known CHECK (role IN ('pusher', 'worker'))
 );
-
-CREATE INDEX worker_heartbeats_seen_at ON worker_heartbeats (seen_at);

@@ -94,6 +94,21 @@ def test_days_of_usage_come_from_the_folded_days(signed_in: Callable[[str], Clie
     assert usage.summary == "API requests of the last 90 days: 120, of which 20 failed."
 
 
+def test_live_subscription_comes_first_however_many_came_after_it(signed_in: Callable[[str], Client]) -> None:
+    user = factories.customer()
+    live = factories.subscription(user)
+    for _ in range(11):
+        factories.subscription(user, status="incomplete_expired")
+    context = signed_in("support").get(page_of(user)).context
+    assert context["live"]["row"] == live
+    assert context["subscriptions"][0]["row"] == live
+
+
+def test_customer_of_one_day_is_not_of_one_days(signed_in: Callable[[str], Client], ada: User) -> None:
+    User.objects.update(created_at=timezone.now() - timedelta(days=1, hours=1))
+    assert signed_in("support").get(page_of(ada)).context["facts"][-1][-1] == "1 day ago"
+
+
 def test_each_role_is_offered_what_it_may(signed_in: Callable[[str], Client], ada: User) -> None:
     def offered(role: str) -> set[str]:
         context: Any = signed_in(role).get(page_of(ada)).context

@@ -138,6 +138,31 @@ def test_status_is_text_and_colour(support: Client, rows: dict[Any, Any]) -> Non
     assert 'gf-badge--warning">Past due' in page
 
 
+def test_tab_is_named_as_the_sidebar_names_the_list(support: Client, rows: dict[Any, Any]) -> None:
+    for url, title in (
+        (list_url(User), "Customers"),
+        (list_url(WebhookEvent), "Webhook events"),
+        (reverse("admin:monitoring_currentalert_changelist"), "Wrong now"),
+    ):
+        assert f"<title> {title} | " in " ".join(support.get(url).text.split())
+
+
+def test_amounts_and_numbers_are_set_as_figures_and_what_is_not_there_is_not(
+    support: Client, rows: dict[Any, Any]
+) -> None:
+    assert '<span class="gf-figure">29.00 USD</span>' in support.get(list_url(Subscription)).text
+    plans = support.get(list_url(Plan)).text
+    assert '<span class="gf-figure">100,000</span>' in plans
+    assert '<span class="gf-figure">unlimited' not in plans
+
+
+def test_audit_entry_leads_to_the_row_that_was_changed(support: Client, rows: dict[Any, Any]) -> None:
+    page = support.get(list_url(AuditEntry)).text
+    for row in (rows[User], rows[Subscription], rows[ApiKey]):
+        url = reverse(f"admin:billing_{row._meta.model_name}_change", args=[row.pk])
+        assert f'href="{url}">{row.pk}</a>' in page
+
+
 def test_stripe_links_follow_the_mode(support: Client, rows: dict[Any, Any], settings: Any) -> None:
     url = reverse("admin:billing_payment_change", args=[rows[Payment].pk])
     assert "https://dashboard.stripe.com/test/payments/ch_" in support.get(url).content.decode()

@@ -1,5 +1,6 @@
 """What staff may do: asked, confirmed, explained, done once and written down."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -20,6 +21,8 @@ from billing.models import (
     User,
     WebhookEvent,
 )
+from billing.services import refunds
+from billing.services.errors import Refused
 from tests import factories
 
 pytestmark = pytest.mark.django_db
@@ -205,9 +208,20 @@ def test_price_is_mapped_and_says_what_followed(lead: Client) -> None:
 
 
 def test_refusal_is_shown_and_changes_nothing(lead: Client) -> None:
-    payment = factories.payment(amount_cents=2900)
-    done = lead.post(one(payment, "refund"), CONFIRMED | {"amount": "30.00"})
-    assert "not 3000" in said(done)
+    factories.customer(email="ada@example.com", stripe_customer_id="cus_ada")
+    other = factories.customer()
+    done = lead.post(one(other, "link"), CONFIRMED | {"stripe_customer_id": "cus_ada"})
+    assert "Customer cus_ada already belongs to ada@example.com." in said(done)
+    assert not AuditEntry.objects.filter(reason="Ticket 4711").exists()
+
+
+def test_refund_of_more_than_is_left_is_refused_in_money_beside_what_was_typed(lead: Client) -> None:
+    payment = factories.payment(amount_cents=2900, refunded_cents=900, status="partially_refunded")
+    answer = lead.post(one(payment, "refund"), CONFIRMED | {"amount": "20.01"})
+    assert "Only 20.00 USD is left to refund." in answer.text
+    assert 'value="20.01"' in answer.text
+    with pytest.raises(Refused, match=re.escape("20.00 USD is left to refund, not 20.01 USD.")):
+        refunds.refund(payment, actor="grace", reason="Ticket 4711", amount_cents=2001)
     assert not AuditEntry.objects.filter(action="refund").exists()
 
 
@@ -216,7 +230,8 @@ def test_refund_asks_in_the_payments_currency_and_refuses_decimals_that_it_has_n
     assert "Amount in JPY" in lead.get(one(payment, "refund")).content.decode()
     answer = lead.post(one(payment, "refund"), CONFIRMED | {"amount": "10.50"})
     assert "JPY has 0 decimals." in answer.content.decode()
-    assert "not 3000" in said(lead.post(one(payment, "refund"), CONFIRMED | {"amount": "3000"}))
+    too_much = lead.post(one(payment, "refund"), CONFIRMED | {"amount": "3000"})
+    assert "Only 2,900 JPY is left to refund." in too_much.text
     assert not AuditEntry.objects.filter(action="refund").exists()
 
 

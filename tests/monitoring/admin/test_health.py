@@ -1,15 +1,17 @@
 """The page of the system's health changes with the system, and operators change its thresholds."""
 
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
 import pytest
+from django.contrib.admin import site
 from django.test import Client
 from django.urls import reverse
 
 from billing.models import AuditEntry
-from monitoring.admin.health import LISTED_ON, list_of
-from monitoring.models import HealthCheck
+from monitoring.admin.health import LISTED_ON, SystemHealthAdmin, list_of
+from monitoring.models import HealthCheck, SystemHealth
 from tests.monitoring.faults import FAULTS, Fault
 from tests.monitoring.rows import query
 
@@ -41,6 +43,16 @@ def test_fault_appears_on_the_pages_and_goes(fault: Fault, operator: Client) -> 
 def test_page_that_lists_what_a_check_counts_exists(check: str) -> None:
     assert HealthCheck.objects.filter(pk=check).exists()
     assert list_of(check)
+
+
+def test_one_of_a_unit_is_singular(operator: Client) -> None:
+    page = site._registry[SystemHealth]
+    assert isinstance(page, SystemHealthAdmin)
+    singular = {
+        page.measured(SystemHealth(value=Decimal(1), unit=unit))
+        for unit in HealthCheck.objects.values_list("unit", flat=True)
+    }
+    assert singular >= {"1 %", "1 index", "1 minute", "1 day", "1 kind"}
 
 
 def change(client: Client, **values: Any) -> Any:
