@@ -77,6 +77,14 @@ def test_text_has_every_section_and_the_trouble(history: None) -> None:
     assert "more" not in text.split("sync failed")[1].splitlines()[0]
 
 
+def test_a_job_that_failed_twice_is_told_with_its_latest_error(history: None) -> None:
+    evening = figures.midnight(yesterday()) + timedelta(hours=20)
+    JobRun.objects.create(job="sync", status="failed", started_at=evening, scheduled_for=evening, error="disk full")
+    text = reports.render_text(reports.build_report())
+    assert "sync failed: disk full" in text
+    assert "lock timeout" not in text
+
+
 def test_html_escapes_and_uses_no_remote_content(history: None) -> None:
     html = reports.render_html(reports.build_report())
     assert "invoice &lt;1&gt;" in html
