@@ -7,7 +7,7 @@ from datetime import date, datetime, timedelta
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import Count, F, Max, Q, Sum
+from django.db.models import Case, Count, F, Max, Q, Sum, When
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
@@ -76,7 +76,8 @@ class Usage:
 
 def context(request: HttpRequest, user: User) -> dict[str, Any]:
     """What the customer page's template shows to this person."""
-    subscriptions = list(user.subscriptions.order_by("-created_at")[:ROWS])
+    live_first = Case(When(status__in=Subscription.LIVE, is_duplicate=False, then=0), default=1)
+    subscriptions = list(user.subscriptions.order_by(live_first, "-created_at")[:ROWS])
     live = next((row for row in subscriptions if row.is_live), None)
     keys = list(user.api_keys.defer("key_hash").order_by("-created_at")[:ROWS])
     payments = list(user.payments.order_by("-created_at")[:ROWS])
