@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 from django.conf import settings
-from django.db import connection
+from django.db import OperationalError, connection
 from django_q.models import OrmQ, Schedule
 from django_q.tasks import async_task
 
-from monitoring import heartbeat
+from monitoring import heartbeat, watchdog
 from monitoring.models import JobRun, WorkerHeartbeat
 from monitoring.watchdog import Diagnosis, Signs
 from tests.needs import require
@@ -51,6 +51,18 @@ def test_a_task_that_no_idle_worker_begins_is_a_hang() -> None:
 def test_tasks_that_keep_coming_do_not_hide_the_hang() -> None:
     seen = complaints(*(signs(60 * n + 5, pulled=60 * n + 1, worker=0) for n in range(3)))
     assert seen == [None, None, "a task was pulled and no worker has begun it"]
+
+
+@pytest.mark.django_db
+def test_the_watch_survives_a_database_that_is_away(caplog: pytest.LogCaptureFixture) -> None:
+    def away(*_: object) -> None:
+        raise OperationalError("connection refused")
+
+    cluster = subprocess.Popen(["sleep", "600"], start_new_session=True)
+    with connection.execute_wrapper(away):
+        watchdog._end(cluster, patience=PATIENCE_SECONDS)
+    assert cluster.returncode == -signal.SIGTERM
+    assert "heartbeats cannot be deleted" in caplog.text
 
 
 def test_a_worker_that_answers_is_healthy_even_when_slow() -> None:
