@@ -19,7 +19,8 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from psycopg import sql
 from psycopg.pq import TransactionStatus
 
-MASK = "[masked]"
+from glyphforge.masking import MASK
+
 # As audit_row_change() masks them.
 _SECRET = re.compile("hash|secret|password|token")
 # Reads go without; a SELECT that calls a function by name may write.
@@ -106,9 +107,8 @@ def _carry(execute: Callable[..., Any], query: Any, params: Any, many: bool, con
     connection: Any = context["connection"]
     in_transaction = connection.in_atomic_block or not connection.autocommit
     if connection.connection.info.transaction_status == TransactionStatus.IDLE:
-        connection.carries_audit_context = (
-            False  # the first statement of a transaction: the last one's settings are gone
-        )
+        # The first statement of a transaction: the last one's settings are gone.
+        connection.carries_audit_context = False
     # A transaction that has seen an actor must forget it once that actor's block has ended.
     stale = in_transaction and getattr(connection, "carries_audit_context", False)
     acting = _current.get()

@@ -34,4 +34,4 @@ class Router:
         return True  # both are the same database
 
     def allow_migrate(self, db: str, app_label: str, **hints: Any) -> bool:
-        return db == DEFAULT_DB_ALIAS
+        return db != ALIAS

@@ -11,7 +11,8 @@ class RunSQLFile(RunSQL):
     """Runs `<app>/sql/migrations/<name>.up.sql`, and `<name>.down.sql` when unapplied.
 
     The files are frozen once landed: what they create may only be changed by a later migration. Today's definition of
-    every object is kept beside them in `sql/tables`, `sql/functions`, `sql/triggers` and `sql/views`.
+    every object is kept beside them in `sql/tables`, `sql/indexes`, `sql/functions`, `sql/triggers` and
+    `sql/views`.
     """
 
     def __init__(self, app: str, name: str, state_operations: Sequence[Operation] = ()) -> None:

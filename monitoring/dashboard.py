@@ -12,6 +12,7 @@ from django.http import HttpRequest
 from django.urls import reverse
 
 from billing.models import WebhookEvent
+from glyphforge.display import EMPTY
 from monitoring import charts, figures
 from monitoring.figures import Job, Usage, Webhooks, money
 from monitoring.models import Alert, DailyFigures, DailyMrr, JobRun, MrrMovement
@@ -167,7 +168,7 @@ def _revenue_cards(revenue: figures.Revenue, mrr: list[DailyMrr], history: list[
 
 
 def _percent(value: float | None) -> str:
-    return figures.NONE if value is None else f"{value:.1f} %"
+    return EMPTY if value is None else f"{value:.1f} %"
 
 
 def _change(now: float, before: float) -> Change | None:
@@ -186,7 +187,7 @@ def _usage_card(usage: Usage, history: list[DailyFigures]) -> Card:
         "monitoring",
         tone="warning" if usage.error_percent >= 10 else "neutral",
         details=[
-            ("Yesterday", f"{yesterday[0].requests:,}" if yesterday else figures.NONE),
+            ("Yesterday", f"{yesterday[0].requests:,}" if yesterday else EMPTY),
             ("Errors", f"{usage.error_percent:.1f} %"),
             ("Active users", f"{usage.active_users:,}"),
         ],

@@ -10,7 +10,6 @@ from glyphforge.currency import units
 from monitoring.models import Alert, DailyFigures, DailyMrr
 
 MOVEMENTS = ("new", "reactivation", "expansion", "contraction", "churn")
-NONE = "–"  # noqa: RUF001 - an en dash, as tables show it
 
 
 def _rows(statement: str, *parameters: Any) -> list[dict[str, Any]]:
@@ -128,7 +127,7 @@ def jobs() -> list[Job]:
 def open_alerts() -> list[Alert]:
     """Firing, acknowledged and snoozed alerts: the worst first, then the latest."""
     rank = {severity: position for position, severity in enumerate(Alert.Severity.values)}
-    found = Alert.objects.filter(state__in=Alert.OPEN).order_by("-fired_at")[:500]
+    found = Alert.objects.filter(state__in=Alert.OPEN).order_by("-fired_at")  # all of them: they are counted too
     return sorted(found, key=lambda alert: (alert.state != Alert.State.FIRING, rank[alert.severity]))
 
 
@@ -171,11 +170,10 @@ def churn(figures: list[DailyFigures], mrr: list[DailyMrr], over_days: int = 30)
     )
 
 
-def money(cents: int, currency: str, *, cents_shown: bool = False) -> str:
-    """A short amount for people: `$12,345`, `-€20.50`, `1,200 CHF`."""
+def money(cents: int, currency: str) -> str:
+    """A short amount for people, in whole units: `$12,345`, `-€20`, `1,200 CHF`."""
     symbol = {"usd": "$", "eur": "€", "gbp": "£"}.get(currency, "")
-    whole = abs(units(cents, currency))
-    amount = f"{whole:,}" if cents_shown else f"{whole:,.0f}"
+    amount = f"{abs(units(cents, currency)):,.0f}"
     sign = "-" if cents < 0 else ""
     return f"{sign}{symbol}{amount}" if symbol else f"{sign}{amount} {currency.upper()}"
 

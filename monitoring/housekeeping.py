@@ -11,7 +11,7 @@ KEEP_SIGN_INS_DAYS = 180
 def purge_job_runs() -> int:
     """Deletes runs of jobs that run more than hourly after a week, others after 400 days; returns how many.
 
-    The latest run and the latest success of each job stay, however old.
+    The latest success and the latest failure of each job stay, however old.
     """
     with connection.cursor() as cursor:
         cursor.execute(

@@ -138,7 +138,14 @@ def _end(cluster: subprocess.Popen[bytes], *, patience: float) -> None:
     with suppress(ProcessLookupError):
         os.killpg(cluster.pid, signal.SIGKILL)
     cluster.wait()
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "DELETE FROM worker_heartbeats WHERE host = %s AND cluster_pid = %s", [socket.gethostname(), cluster.pid]
-        )
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "DELETE FROM worker_heartbeats WHERE host = %s AND cluster_pid = %s",
+                [socket.gethostname(), cluster.pid],
+            )
+    except Error:
+        # The database being away must not end the watch over the queue; housekeeping deletes what falls silent.
+        logger.warning("The ended cluster's heartbeats cannot be deleted", exc_info=True)
+    finally:
+        connection.close_if_unusable_or_obsolete()

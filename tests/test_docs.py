@@ -4,8 +4,10 @@ import re
 from pathlib import Path
 
 import pytest
+from django.core.management import get_commands
 
 ROOT = Path(__file__).resolve().parent.parent
+PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
 DOCUMENTED_DEPENDENCIES = set(
     re.findall(r"^\| ([a-z0-9-]+) \|", (ROOT / "docs" / "dependencies.md").read_text(), re.MULTILINE)
 ) - {"package", "---"}
@@ -53,6 +55,30 @@ def test_every_picture_shown_is_drawn_and_every_picture_drawn_is_shown() -> None
     drawn = re.findall(r'\("([a-z-]+)", (?:f?"/|page_of)', (ROOT / "tests" / "e2e" / "screenshots.py").read_text())
     assert len(drawn) > 8
     assert shown == set(drawn)
+
+
+def anchors(page: Path) -> set[str]:
+    """As GitHub makes them of a page's headings."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_every_link_leads_somewhere() -> None:
+    links = [(page, link) for page in PAGES for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text())]
+    local = [(page, *link.partition("#")[::2]) for page, link in links if "://" not in link]
+    assert len(local) > 20
+    dead = []
+    for page, path, anchor in local:
+        target = page.parent / path if path else page
+        if not target.exists() or (anchor and anchor not in anchors(target)):
+            dead.append(f"{page.name}: {path}#{anchor}")
+    assert dead == []
+
+
+def test_every_command_named_is_there() -> None:
+    named = {name for page in PAGES for name in re.findall(r"manage\.py ([a-z_]+)", page.read_text())}
+    assert {"migrate", "worker"} <= named
+    assert named - set(get_commands()) == set()
 
 
 def test_diagram_in_the_docs_is_the_schema_as_it_is() -> None:

@@ -1,5 +1,6 @@
 """Waiting for what other processes and threads do: until it is done, however busy the machine is."""
 
+import socket
 import time
 from collections.abc import Callable
 from typing import TypeVar
@@ -15,3 +16,9 @@ def wait_for(what: Callable[[], Found]) -> Found:
         assert time.monotonic() < until, f"waited in vain for {what}"
         time.sleep(0.02)
     return found
+
+
+def is_listening(port: int) -> bool:
+    """Whether something on this machine takes connections there."""
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0

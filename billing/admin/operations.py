@@ -212,6 +212,10 @@ class OperationsMixin(ModelAdmin):
         except Refused as refusal:
             messages.error(request, str(refusal))
             return HttpResponseRedirect(back)
+        except self.model.DoesNotExist:
+            # Confirmed twice at once: the other one was first, and nothing is left to do.
+            messages.warning(request, f"{operation.label}: somebody has done this already.")
+            return HttpResponseRedirect(back)
         messages.success(request, changed)
         return operation.respond(request, self.admin_site.each_context(request), form, back)
 

@@ -18,6 +18,7 @@ class RefundForm(ReasonForm):
     amount = forms.DecimalField(
         required=False,
         min_value=Decimal("0.001"),
+        max_digits=15,
         widget=UnfoldAdminDecimalFieldWidget,
         help_text="Empty refunds all that is left.",
     )

@@ -103,7 +103,7 @@ class Migration(migrations.Migration):
                         ),
                         (
                             "filters",
-                            models.JSONField(help_text="Which events; see billing.services.webhooks.EventFilter."),
+                            models.JSONField(help_text="Which events; see billing.services.event_filter.EventFilter."),
                         ),
                         ("events_per_minute", models.IntegerField()),
                         ("total", models.IntegerField(db_default=0)),

@@ -13,7 +13,7 @@ class ReplayRun(models.Model):
 
     id = uuid_key()
     status = models.TextField(choices=Status.choices, db_default=Status.RUNNING)
-    filters = models.JSONField(help_text="Which events; see billing.services.webhooks.EventFilter.")
+    filters = models.JSONField(help_text="Which events; see billing.services.event_filter.EventFilter.")
     events_per_minute = models.IntegerField()
     total = models.IntegerField(db_default=0)
     processed = models.IntegerField(db_default=0)

@@ -179,6 +179,9 @@ def _do(step: Step) -> None:
     if step.user is None or step.action in {Action.NONE, Action.CONFLICT}:
         return
     with audit.acting_as(actor=ACTOR, reason=f"{step.action}: {step.detail}"), transaction.atomic():
+        kept = User.objects.select_for_update().exclude(status=User.Status.DELETED)
+        if step.action is not Action.CREATE and not kept.filter(pk=step.user.pk).exists():
+            return  # deleted meanwhile, and stays so
         if step.action is Action.CREATE:
             step.user.save(force_insert=True)
         else:

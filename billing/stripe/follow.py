@@ -120,11 +120,6 @@ def _invoice(subject: Subject) -> None:
         payments.link_invoice(invoice)
 
 
-def follow_invoice(invoice_id: str) -> None:
-    """Mirror one invoice and link its payments; the caller holds the customer's lock."""
-    payments.link_invoice(mirror.store(gateway.retrieve("invoice", invoice_id)))
-
-
 def _mirrored(subject: Subject) -> None:
     _deletable(subject)
 

@@ -26,14 +26,14 @@ def prune(keep: int, *, alias: str = "default") -> list[Path]:
     if keep < 1:
         raise ValueError(f"at least one backup is kept, not {keep}")
     gone = _good(alias)[keep:]
-    deleted = [*gone, *_leftovers()]
     for path in gone:
         # The manifest last: without it the file could no longer be told from a damaged one, were this killed here.
         path.unlink(missing_ok=True)
         manifest.path_for(path).unlink(missing_ok=True)
-    for path in deleted[len(gone) :]:
+    leftovers = _leftovers()
+    for path in leftovers:
         path.unlink(missing_ok=True)
-    return deleted
+    return [*gone, *leftovers]
 
 
 def _good(alias: str) -> list[Path]:

@@ -39,7 +39,8 @@ class SingleSignOn(DefaultSocialAccountAdapter):
             set_roles(user, roles)
         if not roles:
             _refuse(request, sociallogin, "Your account is in no group that may use the back office.")
-        if user is None and get_user_model().objects.filter(email__iexact=sociallogin.user.email).exists():
+        address = sociallogin.user.email
+        if user is None and address and get_user_model().objects.filter(email__iexact=address).exists():
             _refuse(
                 request,
                 sociallogin,

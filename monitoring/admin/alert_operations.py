@@ -9,15 +9,11 @@ from django.db.models import QuerySet
 from django.utils import timezone
 from unfold.widgets import UnfoldAdminSelectWidget
 
-from billing.admin.operations import Operation, ReasonForm
+from billing.admin.operations import Operation, ReasonForm, counted
 from monitoring.alerts import handling
 from monitoring.models import Alert
 
 HOURS = [("1", "1 hour"), ("4", "4 hours"), ("24", "1 day"), ("72", "3 days"), ("168", "1 week")]
-
-
-def _alerts(count: int) -> str:
-    return f"{count:,} alert{'' if count == 1 else 's'}"
 
 
 class SnoozeForm(ReasonForm):
@@ -48,11 +44,11 @@ class Acknowledge(AlertOperation):
     states = (Alert.State.FIRING, Alert.State.SNOOZED)
 
     def effect(self, count: int) -> str:
-        return f"Says that you look after {_alerts(count)}. No more reminders, unless it gets worse."
+        return f"Says that you look after {counted(count, 'alert')}. No more reminders, unless it gets worse."
 
     def carry_out(self, rows: QuerySet[Any], *, actor: str, reason: str, form: ReasonForm) -> str:
         count = handling.acknowledge(rows.values_list("pk", flat=True), actor=actor, note=reason)
-        return f"{_alerts(count)} acknowledged."
+        return f"{counted(count, 'alert')} acknowledged."
 
 
 class Snooze(AlertOperation):
@@ -63,12 +59,12 @@ class Snooze(AlertOperation):
     states = Alert.OPEN
 
     def effect(self, count: int) -> str:
-        return f"Keeps {_alerts(count)} quiet for a while. It comes back by itself, at once if it gets worse."
+        return f"Keeps {counted(count, 'alert')} quiet for a while. It comes back by itself, at once if it gets worse."
 
     def carry_out(self, rows: QuerySet[Any], *, actor: str, reason: str, form: ReasonForm) -> str:
         until = timezone.now() + timedelta(hours=int(form.cleaned_data["hours"]))
         count = handling.snooze(rows.values_list("pk", flat=True), until=until, actor=actor, note=reason)
-        return f"{_alerts(count)} snoozed until {until:%Y-%m-%d %H:%M} UTC."
+        return f"{counted(count, 'alert')} snoozed until {until:%Y-%m-%d %H:%M} UTC."
 
 
 class Reopen(AlertOperation):
@@ -78,11 +74,11 @@ class Reopen(AlertOperation):
     states = (Alert.State.ACKNOWLEDGED, Alert.State.SNOOZED)
 
     def effect(self, count: int) -> str:
-        return f"{_alerts(count)} will fire and remind again."
+        return f"{counted(count, 'alert')} will fire and remind again."
 
     def carry_out(self, rows: QuerySet[Any], *, actor: str, reason: str, form: ReasonForm) -> str:
         count = handling.reopen(rows.values_list("pk", flat=True), actor=actor, note=reason)
-        return f"{_alerts(count)} reopened."
+        return f"{counted(count, 'alert')} reopened."
 
 
 OPERATIONS = (Acknowledge(), Snooze(), Reopen())

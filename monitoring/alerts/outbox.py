@@ -20,7 +20,7 @@ from monitoring.outcome import Outcome
 LEASE = timedelta(minutes=2)
 FIRST_PAUSE = timedelta(seconds=30)
 LONGEST_PAUSE = timedelta(minutes=30)
-# Some ten hours of outage; after that a message is stale, and the inbox has it anyway.
+# Some nine hours of outage; after that a message is stale, and the inbox has it anyway.
 MOST_ATTEMPTS = 24
 # More than this many at once go out as one summary.
 SUMMARISED_ABOVE = 5

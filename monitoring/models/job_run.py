@@ -1,8 +1,9 @@
 from datetime import timedelta
 
-from django.contrib.postgres.functions import RandomUUID
 from django.db import models
 from django.db.models.functions import Now
+
+from billing.models.fields import uuid_key
 
 
 class JobRun(models.Model):
@@ -18,7 +19,7 @@ class JobRun(models.Model):
     LEFT_OUT = models.Q(status=Status.SKIPPED, rows_affected=None)
 
     # Every db_default below stands for the column's own default, which the table's SQL states.
-    id = models.UUIDField(primary_key=True, db_default=RandomUUID(), editable=False)
+    id = uuid_key()
     job = models.TextField()
     scheduled_for = models.DateTimeField(
         db_default=Now(), help_text="The slot of the schedule, or the moment somebody asked."

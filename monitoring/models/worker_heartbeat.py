@@ -1,6 +1,7 @@
-from django.contrib.postgres.functions import RandomUUID
 from django.db import models
 from django.db.models.functions import Now
+
+from billing.models.fields import uuid_key
 
 
 class WorkerHeartbeat(models.Model):
@@ -10,7 +11,7 @@ class WorkerHeartbeat(models.Model):
         PUSHER = "pusher", "Pusher"
         WORKER = "worker", "Worker"
 
-    id = models.UUIDField(primary_key=True, db_default=RandomUUID(), editable=False)
+    id = uuid_key()
     host = models.TextField()
     pid = models.IntegerField()
     cluster_pid = models.IntegerField()

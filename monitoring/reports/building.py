@@ -106,9 +106,9 @@ def _maintenance(day: date, now: Day, before: Day, week: Day) -> Section:
     start = figures.midnight(day)
     failed = JobRun.objects.filter(
         status=JobRun.Status.FAILED, started_at__gte=start, started_at__lt=start + timedelta(days=1)
-    ).order_by("job", "-started_at")
-    worst = {run.job: run for run in failed}
-    lines = [f"{run.job} failed: {(run.error or 'no error noted').splitlines()[0][:200]}" for run in worst.values()]
+    ).order_by("job", "started_at")
+    latest = {run.job: run for run in failed}
+    lines = [f"{run.job} failed: {(run.error or 'no error noted').splitlines()[0][:200]}" for run in latest.values()]
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT pg_size_pretty(pg_database_size(current_database())),"

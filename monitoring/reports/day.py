@@ -19,7 +19,6 @@ class Day:
     churned: int = 0
     new_users: int = 0
     collected: int = 0
-    payments: int = 0
     refunded: int = 0
     failed_payments: int = 0
     requests: int = 0
@@ -38,13 +37,12 @@ def read_day(day: date, currency: str, mrr: list[DailyMrr], rows: list[DailyFigu
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT coalesce(sum(amount_cents) FILTER (WHERE status NOT IN ('pending', 'failed')), 0)::bigint,"
-            " count(*) FILTER (WHERE status NOT IN ('pending', 'failed')),"
             " coalesce(sum(refunded_cents), 0)::bigint, count(*) FILTER (WHERE status = 'failed')"
             " FROM payment_history WHERE currency = %s"
             " AND coalesce(paid_at, created_at) >= %s AND coalesce(paid_at, created_at) < %s",
             [currency, start, end],
         )
-        collected, payments, refunded, failed_payments = cursor.fetchone()
+        collected, refunded, failed_payments = cursor.fetchone()
         cursor.execute(
             "SELECT (SELECT count(*) FROM stripe_webhook_events WHERE received_at >= %s AND received_at < %s),"
             " count(*), count(*) FILTER (WHERE status = 'failed')"
@@ -59,7 +57,6 @@ def read_day(day: date, currency: str, mrr: list[DailyMrr], rows: list[DailyFigu
         churned=counted.churned_customers if counted else 0,
         new_users=counted.new_users if counted else 0,
         collected=collected,
-        payments=payments,
         refunded=refunded,
         failed_payments=failed_payments,
         requests=counted.requests if counted else 0,

@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from django.conf import settings
 from django.db import connection
 
 from tests.needs import needs
+from tests.waiting import PATIENCE_SECONDS, is_listening, wait_for
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -29,15 +29,16 @@ pytestmark = [
 
 
 class Web:
-    def __init__(self, port: int, logs: Path) -> None:
-        self.origin, self.log = f"http://127.0.0.1:{port}", logs / "glyphforge.log"
+    def __init__(self, listener: socket.socket, logs: Path) -> None:
+        self.origin, self.log = f"http://127.0.0.1:{listener.getsockname()[1]}", logs / "glyphforge.log"
         assert settings.TEST_SERVER
         self.environment = {
             **os.environ,
             "DATABASE_URL": settings.TEST_SERVER.url(connection.settings_dict["NAME"]),
             "DJANGO_SETTINGS_MODULE": "glyphforge.settings",
             "DJANGO_ALLOWED_HOSTS": "127.0.0.1",
-            "WEB_BIND": f"127.0.0.1:{port}",
+            # Bound already, so that nobody else takes the port meanwhile.
+            "WEB_BIND": f"fd://{listener.fileno()}",
             "WEB_PROCESSES": "1",
             "LOG_DIR": str(logs),
         }
@@ -48,7 +49,9 @@ class Web:
             check=True,
         )
         gunicorn = [sys.executable, "-m", "gunicorn", "--config", "deploy/gunicorn.conf.py"]
-        self.process = subprocess.Popen(gunicorn, cwd=ROOT, env=self.environment, stdout=subprocess.DEVNULL)
+        self.process = subprocess.Popen(
+            gunicorn, cwd=ROOT, env=self.environment, stdout=subprocess.DEVNULL, pass_fds=[listener.fileno()]
+        )
 
     def get(self, path: str, **headers: str) -> tuple[int, dict[str, str], bytes]:
         request = urllib.request.Request(self.origin + path, headers=headers)
@@ -67,15 +70,11 @@ def web(tmp_path: Path) -> Iterator[Web]:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
-    running = Web(port, tmp_path)
-    for _ in range(300):
-        with socket.socket() as client:
-            if client.connect_ex(("127.0.0.1", port)) == 0:
-                break
-        time.sleep(0.1)
+        running = Web(listener, tmp_path)
+    wait_for(lambda: is_listening(port))
     yield running
     running.process.terminate()
-    running.process.wait(timeout=40)
+    running.process.wait(timeout=PATIENCE_SECONDS)
 
 
 def test_gunicorn_serves_pages_probes_and_static_files_and_logs_json(web: Web) -> None:
@@ -90,7 +89,7 @@ def test_gunicorn_serves_pages_probes_and_static_files_and_logs_json(web: Web) -
 
     # A request under way when the service manager says stop is answered.
     web.process.send_signal(signal.SIGTERM)
-    assert web.process.wait(timeout=40) == 0
+    assert web.process.wait(timeout=PATIENCE_SECONDS) == 0
 
     # Read last: Gunicorn writes a request's line only after its answer has left.
     told = [str(line["message"]) for line in web.lines()]

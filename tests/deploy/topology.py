@@ -4,7 +4,6 @@ import re
 import shutil
 import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import psycopg
 
 from glyphforge import embedded
 from glyphforge.embedded import account
+from tests.waiting import PATIENCE_SECONDS, is_listening, wait_for
 
 ROOT = Path(__file__).resolve().parents[2]
 PGBOUNCER = shutil.which("pgbouncer", path="/usr/sbin:/usr/bin:/usr/local/bin:/opt/homebrew/bin")
@@ -34,12 +34,8 @@ class Topology:
             written = primary.execute("SELECT pg_current_wal_lsn()::text").fetchone()
         assert written
         with psycopg.connect(self.standby.url("postgres"), autocommit=True) as standby:
-            for _ in range(900):
-                row = standby.execute("SELECT pg_last_wal_replay_lsn() >= %s::pg_lsn", written).fetchone()
-                if row and row[0]:
-                    return
-                time.sleep(0.1)
-        raise AssertionError("the standby does not keep up")
+            replayed = "SELECT 1 WHERE pg_last_wal_replay_lsn() >= %s::pg_lsn"
+            wait_for(lambda: standby.execute(replayed, written).fetchone())
 
 
 @contextmanager
@@ -54,7 +50,7 @@ def started(primary: embedded.Server, folder: Path) -> Iterator[Topology]:
         yield Topology(primary, standby, port)
     finally:
         pooler.terminate()
-        pooler.wait(timeout=20)
+        pooler.wait(timeout=PATIENCE_SECONDS)
         standby.stop()
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -98,12 +94,8 @@ def _start_pgbouncer(primary: embedded.Server, folder: Path, port: int) -> "subp
         primary._give(path, owner)
     command = account.command_as(owner, [PGBOUNCER, "--quiet", str(folder / "pgbouncer.ini")])
     process = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    for _ in range(600):
-        with socket.socket() as client:
-            if client.connect_ex(("127.0.0.1", port)) == 0:
-                return process
-        time.sleep(0.1)
-    raise AssertionError("pgbouncer does not start")
+    wait_for(lambda: is_listening(port))
+    return process
 
 
 def _free_port() -> int:

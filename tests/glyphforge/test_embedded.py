@@ -13,6 +13,7 @@ import psycopg
 import pytest
 
 from glyphforge.embedded import EmbeddedError, Server, binaries, postmaster, server
+from tests.waiting import PATIENCE_SECONDS
 
 FAST = {"fsync": "off", "shared_buffers": "8MB"}
 
@@ -177,7 +178,7 @@ with connection.cursor() as cursor:
         text=True,
         check=False,
         env=environment,
-        timeout=60,
+        timeout=PATIENCE_SECONDS,
     )
     assert done.stdout == "glyphforge\n", done.stderr
     assert not stopped_server.is_running(), "the last one out turns off the light"
@@ -194,7 +195,9 @@ def test_server_in_use_is_not_stopped_by_the_one_who_started_it(stopped_server: 
 def test_commands_start_and_stop_it_by_hand(stopped_server: Server) -> None:
     def run(action: str) -> str:
         command = [sys.executable, "-m", "glyphforge.embedded", action, str(stopped_server.root)]
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout.strip()
+        return subprocess.run(
+            command, capture_output=True, text=True, check=True, timeout=PATIENCE_SECONDS
+        ).stdout.strip()
 
     assert [run("start"), run("url"), run("stop"), run("status")] == [
         "running",

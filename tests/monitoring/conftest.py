@@ -14,6 +14,7 @@ from aiosmtpd.controller import Controller
 from django.test import override_settings
 
 from monitoring.alerts.observation import Observation
+from tests.waiting import PATIENCE_SECONDS
 
 
 @dataclass
@@ -85,13 +86,24 @@ class Mailbox:
         return self.reply
 
 
+class Listening(Controller):
+    """Serves on a socket that listens already, so that nobody else takes the port meanwhile."""
+
+    def __init__(self, box: Mailbox, listener: socket.socket) -> None:
+        host, port = listener.getsockname()
+        super().__init__(box, hostname=host, port=port, ready_timeout=PATIENCE_SECONDS)
+        self._listener = listener
+
+    def _create_server(self) -> Any:
+        return self.loop.create_server(self._factory_invoker, sock=self._listener)
+
+
 @pytest.fixture
 def mailbox() -> Iterator[Mailbox]:
     box = Mailbox()
-    with socket.socket() as reserved:
-        reserved.bind(("127.0.0.1", 0))
-        port = reserved.getsockname()[1]
-    controller = Controller(box, hostname="127.0.0.1", port=port)
+    listener = socket.create_server(("127.0.0.1", 0))
+    port = listener.getsockname()[1]
+    controller = Listening(box, listener)
     controller.start()
     with override_settings(
         EMAIL_BACKEND="django.core.mail.backends.smtp.EmailBackend",

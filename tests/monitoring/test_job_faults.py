@@ -24,6 +24,7 @@ from monitoring.outcome import Outcome
 from tests.deploy.topology import copied
 from tests.monitoring.jobs import registered
 from tests.needs import needs
+from tests.waiting import PATIENCE_SECONDS, wait_for
 
 ROOT = Path(__file__).resolve().parents[2]
 SLOT = datetime(2026, 5, 1, 2, 0, tzinfo=UTC)
@@ -49,7 +50,7 @@ def slow():
     with connection.cursor() as cursor:
         cursor.execute("SELECT 1")
         print("begun", flush=True)
-        cursor.execute("SELECT pg_sleep(20)")
+        cursor.execute("SELECT pg_sleep(240)")
     return Outcome()
 jobs.JOBS["probe"] = jobs.Job("probe", "0 2 * * *", 300, slow, "Nothing: this is a test.")
 result = runner.run("probe", trigger="cron", slot=datetime(2026, 5, 1, 2, tzinfo=timezone.utc))
@@ -75,16 +76,17 @@ def begun(url: str) -> "subprocess.Popen[str]":
 
 def in_the_server() -> int:
     """Waits until the job's statement runs in the server; the pid of its session."""
-    for _ in range(600):
+
+    def session() -> int | None:
         with connection.cursor() as cursor:
             cursor.execute(
                 "SELECT pid FROM pg_stat_activity WHERE datname = current_database()"
-                " AND pid <> pg_backend_pid() AND state = 'active' AND query LIKE '%pg_sleep(20)%'"
+                " AND pid <> pg_backend_pid() AND state = 'active' AND query LIKE '%pg_sleep(240)%'"
             )
-            if row := cursor.fetchone():
-                return int(row[0])
-        time.sleep(0.05)
-    raise AssertionError("the statement never ran")
+            row = cursor.fetchone()
+            return int(row[0]) if row else None
+
+    return wait_for(session)
 
 
 def tell_server(function: str, pid: int) -> None:
@@ -119,7 +121,7 @@ def test_a_killed_workers_slot_is_run_once_more_and_the_row_tells_both(own_url: 
 def test_a_stopped_process_says_so(own_url: str) -> None:
     process = begun(own_url)
     process.send_signal(signal.SIGINT)
-    process.wait(timeout=90)
+    process.wait(timeout=PATIENCE_SECONDS)
     assert JobRun.objects.get(job="probe").error == "The process was told to stop."
 
 

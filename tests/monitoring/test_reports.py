@@ -1,6 +1,6 @@
 """The daily report, on paper and on its way."""
 
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any
 
 import pytest
@@ -17,13 +17,17 @@ from tests.monitoring.alerts.test_outbox import assert_fits
 from tests.monitoring.conftest import Mailbox, Slack
 
 pytestmark = pytest.mark.django_db
-YESTERDAY = figures.today() - timedelta(days=1)
+
+
+def yesterday() -> date:
+    """Asked for anew: a suite may run past midnight."""
+    return figures.today() - timedelta(days=1)
 
 
 @pytest.fixture
 def history() -> None:
     """A customer of ten days, twice the usage of a week ago, a failed job and an alert."""
-    noon = figures.midnight(YESTERDAY) + timedelta(hours=12)
+    noon = figures.midnight(yesterday()) + timedelta(hours=12)
     paid = factories.subscription(created_at=noon - timedelta(days=10))
     factories.payment(paid.user, paid_at=noon)
     factories.payment(paid.user, status="failed", paid_at=None, created_at=noon)
@@ -51,7 +55,7 @@ def figure(report: Any, label: str) -> Any:
 
 def test_report_compares_with_the_day_and_the_week_before(history: None) -> None:
     report = reports.build_report()
-    assert report.day == YESTERDAY
+    assert report.day == yesterday()
     assert report.headline == "MRR $29 (+$0), 10 requests, 1 open alert, 1 critical"
     requests = figure(report, "Requests")
     assert (requests.value, requests.day_before.text, requests.week_before.text) == ("10", "=", "+100.0 %")
@@ -71,6 +75,14 @@ def test_text_has_every_section_and_the_trouble(history: None) -> None:
     ):  # fmt: skip
         assert expected in text
     assert "more" not in text.split("sync failed")[1].splitlines()[0]
+
+
+def test_a_job_that_failed_twice_is_told_with_its_latest_error(history: None) -> None:
+    evening = figures.midnight(yesterday()) + timedelta(hours=20)
+    JobRun.objects.create(job="sync", status="failed", started_at=evening, scheduled_for=evening, error="disk full")
+    text = reports.render_text(reports.build_report())
+    assert "sync failed: disk full" in text
+    assert "lock timeout" not in text
 
 
 def test_html_escapes_and_uses_no_remote_content(history: None) -> None:
@@ -95,7 +107,7 @@ def test_report_goes_out_once_a_day_on_every_channel(history: None, slack: Slack
     assert deliver_notifications().rows == 2
     assert reports.send().rows == 0
     assert deliver_notifications().rows == 0
-    assert slack.posts[0]["text"].startswith(f"Daily report, {YESTERDAY}")
+    assert slack.posts[0]["text"].startswith(f"Daily report, {yesterday()}")
     (mail,) = mailbox.messages
     assert "MRR $29" in mail["Subject"]
     assert [part.get_content_type() for part in mail.iter_parts()] == ["text/plain", "text/html"]

@@ -15,7 +15,7 @@ from monitoring.deadline import deadline
 from monitoring.models import JobRun, JobSchedule
 from monitoring.outcome import JobFailed, JobSkipped, Outcome
 from tests.monitoring.jobs import registered
-from tests.waiting import wait_for
+from tests.waiting import PATIENCE_SECONDS, wait_for
 
 pytestmark = pytest.mark.django_db
 
@@ -148,16 +148,16 @@ def test_a_run_that_lost_its_lease_changes_nothing() -> None:
 def test_a_hanging_job_is_stopped_at_its_limit(inside: str) -> None:
     def hang() -> Outcome:
         if inside == "python":
-            time.sleep(30)
+            time.sleep(2 * PATIENCE_SECONDS)
         else:
             with transaction.atomic(), connection.cursor() as cursor:
-                cursor.execute("SELECT pg_sleep(30)")
+                cursor.execute("SELECT pg_sleep(%s)", [2 * PATIENCE_SECONDS])
         return Outcome()
 
     started = time.monotonic()
     with registered(function=hang, timeout_seconds=1):
         result = runner.run("probe", trigger="manual")
-    assert time.monotonic() - started < 25
+    assert time.monotonic() - started < PATIENCE_SECONDS
     assert (result.outcome, JobRun.objects.get(job="probe").error) == ("failed", "Stopped at the limit of 1 s.")
 
 
@@ -209,12 +209,12 @@ def test_two_machines_at_the_same_moment_run_a_slot_once() -> None:
 
 @pytest.mark.django_db(transaction=True)
 def test_a_living_run_keeps_its_lease(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lease, "LEASE_SECONDS", 3)
     monkeypatch.setattr(lease, "RENEW_SECONDS", 0.2)
 
     def slow() -> Outcome:
-        first = JobRun.objects.get(job="probe").lease_until
-        wait_for(lambda: datetime.now(UTC) > first)
+        runs = JobRun.objects.filter(job="probe")
+        runs.update(lease_until=slots.database_time())  # as when all of the first lease has passed
+        wait_for(lambda: runs.get().lease_until > slots.database_time() + timedelta(seconds=lease.LEASE_SECONDS / 2))
         return Outcome(rows=lease.fail_dead_runs())
 
     with registered(function=slow):

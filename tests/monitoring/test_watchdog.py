@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pytest
 from django.conf import settings
-from django.db import connection
+from django.db import OperationalError, connection
 from django_q.models import OrmQ, Schedule
 from django_q.tasks import async_task
 
-from monitoring import heartbeat
+from monitoring import heartbeat, watchdog
 from monitoring.models import JobRun, WorkerHeartbeat
 from monitoring.watchdog import Diagnosis, Signs
 from tests.needs import require
-from tests.waiting import wait_for
+from tests.waiting import PATIENCE_SECONDS, wait_for
 
 ROOT = Path(__file__).resolve().parents[2]
 NOON = datetime(2026, 5, 1, 12, 0, tzinfo=UTC)
@@ -53,6 +53,18 @@ def test_tasks_that_keep_coming_do_not_hide_the_hang() -> None:
     assert seen == [None, None, "a task was pulled and no worker has begun it"]
 
 
+@pytest.mark.django_db
+def test_the_watch_survives_a_database_that_is_away(caplog: pytest.LogCaptureFixture) -> None:
+    def away(*_: object) -> None:
+        raise OperationalError("connection refused")
+
+    cluster = subprocess.Popen(["sleep", "600"], start_new_session=True)
+    with connection.execute_wrapper(away):
+        watchdog._end(cluster, patience=PATIENCE_SECONDS)
+    assert cluster.returncode == -signal.SIGTERM
+    assert "heartbeats cannot be deleted" in caplog.text
+
+
 def test_a_worker_that_answers_is_healthy_even_when_slow() -> None:
     assert (
         complaints(signs(0, pulled=1, worker=0), signs(200, pulled=1, worker=100), signs(400, pulled=1, worker=100))
@@ -69,14 +81,15 @@ def test_a_pusher_that_stops_reading_is_a_hang() -> None:
 
 
 @pytest.fixture
-def worker(transactional_db: None) -> Iterator[subprocess.Popen[bytes]]:
-    """`manage.py worker` on the test database, impatient."""
+def worker(request: pytest.FixtureRequest, transactional_db: None) -> Iterator[subprocess.Popen[bytes]]:
+    """`manage.py worker` on the test database, as patient as the test says, by default as in production."""
+    patience = [f"--stuck-after={request.param}"] if hasattr(request, "param") else []
     Schedule.objects.all().delete()
     values = connection.settings_dict
     require(settings.TEST_SERVER, "the suite's own server")
     url = settings.TEST_SERVER.url(values["NAME"])
     process = subprocess.Popen(
-        [sys.executable, "manage.py", "worker", "--stuck-after", "3"],
+        [sys.executable, "manage.py", "worker", *patience],
         cwd=ROOT,
         env={**os.environ, "DATABASE_URL": url, "LOG_LEVEL": "WARNING"},
         start_new_session=True,
@@ -88,13 +101,14 @@ def worker(transactional_db: None) -> Iterator[subprocess.Popen[bytes]]:
     finally:
         process.send_signal(signal.SIGTERM)
         try:
-            process.wait(timeout=90)
+            process.wait(timeout=PATIENCE_SECONDS)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("worker", [10], indirect=True)  # a healthy worker of a busy machine begins within that
 def test_a_cluster_wedged_by_killed_workers_is_replaced(worker: subprocess.Popen[bytes]) -> None:
     workers = WorkerHeartbeat.objects.filter(role="worker")
     cluster = workers[0].cluster_pid
@@ -118,6 +132,6 @@ def test_worker_runs_tasks_and_leaves_nothing_behind_when_stopped(worker: subpro
     assert JobRun.objects.get(job="rollup").trigger == "admin"
     pids = list(WorkerHeartbeat.objects.values_list("pid", flat=True))
     worker.send_signal(signal.SIGTERM)
-    assert worker.wait(timeout=90) == 0
+    assert worker.wait(timeout=PATIENCE_SECONDS) == 0
     assert not WorkerHeartbeat.objects.exists()
     assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()]

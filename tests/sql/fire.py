@@ -10,7 +10,11 @@ from datetime import UTC, datetime, timedelta
 import psycopg
 from psycopg import errors
 
+from tests.waiting import PATIENCE_SECONDS
+
 USERS = 40
+# What a run has to see before it says anything.
+COMMITS_AWAITED, KILLS_AWAITED = 50, 10
 TRUTH = """
 CREATE TABLE truth (
     user_id uuid, api_key_id uuid, month date, total bigint, failed bigint, total_ms bigint, max_ms int,
@@ -66,10 +70,10 @@ class Fire:
             thread.join()
 
     def _run(self, action: Callable[[psycopg.Connection, random.Random], None], dice: random.Random) -> None:
-        while time.monotonic() < self._until:
+        while self._goes_on():
             try:
                 with psycopg.connect(self.conninfo, autocommit=True, application_name="fire") as connection:
-                    while time.monotonic() < self._until:
+                    while self._goes_on():
                         action(connection, dice)
             except (errors.AdminShutdown, errors.CrashShutdown):
                 continue
@@ -79,6 +83,12 @@ class Fire:
                     self.unexpected.append(repr(error))
             except psycopg.Error as error:
                 self.unexpected.append(repr(error))
+
+    def _goes_on(self) -> bool:
+        """For its time, and for longer where a busy machine has not let enough happen yet."""
+        now = time.monotonic()
+        happened = self.commits > COMMITS_AWAITED and self.kills > KILLS_AWAITED
+        return now < self._until or (not happened and now < self._until + PATIENCE_SECONDS)
 
     def _write(self, connection: psycopg.Connection, dice: random.Random) -> None:
         rows = self._rows(dice)

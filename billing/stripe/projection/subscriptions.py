@@ -105,7 +105,7 @@ def _main_item(data: Json) -> tuple[Json, str]:
         unknown = items[0]["price"]["id"]
         raise UnmappedPriceError(
             f"No tier claims price {unknown} of subscription {data['id']}. "
-            "Map it to a tier under Price mapping, then replay this event.",
+            "Map it to a tier under Plan prices, then replay this event.",
             stripe_price_id=unknown,
         )
     return max(claimed, key=lambda pair: prices.RANK[pair[1]])

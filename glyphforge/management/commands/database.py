@@ -36,7 +36,7 @@ class Command(BaseCommand):
         self._add(actions, "status", self._status, "migrations, sizes, partitions, last runs of jobs and backups")
         self._add(actions, "diagram", self._diagram, "print the entity-relationship diagram as Mermaid text")
         taking = self._add(actions, "backup", self._backup, "write a verified backup with its manifest")
-        taking.add_argument("file", type=Path, nargs="?", help="default: a dated file under var/backups")
+        taking.add_argument("file", type=Path, nargs="?", help="default: a dated file in BACKUP_DIR, else var/backups")
         content = taking.add_mutually_exclusive_group()
         content.add_argument("--schema-only", action="store_true")
         content.add_argument("--data-only", action="store_true")
@@ -46,7 +46,7 @@ class Command(BaseCommand):
         drilling = self._add(
             actions, "drill", self._drill, "restore a backup into a scratch database, compare, drop it"
         )
-        drilling.add_argument("file", type=Path, nargs="?", help="default: the newest under var/backups")
+        drilling.add_argument("file", type=Path, nargs="?", help="default: the newest in BACKUP_DIR, else var/backups")
 
     @staticmethod
     def _add(actions: Any, name: str, run: Callable[..., None], text: str) -> ArgumentParser:

@@ -81,7 +81,7 @@ VALUES
 ),
 (
     'worker_silence', 'Time since the worker gave a sign of life', 'minutes', false, 2, 5,
-    'Start or restart the worker (manage.py qcluster); events and jobs wait for it.'
+    'Start or restart the worker (manage.py worker); events and jobs wait for it.'
 ),
 (
     'overdue_jobs', 'Jobs past their time', 'jobs', false, 0, 2,

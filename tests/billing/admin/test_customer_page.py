@@ -65,6 +65,16 @@ def test_page_shows_everything_within_its_queries(signed_in: Callable[[str], Cli
     assert (usage.used, usage.failed, usage.limit, usage.percent) == (3, 1, 10_000, 0)
 
 
+def test_the_live_subscription_is_shown_behind_any_number_of_later_ones(
+    signed_in: Callable[[str], Client], ada: User
+) -> None:
+    live = ada.subscriptions.get(status="active")
+    for _ in range(11):
+        factories.subscription(ada, status="canceled", canceled_at=timezone.now())
+    response = signed_in("support").get(page_of(ada))
+    assert response.context["live"]["row"] == live
+
+
 def test_page_costs_the_same_however_much_there_is(signed_in: Callable[[str], Client], ada: User) -> None:
     support = signed_in("support")
     support.get(page_of(ada))

@@ -11,6 +11,7 @@ from django.test import Client
 from django.urls import reverse
 from django_q.models import OrmQ
 
+from billing.admin.customer_operations import Suspend
 from billing.models import (
     ApiKey,
     AuditEntry,
@@ -186,6 +187,18 @@ def test_suspension_and_its_end_are_audited_with_their_reasons(lead: Client) -> 
     lead.post(one(user, "reactivate"), CONFIRMED | {"reason": "Paid up"})
     user.refresh_from_db()
     assert user.status == "active"
+
+
+def test_the_second_of_two_confirmations_at_once_is_told_so(lead: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    user = factories.customer()
+    carry_out = Suspend.carry_out
+
+    def after_somebody_else(self: Suspend, rows: Any, **given: Any) -> str:
+        User.objects.filter(pk=user.pk).update(status="suspended")
+        return carry_out(self, rows, **given)
+
+    monkeypatch.setattr(Suspend, "carry_out", after_somebody_else)
+    assert said(lead.post(one(user, "suspend"), CONFIRMED)) == "Suspend: somebody has done this already."
 
 
 def test_note_is_kept_with_its_author_and_without_keys(lead: Client) -> None:

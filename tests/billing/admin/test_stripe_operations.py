@@ -83,3 +83,12 @@ def test_customer_is_synced_from_stripe(lead: Client, subscription: Subscription
     lead.post(one(subscription.user, "sync"), CONFIRMED)
     subscription.refresh_from_db()
     assert subscription.price_cents > 1
+
+
+@pytest.mark.parametrize("amount", ["1e30", "0", "-1", "10.001", "NaN", "all"])
+def test_no_nonsense_is_refunded(lead: Client, subscription: Subscription, world: StripeWorld, amount: str) -> None:
+    known = len(world.events)
+    response = lead.post(one(Payment.objects.get(), "refund"), CONFIRMED | {"amount": amount})
+    assert response.status_code == 200
+    assert response.context["form"].errors["amount"]
+    assert len(world.events) == known

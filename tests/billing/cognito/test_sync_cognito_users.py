@@ -161,6 +161,20 @@ def test_a_customer_deleted_in_cognito_is_suspended(cognito: FakeCognito) -> Non
     }
 
 
+def test_a_customer_deleted_here_meanwhile_stays_deleted(cognito: FakeCognito, monkeypatch: pytest.MonkeyPatch) -> None:
+    user = customer(cognito_user_id="sub-gone")
+    find = Pool.find
+
+    def while_support_deletes(self: Pool, sub: str) -> object:
+        User.objects.filter(pk=user.pk).update(status="deleted")
+        return find(self, sub)
+
+    monkeypatch.setattr(Pool, "find", while_support_deletes)
+    sync("--apply")
+    user.refresh_from_db()
+    assert user.status == "deleted"
+
+
 def test_a_wrong_pool_does_not_suspend_everybody(cognito: FakeCognito, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cognito_users, "FEW", 2)
     for number in range(3):

@@ -24,7 +24,8 @@ from billing.models import AuditEntry, Payment, Subscription, WebhookEvent
 from billing.stripe import inbox
 from monitoring.models import WorkerHeartbeat
 from tests.billing.stripe.expected import assert_reached
-from tests.waiting import wait_for
+from tests.needs import require
+from tests.waiting import PATIENCE_SECONDS, wait_for
 
 ROOT = Path(__file__).resolve().parents[3]
 STORIES = ("cancel_then_resubscribe", "dispute", "refund_partial", "upgrade_prorated", "customer_deleted")
@@ -36,8 +37,7 @@ DEAD_AFTER = timedelta(seconds=5)
 @pytest.fixture
 def worker(transactional_db: None, stripe_server: StripeServer, tmp_path: Path) -> Iterator[None]:
     """`manage.py worker` on the test database, with the local Stripe and an impatient watchdog."""
-    if settings.TEST_SERVER is None:
-        pytest.skip("needs the suite's own server")
+    require(settings.TEST_SERVER, "the suite's own server")
     Schedule.objects.all().delete()
     environment = os.environ | {
         "DATABASE_URL": settings.TEST_SERVER.url(connection.settings_dict["NAME"]),
@@ -59,7 +59,7 @@ def worker(transactional_db: None, stripe_server: StripeServer, tmp_path: Path) 
     finally:
         process.send_signal(signal.SIGTERM)
         try:
-            process.wait(timeout=90)
+            process.wait(timeout=PATIENCE_SECONDS)
         except subprocess.TimeoutExpired:
             for cluster in set(WorkerHeartbeat.objects.values_list("cluster_pid", flat=True)):
                 with suppress(ProcessLookupError):

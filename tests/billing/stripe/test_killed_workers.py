@@ -16,6 +16,7 @@ from billing.demo.stripe_world import StripeWorld
 from billing.models import AuditEntry, Payment, WebhookEvent
 from billing.stripe import gateway, inbox, processing
 from tests.billing.stripe.expected import assert_reached
+from tests.waiting import PATIENCE_SECONDS, wait_for
 
 pytestmark = pytest.mark.django_db(transaction=True)
 STORIES = ("cancel_then_resubscribe", "dispute", "refund_partial", "upgrade_prorated", "customer_deleted")
@@ -41,6 +42,11 @@ def start(seed: int) -> Any:
     return worker
 
 
+def is_at_work() -> bool:
+    """Whether some worker has an event in its hands."""
+    return WebhookEvent.objects.filter(status="processing").exists()
+
+
 def let_time_pass() -> None:
     """Leases run out and retries fall due."""
     connection.close()
@@ -60,6 +66,7 @@ def test_killed_workers_lose_and_double_nothing(world: StripeWorld, feed: Callab
     for round_ in range(6):
         workers = [start(seed=10 * round_ + number) for number in range(WORKERS)]
         for worker in workers:
+            wait_for(lambda worker=worker: is_at_work() or not worker.is_alive())  # type: ignore[misc]
             time.sleep(0.15)
             kills += worker.is_alive()
             worker.kill()
@@ -69,7 +76,7 @@ def test_killed_workers_lose_and_double_nothing(world: StripeWorld, feed: Callab
     assert kills >= WORKERS
     last = [start(seed=1000 + number) for number in range(WORKERS)]
     for worker in last:
-        worker.join(timeout=120)
+        worker.join(timeout=PATIENCE_SECONDS)
     let_time_pass()
     work(seed=0)
 

@@ -17,6 +17,7 @@ from glyphforge.database import backup, manifest, restore
 from glyphforge.database.connection import DatabaseError, environment, program
 from glyphforge.database.drill import SCRATCH, drill
 from glyphforge.embedded import binaries
+from tests.waiting import PATIENCE_SECONDS
 
 
 @pytest.fixture(scope="module")
@@ -234,7 +235,7 @@ def test_second_backup_at_once_is_refused_and_the_first_is_whole(
 
     def slow(name: str, *arguments: str, **options: str) -> None:
         dumping.set()
-        assert go_on.wait(60)
+        assert go_on.wait(PATIENCE_SECONDS)
         really_run(name, *arguments, **options)
 
     def first() -> None:
@@ -246,7 +247,7 @@ def test_second_backup_at_once_is_refused_and_the_first_is_whole(
     monkeypatch.setattr(backup, "run", slow)
     thread = threading.Thread(target=first)
     thread.start()
-    assert dumping.wait(60)
+    assert dumping.wait(PATIENCE_SECONDS)
     with pytest.raises(DatabaseError, match="another backup of this database is being taken"):
         backup.take(target, alias=operated)
     go_on.set()

@@ -102,6 +102,13 @@ def test_an_account_is_never_taken_over_by_its_address(ada: User, client: Client
     assert not SocialAccount.objects.exists()
 
 
+def test_accounts_without_an_address_are_nobodys_namesake(client: Client, issuer: Issuer) -> None:
+    User.objects.create_user("cron")
+    del issuer.claims["email"]
+    assert sign_in(client, issuer).url == "/admin/"
+    assert User.objects.count() == 2
+
+
 def test_an_account_is_connected_by_its_owner(ada: User, client: Client, issuer: Issuer) -> None:
     issuer.claims["email"] = "ada@example.com"
     log_in(client)
