@@ -143,3 +143,11 @@ def drop(name: str) -> None:
     connections["default"].close()
     with _server() as server:
         server.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+def session(**options: object) -> psycopg.Connection:
+    """Another connection to the test database."""
+    parameters = connections["default"].get_connection_params()
+    for unused in ("cursor_factory", "context", "pool", "prepare_threshold"):
+        parameters.pop(unused, None)
+    return psycopg.connect(**(parameters | options))

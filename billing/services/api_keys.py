@@ -209,19 +209,6 @@ def rotate(key: ApiKey, *, actor: str, reason: str, overlap: timedelta = DEFAULT
     return successor
 
 
-def expire(key: ApiKey, *, actor: str, reason: str, at: datetime | None = None) -> ApiKey:
-    """Sets when the key ends, now unless said. Refuses a revoked or expired key and a time that has passed."""
-    _must_be_ahead(at)
-    reason = _given(reason)
-    with audit.acting_as(actor=actor, reason=reason), transaction.atomic():
-        row = _locked(key)
-        _must_be_usable(row)
-        row.expires_at = at or timezone.now()
-        row.save(update_fields=["expires_at"])
-        _forget(row)
-    return row
-
-
 def revoke(key: ApiKey, *, actor: str, reason: str) -> ApiKey:
     """Ends the key for good: at once in this process, within five seconds everywhere. Refuses a revoked key."""
     reason = _given(reason)

@@ -1,4 +1,4 @@
-"""What ties users to Stripe's customers: syncing, linking and unlinking them."""
+"""What ties users to Stripe's customers: syncing and linking them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from billing.services import webhooks
 from billing.services.errors import Refused
 from billing.services.event_filter import parked_for
 from billing.services.stripe_calls import refusing
-from billing.stripe import gateway, tombstones
+from billing.stripe import customer_lock, gateway, tombstones
 from billing.stripe.errors import PermanentError, TransientError
 from billing.stripe.projection import users
 from billing.stripe.resync import resync
@@ -34,6 +34,7 @@ def link_customer(stripe_customer_id: str, user: User, *, actor: str, reason: st
     """
     with acting_as(actor=actor, reason=reason):
         with transaction.atomic():
+            _lock(stripe_customer_id)
             user = User.objects.select_for_update().get(pk=user.pk)
             _require_unlinked(stripe_customer_id)
             if users.has_customer(user):
@@ -58,6 +59,7 @@ def create_user_for_customer(stripe_customer_id: str, *, actor: str, reason: str
     """
     with acting_as(actor=actor, reason=reason):
         with transaction.atomic():
+            _lock(stripe_customer_id)
             _require_unlinked(stripe_customer_id)
             with refusing():
                 customer = gateway.retrieve("customer", stripe_customer_id)
@@ -77,20 +79,10 @@ def create_user_for_customer(stripe_customer_id: str, *, actor: str, reason: str
     return user
 
 
-def unlink_customer(user: User, *, actor: str, reason: str) -> None:
-    """Forget a customer that Stripe no longer knows. Refuses while Stripe still has it, or the user pays."""
-    customer_id = user.stripe_customer_id
-    if not customer_id:
-        raise Refused("The user has no customer at Stripe.")
-    with acting_as(actor=actor, reason=reason), transaction.atomic():
-        if user.subscriptions.filter(stripe_subscription_id__isnull=False).exists() or user.payments.exists():
-            raise Refused("The user has subscriptions or payments of this customer; they would be orphaned.")
-        with refusing():
-            if gateway.exists("customer", customer_id):
-                raise Refused(f"Stripe still knows {customer_id}.")
-        user.stripe_customer_id = None
-        user.save(update_fields=["stripe_customer_id"])
-        record("unlink_customer", table_name="users", row_id=user.pk, reason=reason)
+def _lock(stripe_customer_id: str) -> None:
+    """Keep events of the customer, which may link it too, out until the transaction ends."""
+    with refusing():
+        customer_lock.take(stripe_customer_id)
 
 
 def _require_unlinked(stripe_customer_id: str) -> None:

@@ -17,12 +17,6 @@ AT_ONCE = 100
 Status = WebhookEvent.Status
 
 
-def retry(event: WebhookEvent, *, actor: str, reason: str) -> None:
-    """Try one event again, whatever became of it. Refuses one that a worker has in its hands."""
-    if not replay(WebhookEvent.objects.filter(pk=event.pk), actor=actor, reason=reason):
-        raise Refused("The event is being processed right now.")
-
-
 def replay(events: QuerySet[WebhookEvent], *, actor: str, reason: str) -> int:
     """Set ``events`` back to pending with all attempts before them, and enqueue them; returns how many.
 

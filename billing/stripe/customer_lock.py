@@ -1,6 +1,9 @@
 """One writer a customer: whoever fetches from Stripe for a customer holds this lock until it has written."""
 
-from django.db import connection
+from django.db import OperationalError, connection
+from psycopg.errors import LockNotAvailable
+
+from billing.stripe.errors import TransientError
 
 #: Longer than one event takes, far shorter than the lease of 15 minutes.
 WAIT = "20s"
@@ -10,10 +13,15 @@ def take(key: str) -> None:
     """Wait for the lock on ``key`` (a customer's id) and hold it until the transaction ends.
 
     It must come before the fetch: who fetched later then also writes later, so that the state of
-    an older fetch cannot overwrite a newer one. Not free in time: LockNotAvailable.
+    an older fetch cannot overwrite a newer one. Not free in time: TransientError.
     """
     if not connection.in_atomic_block:
         raise RuntimeError("customer_lock: needs a transaction to live in")
     with connection.cursor() as cursor:
         cursor.execute("SELECT set_config('lock_timeout', %s, true)", [WAIT])
-        cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended('stripe:' || %s, 0))", [key])
+        try:
+            cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended('stripe:' || %s, 0))", [key])
+        except OperationalError as error:
+            if isinstance(error.__cause__, LockNotAvailable):
+                raise TransientError(f"Somebody else has been at work on {key} for {WAIT}.") from error
+            raise

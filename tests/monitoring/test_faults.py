@@ -3,10 +3,11 @@
 import pytest
 
 from monitoring.alerts.evaluation import evaluate_alerts
+from tests.database import session
 from tests.monitoring import rows
 from tests.monitoring.faults import FAULTS, Fault
 from tests.monitoring.rows import ago, one, query
-from tests.monitoring.views.test_database import session, sleeping
+from tests.monitoring.views.test_database import sleeping
 from tests.waiting import wait_for
 
 pytestmark = pytest.mark.django_db

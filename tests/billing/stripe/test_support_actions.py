@@ -23,11 +23,12 @@ from billing.services import (
     refunds,
 )
 from billing.services.errors import Refused
-from billing.stripe import processing
+from billing.stripe import customer_lock, processing
 from billing.stripe.errors import TransientError
 from tests import factories
 from tests.billing.stripe.expected import assert_reached
 from tests.billing.stripe.story import Story
+from tests.database import session
 
 pytestmark = pytest.mark.django_db
 WHO = {"actor": "ada", "reason": "asked by the customer"}
@@ -190,11 +191,17 @@ def test_user_is_created_for_a_customer_under_another_address(unmatched: recordi
     assert not WebhookEvent.objects.exclude(status="processed").exists()
 
 
-def test_customer_that_stripe_no_longer_knows_can_be_unlinked(world: StripeWorld) -> None:
-    user = factories.customer(stripe_customer_id="cus_gone")
-    customers.unlink_customer(user, **WHO)
-    user.refresh_from_db()
-    assert user.stripe_customer_id is None
+def test_customer_that_somebody_else_is_at_work_on_is_left_to_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(customer_lock, "WAIT", "50ms")
+    customer_id, user = "cus_elsewhere", factories.customer()
+    with session() as other:
+        other.execute("SELECT pg_advisory_xact_lock(hashtextextended('stripe:' || %s, 0))", [customer_id])
+        for operation in (
+            lambda: customers.link_customer(customer_id, user, **WHO),
+            lambda: customers.create_user_for_customer(customer_id, **WHO),
+        ):
+            with pytest.raises(Refused, match=rf"at work on {customer_id} .* try again"):
+                operation()
 
 
 def test_unmapped_price_parks_and_mapping_it_heals(world: StripeWorld, feed: Callable) -> None:

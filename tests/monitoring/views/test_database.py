@@ -6,21 +6,13 @@ from contextlib import contextmanager
 
 import psycopg
 import pytest
-from django.db import connection
 
+from tests.database import session
 from tests.monitoring import rows
 from tests.monitoring.rows import one, query
 from tests.waiting import wait_for
 
 pytestmark = pytest.mark.django_db
-
-
-def session(**options: object) -> psycopg.Connection:
-    """Another connection to the test database."""
-    parameters = connection.get_connection_params()
-    for unused in ("cursor_factory", "context", "pool", "prepare_threshold"):
-        parameters.pop(unused, None)
-    return psycopg.connect(**(parameters | options))
 
 
 @contextmanager
