@@ -19,6 +19,7 @@ from datetime import datetime, timedelta
 
 from django.db import Error, connection
 
+from glyphforge.die_with_parent import die_with_parent
 from monitoring.heartbeat import SILENT_AFTER
 
 POLL_SECONDS = 2.0
@@ -124,7 +125,11 @@ class Watchdog:
 
 def _start_cluster() -> subprocess.Popen[bytes]:
     # A session of its own: the whole process group can be ended, and a terminal's Ctrl-C reaches it once, through us.
-    return subprocess.Popen([sys.executable, sys.argv[0], "qcluster"], start_new_session=True)
+    return subprocess.Popen(
+        [sys.executable, sys.argv[0], "qcluster"],
+        start_new_session=True,
+        preexec_fn=die_with_parent(),  # noqa: PLW1509 - this process has one thread
+    )
 
 
 def _end(cluster: subprocess.Popen[bytes], *, patience: float) -> None:

@@ -121,3 +121,11 @@ def test_worker_runs_tasks_and_leaves_nothing_behind_when_stopped(worker: subpro
     assert worker.wait(timeout=90) == 0
     assert not WorkerHeartbeat.objects.exists()
     assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child that its parent was killed")
+def test_a_killed_worker_takes_its_cluster_along(worker: subprocess.Popen[bytes]) -> None:
+    pids = list(WorkerHeartbeat.objects.values_list("pid", flat=True))
+    worker.kill()
+    wait_for(lambda: not [pid for pid in pids if Path(f"/proc/{pid}").exists()])
