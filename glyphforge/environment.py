@@ -152,13 +152,19 @@ class Environment:
             )
 
 
-def persistent_secret(path: Path) -> str:
-    """The secret stored at `path`, created on first use with mode 0600; safe when two processes start at once."""
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with NamedTemporaryFile("w", dir=path.parent, encoding="ascii") as draft:  # mode 0600
-            draft.write(secrets.token_urlsafe(48))
-            draft.flush()
-            with suppress(FileExistsError):  # another process was first; its secret counts
-                os.link(draft.name, path)
-    return path.read_text(encoding="ascii")
+def persistent_secret(path: Path, variable: str) -> str:
+    """The secret stored at `path`, created on first use with mode 0600; safe when two processes start at once.
+
+    Where it can be neither made nor read, the start is refused as for want of `variable`.
+    """
+    try:
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with NamedTemporaryFile("w", dir=path.parent, encoding="ascii") as draft:  # mode 0600
+                draft.write(secrets.token_urlsafe(48))
+                draft.flush()
+                with suppress(FileExistsError):  # another process was first; its secret counts
+                    os.link(draft.name, path)
+        return path.read_text(encoding="ascii")
+    except OSError as error:
+        refuse(variable, f"must be set, as none can be kept in {path}: {error.strerror}")

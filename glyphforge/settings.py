@@ -54,7 +54,7 @@ SECRET_KEY = env.matching("DJANGO_SECRET_KEY", lambda key: len(key) >= 50, "at l
 # One machine can keep its own; `check --deploy` asks for a shared one (glyphforge.checks).
 SECRET_KEY_FALLBACKS = env.texts("DJANGO_SECRET_KEY_FALLBACKS")
 SECRET_KEY_IS_LOCAL = not SECRET_KEY
-SECRET_KEY = SECRET_KEY or persistent_secret(VAR_DIR / "secret_key")
+SECRET_KEY = SECRET_KEY or persistent_secret(VAR_DIR / "secret_key", "DJANGO_SECRET_KEY")
 
 # Served beyond this machine means served over TLS, ended here or at a proxy that sets X-Forwarded-Proto.
 HTTPS = env.flag("DJANGO_HTTPS", default=not DEBUG and not LOOPBACK_HOSTS.issuperset(ALLOWED_HOSTS))

@@ -124,8 +124,14 @@ def test_socket_directory_in_a_database_url_becomes_the_host(tmp_path: Path, mon
 def test_generated_secret_is_one_even_when_many_processes_start_at_once(tmp_path: Path) -> None:
     path = tmp_path / "var" / "secret_key"
     with ThreadPoolExecutor(8) as pool:
-        found = set(pool.map(lambda _: persistent_secret(path), range(32)))
+        found = set(pool.map(lambda _: persistent_secret(path, "KEY"), range(32)))
     assert len(found) == 1
     assert len(found.pop()) >= 50
     assert path.stat().st_mode & 0o077 == 0
     assert [child.name for child in path.parent.iterdir()] == ["secret_key"]
+
+
+def test_a_secret_that_cannot_be_kept_has_to_be_set(tmp_path: Path) -> None:
+    (tmp_path / "var").write_text("a file where the folder should be")
+    with pytest.raises(SystemExit, match=r"^DJANGO_SECRET_KEY: must be set, as none can be kept in .*: \w"):
+        persistent_secret(tmp_path / "var" / "secret_key", "DJANGO_SECRET_KEY")
