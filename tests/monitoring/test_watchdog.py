@@ -16,7 +16,7 @@ from django_q.tasks import async_task
 
 from monitoring import heartbeat
 from monitoring.models import JobRun, WorkerHeartbeat
-from monitoring.watchdog import Diagnosis, Signs
+from monitoring.watchdog import Diagnosis, Signs, Watchdog
 from tests.needs import require
 from tests.waiting import wait_for
 
@@ -66,6 +66,28 @@ def test_workers_busy_within_their_limits_are_no_hang() -> None:
 
 def test_a_pusher_that_stops_reading_is_a_hang() -> None:
     assert complaints(signs(0), signs(100, pusher=0), signs(130, pusher=0)) == [None, None, "nothing reads the queue"]
+
+
+def test_a_job_that_others_passed_on_is_started_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    passed_on = [["backup"], ["backup"], []]
+    started: list[tuple[str, ...]] = []
+
+    def start(*arguments: str) -> "subprocess.Popen[bytes]":
+        started.append(arguments)
+        return subprocess.Popen(["sleep", "300"])
+
+    monkeypatch.setattr("monitoring.watchdog.TAKE_OVER_SECONDS", 0)
+    monkeypatch.setattr("monitoring.watchdog._start", start)
+    monkeypatch.setattr("monitoring.schedules.passed_on", passed_on.pop)
+    watchdog = Watchdog(stuck_after=STUCK_AFTER)
+    try:
+        for _ in range(3):
+            watchdog._take_over()
+    finally:
+        for process in watchdog._taken_over.values():
+            process.kill()
+            process.wait()
+    assert started == [("run_job", "backup", "--scheduled", "--trigger", "watchdog")]
 
 
 @pytest.fixture
