@@ -1,7 +1,7 @@
 """Make the virtual environment and install the pinned packages, with what any Python 3.11 to 3.13 brings along.
 
 `python bootstrap.py .venv requirements.txt` does nothing when that was done before. `--browser` also sees to a Chromium
-for the browser tests and to PgBouncer. Every failure is one line.
+for the browser tests and to PgBouncer; where they cannot be installed it says so. Every failure is one line.
 """
 
 import argparse
@@ -36,8 +36,8 @@ def main() -> None:
         with one_at_a_time():
             install(arguments.environment, arguments.requirements)
             if arguments.browser:
-                ensure_browser()
-                ensure_pgbouncer()
+                ensure(BROWSERS, "chromium", "browser tests")
+                ensure(("pgbouncer",), "pgbouncer", "tests of several machines")
     except OSError as error:
         sys.exit(f"cannot prepare {arguments.environment}: {error}")
 
@@ -112,22 +112,13 @@ def runs(python: Path, program: str) -> bool:
     return done.returncode == 0
 
 
-def ensure_browser() -> None:
-    """A Chromium for the browser tests: the machine's own, else Debian's when root may install it."""
-    if any(map(shutil.which, BROWSERS)):
+def ensure(programs: tuple[str, ...], package: str, tests: str) -> None:
+    """One of the programs: the machine's own, else Debian's when root may install it; without it tests are skipped."""
+    path = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin"
+    if any(shutil.which(program, path=path) for program in programs):
         return
-    say("Installing Chromium for the browser tests (once, a minute or so)")
-    if not apt_install("chromium") or not any(map(shutil.which, BROWSERS)):
-        sys.exit("no Chromium for the browser tests: install one (apt-get install chromium, as root) and try again")
-
-
-def ensure_pgbouncer() -> None:
-    """PgBouncer for the tests of several machines, when root may install it; without it those are skipped."""
-    if shutil.which("pgbouncer", path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin"):
-        return
-    say("Installing PgBouncer for the tests of several machines (once)")
-    if not apt_install("pgbouncer"):
-        say("No PgBouncer: its tests are skipped. To run them: apt-get install pgbouncer, as root")
+    if not apt_install(package):
+        say(f"No {package}: the {tests} are skipped. To run them: apt-get install {package}, as root")
 
 
 def apt_install(package: str) -> bool:
@@ -135,6 +126,7 @@ def apt_install(package: str) -> bool:
     apt = shutil.which("apt-get")
     if not apt or os.geteuid() != 0:
         return False
+    say(f"Installing {package} (once, a minute or so)")
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     with (ROOT / "var" / "apt.log").open("a") as log:
         for words in (["update"], ["install", "-y", "--no-install-recommends", package]):

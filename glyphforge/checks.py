@@ -32,3 +32,26 @@ def second_factor_required(app_configs: Any, **kwargs: Any) -> list[CheckMessage
             id="glyphforge.W010",
         )
     ]
+
+
+@register(Tags.security, deploy=True)
+def production_services(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    """What the demo brings along, a real installation must be given."""
+    found: list[CheckMessage] = []
+    if settings.EMBEDDED_DATABASE:
+        found.append(
+            Warning(
+                "DATABASE_URL is not set; a PostgreSQL meant for the demo is started beside this process.",
+                hint="Set DATABASE_URL=postgresql://user:password@host:5432/database.",
+                id="glyphforge.W002",
+            )
+        )
+    if not settings.STRIPE_WEBHOOK_SECRETS:
+        found.append(
+            Warning(
+                "STRIPE_WEBHOOK_SECRET is not set; every event of Stripe is refused.",
+                hint="Set it to the signing secret of the endpoint, whsec_…, from Stripe's dashboard.",
+                id="glyphforge.W003",
+            )
+        )
+    return found

@@ -1,6 +1,7 @@
 """The process environment, read once, with one clear line for every wrong value."""
 
 import os
+import re
 import secrets
 from collections.abc import Callable
 from contextlib import suppress
@@ -12,8 +13,11 @@ from urllib.parse import urlsplit
 import environ
 
 TRUE_VALUES = {"1", "true", "yes", "on"}
-FALSE_VALUES = {"0", "false", "no", "off", ""}
+FALSE_VALUES = {"0", "false", "no", "off"}
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+ADDRESS = r"[^@\s,;<>]+@[^@\s,;<>]+"
+# What Django matches a request's host with: a name, `.name` for all below it, `*` for any, an IPv6 address in brackets.
+HOST = re.compile(r"\*|\.?[\w-]+(\.[\w-]+)*\.?|\[[0-9a-fA-F:.]+\]")
 LOOPBACK_HOSTS = {"localhost", "127.0.0.1", "[::1]", "::1"}
 
 
@@ -43,20 +47,20 @@ class Environment:
                 raise SystemExit(f"{dotenv.name}: line {number} is not NAME=value")
 
     def text(self, name: str, default: str = "") -> str:
-        return self._env.str(name, default=default).strip()
+        """The value without spaces around it; an empty one counts as unset."""
+        return self._env.str(name, default="").strip() or default
 
     def texts(self, name: str, default: tuple[str, ...] = ()) -> list[str]:
         """Comma-separated values, blanks dropped."""
         return [part.strip() for part in self.text(name).split(",") if part.strip()] or list(default)
 
     def flag(self, name: str, default: bool) -> bool:
-        value = self._env.str(name, default=None)
-        if value is None:
+        value = self.text(name)
+        if not value:
             return default
-        lowered = value.strip().lower()
-        if lowered in TRUE_VALUES:
+        if value.lower() in TRUE_VALUES:
             return True
-        if lowered in FALSE_VALUES:
+        if value.lower() in FALSE_VALUES:
             return False
         refuse(name, f"{value!r} is not a yes or no; use true or false")
 
@@ -78,25 +82,33 @@ class Environment:
     def required(self, name: str, because: str) -> str:
         return self.text(name) or refuse(name, f"must be set when {because}")
 
+    def hosts(self, name: str, default: tuple[str, ...]) -> list[str]:
+        """Comma-separated host names as Django's ALLOWED_HOSTS wants them."""
+        found = self.texts(name, default)
+        for host in found:
+            if not HOST.fullmatch(host):
+                refuse(name, f"{host!r} is not a host name; neither scheme, port nor path belong to it")
+        return found
+
     def url(self, name: str, schemes: tuple[str, ...] = ("http", "https")) -> str:
         """An absolute URL without a trailing slash, or the empty string when unset."""
         value = self.text(name).rstrip("/")
         if value:
             try:
                 parts = urlsplit(value)
-                valid = parts.scheme in schemes and bool(parts.hostname)
+                valid = parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
             except ValueError:
                 valid = False
             if not valid:
                 refuse(name, f"not a URL that starts with {' or '.join(s + '://' for s in schemes)}")
         return value
 
-    def matching(self, name: str, accepts: Callable[[str], bool], rule: str) -> str:
-        """A text that `accepts` approves, or the empty string when unset."""
+    def matching(self, name: str, accepts: str | Callable[[str], bool], rule: str, default: str = "") -> str:
+        """A text that `accepts`, a pattern for the whole of it or a function, approves; `default` when unset."""
         value = self.text(name)
-        if value and not accepts(value):
+        if value and not (re.fullmatch(accepts, value) if isinstance(accepts, str) else accepts(value)):
             refuse(name, f"must be {rule}")
-        return value
+        return value or default
 
     def folder(self, name: str) -> Path | None:
         """An existing folder that this process may write to, or None when unset."""
@@ -140,13 +152,19 @@ class Environment:
             )
 
 
-def persistent_secret(path: Path) -> str:
-    """The secret stored at `path`, created on first use with mode 0600; safe when two processes start at once."""
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with NamedTemporaryFile("w", dir=path.parent, encoding="ascii") as draft:  # mode 0600
-            draft.write(secrets.token_urlsafe(48))
-            draft.flush()
-            with suppress(FileExistsError):  # another process was first; its secret counts
-                os.link(draft.name, path)
-    return path.read_text(encoding="ascii")
+def persistent_secret(path: Path, variable: str) -> str:
+    """The secret stored at `path`, created on first use with mode 0600; safe when two processes start at once.
+
+    Where it can be neither made nor read, the start is refused as for want of `variable`.
+    """
+    try:
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with NamedTemporaryFile("w", dir=path.parent, encoding="ascii") as draft:  # mode 0600
+                draft.write(secrets.token_urlsafe(48))
+                draft.flush()
+                with suppress(FileExistsError):  # another process was first; its secret counts
+                    os.link(draft.name, path)
+        return path.read_text(encoding="ascii")
+    except OSError as error:
+        refuse(variable, f"must be set, as none can be kept in {path}: {error.strerror}")

@@ -8,19 +8,21 @@ MASK = "[masked]"
 _SECRETS = re.compile(
     r"""
       (?P<key>glyph_sk_(?:dev|test|live)_[0-9A-Za-z]{8})[0-9A-Za-z]+   # the prefix may be shown, the rest never
-    | \b(?:sk|rk)_(?:live|test)_[0-9A-Za-z]{8,}                        # Stripe's API keys
+    | \b(?:sk|rk)_(?:org_)?(?:live|test)_[0-9A-Za-z]{8,}               # Stripe's API keys
     | \bwhsec_[0-9A-Za-z+/=]{8,}                                       # and webhook secrets
     | \$2[aby]\$\d\d\$[./0-9A-Za-z]{53}                                # bcrypt hashes
     | (?<=[Bb]earer[ ])[-._~+/0-9A-Za-z]{8,}=*
     | \beyJ[-_0-9A-Za-z]{8,}\.[-_0-9A-Za-z]{8,}\.[-_0-9A-Za-z]*        # JSON web tokens
     | (?<=hooks\.slack\.com/services/)[/0-9A-Za-z]+
     | \b(?:AKIA|ASIA)[0-9A-Z]{16}\b                                     # AWS access keys
-    | (?<=://)[^\s/:@]*:[^\s/@]+(?=@)                                  # user and password in a URL
+    | (?<=Authorization:[ ]Basic[ ])[+/0-9A-Za-z]+=*
+    | (?<=://)[^\s/:@]*:[^\s/]+(?=@)                                   # user and password in a URL
     """,
     re.VERBOSE,
 )
 _ASSIGNED = re.compile(
-    r"""((?:password|passwd|secret|token|api_?key|cookie)["']?\s*[=:]\s*["']?)[^\s"',;&}]+""", re.IGNORECASE
+    r"""((?:password|passwd|secret(?:_access)?(?:_key)?|token|api_?key|cookie)["']?\s*[=:]\s*["']?)[^\s"',;&}]+""",
+    re.IGNORECASE,
 )
 _SECRET_NAME = re.compile(
     r"password|passwd|secret|token|authorization|api_?key$|key_hash|cookie|signature|dsn", re.IGNORECASE

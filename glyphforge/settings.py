@@ -8,7 +8,7 @@ from typing import Any
 
 from glyphforge import logs
 from glyphforge.csp import STRICT
-from glyphforge.environment import LOG_LEVELS, LOOPBACK_HOSTS, Environment, persistent_secret, refuse
+from glyphforge.environment import ADDRESS, LOG_LEVELS, LOOPBACK_HOSTS, Environment, persistent_secret, refuse
 from glyphforge.navigation import UNFOLD  # noqa: F401 - a setting
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -49,12 +49,12 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 # --- Where this runs ------------------------------------------------------------------------------
 
 DEBUG = env.flag("DJANGO_DEBUG", default=EMBEDDED_DATABASE)
-ALLOWED_HOSTS = env.texts("DJANGO_ALLOWED_HOSTS", default=("localhost", "127.0.0.1", "[::1]"))
+ALLOWED_HOSTS = env.hosts("DJANGO_ALLOWED_HOSTS", default=("localhost", "127.0.0.1", "[::1]"))
 SECRET_KEY = env.matching("DJANGO_SECRET_KEY", lambda key: len(key) >= 50, "at least 50 random characters")
 # One machine can keep its own; `check --deploy` asks for a shared one (glyphforge.checks).
 SECRET_KEY_FALLBACKS = env.texts("DJANGO_SECRET_KEY_FALLBACKS")
 SECRET_KEY_IS_LOCAL = not SECRET_KEY
-SECRET_KEY = SECRET_KEY or persistent_secret(VAR_DIR / "secret_key")
+SECRET_KEY = SECRET_KEY or persistent_secret(VAR_DIR / "secret_key", "DJANGO_SECRET_KEY")
 
 # Served beyond this machine means served over TLS, ended here or at a proxy that sets X-Forwarded-Proto.
 HTTPS = env.flag("DJANGO_HTTPS", default=not DEBUG and not LOOPBACK_HOSTS.issuperset(ALLOWED_HOSTS))
@@ -209,9 +209,11 @@ MFA_FORMS = {
 # Single sign-on: off until an issuer is named, for example https://cognito-idp.us-east-1.amazonaws.com/<pool>.
 STAFF_OIDC_ISSUER = env.url("STAFF_OIDC_ISSUER", schemes=("http", "https") if DEBUG else ("https",))
 # group=role pairs; a group that is not named here gives nothing.
-STAFF_OIDC_GROUPS = env.pairs(
-    "STAFF_OIDC_GROUPS", default={role: role for role in ("support", "billing_lead", "operator", "auditor")}
-)
+_ROLES = ("support", "billing_lead", "operator", "auditor")
+STAFF_OIDC_GROUPS = env.pairs("STAFF_OIDC_GROUPS", default={role: role for role in _ROLES})
+for _role in STAFF_OIDC_GROUPS.values():
+    if _role not in _ROLES:
+        refuse("STAFF_OIDC_GROUPS", f"{_role!r} is no role; there are {', '.join(_ROLES)}")
 SOCIALACCOUNT_ADAPTER = "glyphforge.staff.sso.SingleSignOn"
 SOCIALACCOUNT_LOGIN_ON_GET = True  # a form could not be redirected to the issuer under our form-action policy
 SOCIALACCOUNT_STORE_TOKENS = False
@@ -287,7 +289,7 @@ Q_CLUSTER = {
 # --- Logs -----------------------------------------------------------------------------------------
 
 LOG_DIR = env.folder("LOG_DIR")
-LOG_LEVEL = env.matching("LOG_LEVEL", lambda value: value in LOG_LEVELS, f"one of {', '.join(LOG_LEVELS)}") or "INFO"
+LOG_LEVEL = env.matching("LOG_LEVEL", "|".join(LOG_LEVELS), f"one of {', '.join(LOG_LEVELS)}", default="INFO")
 LOGGING = logs.configuration(level=LOG_LEVEL, plain=DEBUG, folder=LOG_DIR, stream=logs.stream_for(sys.argv))
 
 # --- Backups --------------------------------------------------------------------------------------
@@ -299,19 +301,25 @@ BACKUP_KEEP = env.number("BACKUP_KEEP", default=14, minimum=1)
 # --- Alerts, mail and other services --------------------------------------------------------------
 
 SLACK_WEBHOOK_URL = env.url("SLACK_WEBHOOK_URL")
-ALERT_EMAIL = env.matching("ALERT_EMAIL", lambda value: "@" in value, "an e-mail address")
+ALERT_EMAIL = env.matching("ALERT_EMAIL", ADDRESS, "one e-mail address")
 vars().update(env.email("EMAIL_URL", default="consolemail://" if DEBUG else "smtp://localhost:25"))
 EMAIL_TIMEOUT = 10
-DEFAULT_FROM_EMAIL = SERVER_EMAIL = (
-    env.matching("EMAIL_FROM", lambda value: "@" in value, "an e-mail address")
-    or f"Glyph Forge back office <backoffice@{ALLOWED_HOSTS[0].lstrip('.*') or 'localhost'}>"
+DEFAULT_FROM_EMAIL = SERVER_EMAIL = env.matching(
+    "EMAIL_FROM",
+    rf"{ADDRESS}|[^<>]*<{ADDRESS}>",
+    "an e-mail address, or a name and <address>",
+    default=f"Glyph Forge back office <backoffice@{ALLOWED_HOSTS[0].lstrip('.*') or 'localhost'}>",
 )
 # Where links in messages lead; a proxy may serve the back office under another name than the first allowed host.
 BACKOFFICE_URL = env.url("BACKOFFICE_URL") or (
     f"https://{ALLOWED_HOSTS[0].lstrip('.*') or 'localhost'}" if HTTPS else "http://localhost:8000"
 )
 METRICS_TOKEN = env.text("METRICS_TOKEN")
-AWS_REGION = env.text("AWS_REGION", default="us-east-1")
-AWS_ACCOUNT_ID = env.matching("AWS_ACCOUNT_ID", lambda value: value.isdigit() and len(value) == 12, "12 digits")
-COGNITO_USER_POOL_ID = env.text("COGNITO_USER_POOL_ID")
-SENTRY_DSN = env.url("SENTRY_DSN")
+AWS_REGION = env.matching("AWS_REGION", r"[a-z]+(-[a-z]+)+-[0-9]+", "a region such as us-east-1", default="us-east-1")
+AWS_ACCOUNT_ID = env.matching("AWS_ACCOUNT_ID", "[0-9]{12}", "12 digits")
+COGNITO_USER_POOL_ID = env.matching(
+    "COGNITO_USER_POOL_ID", r"[\w-]+_[0-9a-zA-Z]+", "the id of a pool, such as us-east-1_AbCdEfGhI"
+)
+SENTRY_DSN = env.matching(
+    "SENTRY_DSN", r"https?://\w+(:\w+)?@[\w.-]+(:[0-9]+)?/([\w./-]+/)?[0-9]+", "of the form https://key@host/project"
+)

@@ -17,7 +17,7 @@ TOLD = 20
 def take_backup() -> Outcome:
     """Take a backup into BACKUP_DIR, then delete those beyond the newest BACKUP_KEEP. `rows` is what it holds.
 
-    Skipped without BACKUP_DIR. A folder that is missing is a failure and is not made: it may be a disk not mounted.
+    A folder that is missing is a failure and is not made: it may be a disk not mounted.
     """
     alias = _configured()
     try:
@@ -34,10 +34,7 @@ def take_backup() -> Outcome:
 
 
 def restore_drill() -> Outcome:
-    """Restore the newest backup of BACKUP_DIR into a scratch database and compare. `rows` is what was restored.
-
-    Skipped without BACKUP_DIR.
-    """
+    """Restore the newest backup of BACKUP_DIR into a scratch database and compare. `rows` is what was restored."""
     alias = _configured()
     try:
         done = drill.drill(alias=alias)
@@ -63,9 +60,7 @@ def find_drift() -> Outcome:
 
 
 def _configured() -> str:
-    """The alias of the connection for backups. Skips the job without a folder, fails it when the folder is missing."""
-    if not settings.BACKUP_DIR:
-        raise JobSkipped("BACKUP_DIR is not set: backups are taken elsewhere, or not at all")
+    """The alias of the connection for backups. Fails the job when their folder is missing."""
     if not Path(settings.BACKUP_DIR).is_dir():
         raise JobFailed(f"BACKUP_DIR: {settings.BACKUP_DIR} is no folder on this machine", Outcome())
     return _alias()

@@ -3,19 +3,29 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from monitoring import alert_jobs, database_jobs, housekeeping, maintenance, stripe_jobs
+from django.conf import settings
+
+from monitoring import alert_jobs, cognito_jobs, database_jobs, housekeeping, maintenance, stripe_jobs
 from monitoring.outcome import Outcome
 
 
 @dataclass(frozen=True)
 class Job:
-    """A job of the registry. `cron` is read in UTC, which knows no daylight saving time."""
+    """A job of the registry. `cron` is read in UTC, which knows no daylight saving time.
+
+    `needs` names a setting without which the job cannot be done in this process, though perhaps on another machine.
+    """
 
     name: str
     cron: str
     timeout_seconds: int
     function: Callable[[], Outcome]
     protects_against: str
+    needs: str = ""
+
+    @property
+    def can_run_here(self) -> bool:
+        return not self.needs or bool(getattr(settings, self.needs))
 
 
 _ALL = (
@@ -65,6 +75,14 @@ _ALL = (
         300,
         maintenance.listing("SELECT * FROM fix_orphaned_stripe_customers()"),
         "A Stripe customer without a live subscription row.",
+    ),
+    Job(
+        "cognito",
+        "40 * * * *",
+        900,
+        cognito_jobs.follow_user_pool,
+        "Customers who were disabled, deleted or renamed in Cognito, and sign-ups that were not stored.",
+        needs="COGNITO_USER_POOL_ID",
     ),
     Job(
         "weekly",
@@ -137,6 +155,7 @@ _ALL = (
         1080,
         database_jobs.take_backup,
         "A lost database, and a disk full of backups.",
+        needs="BACKUP_DIR",
     ),
     Job(
         "verify",
@@ -151,6 +170,7 @@ _ALL = (
         1080,
         database_jobs.restore_drill,
         "Backups that nobody could restore.",
+        needs="BACKUP_DIR",
     ),
     Job(
         "report",

@@ -29,15 +29,23 @@ _CLAIM = """
         status = 'running',
         started_at = clock_timestamp(),
         finished_at = NULL,
+        rows_affected = NULL,
         attempts = run.attempts + 1,
         detail = jsonb_build_object('earlier_attempts',
             coalesce(run.detail -> 'earlier_attempts', '[]') || jsonb_build_array(jsonb_build_object(
-                'started_at', run.started_at, 'worker', run.worker, 'error', run.error))),
+                'started_at', run.started_at, 'worker', run.worker,
+                'error', coalesce(run.error, run.detail ->> 'reason')))),
         error = NULL,
         "trigger" = excluded.trigger,
         worker = excluded.worker,
         lease_until = excluded.lease_until
-    WHERE run.status = 'failed' AND run.detail ? 'died' AND run.attempts < %(most_attempts)s
+    WHERE
+        run.attempts < %(most_attempts)s
+        AND CASE run.status
+            WHEN 'failed' THEN run.detail ? 'died'
+            WHEN 'skipped' THEN %(take_over)s AND run.rows_affected IS NOT NULL
+            ELSE false
+        END
     RETURNING id, scheduled_for, attempts
 """
 
@@ -101,13 +109,17 @@ def fail_dead_runs() -> int:
     return len(jobs)
 
 
-def claim(job: str, *, slot: datetime | None, trigger: str) -> Lease | Literal["busy", "taken"]:
+def claim(
+    job: str, *, slot: datetime | None, trigger: str, take_over: bool = False
+) -> Lease | Literal["busy", "taken"]:
     """Takes the slot, or the present moment when `slot` is None.
 
     Gives "taken" when somebody has run or runs that slot, "busy" when another run of the job has not ended. A slot
-    whose process died may be taken again, twice.
+    whose process died may be taken again, twice; so may, to `take_over`, one that was skipped as the job could not be
+    done there.
     """
     values: dict[str, str | int | datetime | None] = {
+        "take_over": take_over,
         "job": job,
         "slot": slot,
         "trigger": trigger,

@@ -53,7 +53,7 @@ def run(name: str, *, trigger: str, slot: datetime | None = None, at_most: float
     """
     job = JOBS[name]
     lease.fail_dead_runs()
-    claimed = lease.claim(name, slot=slot, trigger=trigger)
+    claimed = lease.claim(name, slot=slot, trigger=trigger, take_over=bool(job.needs) and job.can_run_here)
     if slot is not None:
         if claimed == "busy":
             lease.note_skipped(name, slot=slot, trigger=trigger)
@@ -105,6 +105,8 @@ def run_due_slot(name: str, *, trigger: str, at_most: float | None = None) -> Re
 def _perform(job: Job, seconds: float) -> _Ending:
     logger.info("Job %s starts", job.name)
     started = time.monotonic()
+    if not job.can_run_here:
+        return _skipped(job, f"{job.needs} is not set on this machine")
     try:
         with deadline(seconds):
             outcome = job.function()
@@ -112,8 +114,7 @@ def _perform(job: Job, seconds: float) -> _Ending:
         logger.error("Job %s was stopped at its limit of %.0f s", job.name, seconds)  # noqa: TRY400 - the trace is a timer's
         return _Ending(JobRun.Status.FAILED, Outcome(), f"Stopped at the limit of {seconds:.0f} s.")
     except JobSkipped as reason:
-        logger.warning("Job %s is skipped: %s", job.name, mask(str(reason)))
-        return _Ending(JobRun.Status.SKIPPED, Outcome(detail={"reason": mask(str(reason))}))
+        return _skipped(job, mask(str(reason)))
     except JobFailed as error:
         logger.error("Job %s failed in part: %s", job.name, mask(str(error)))  # noqa: TRY400 - each part has named its error
         return _Ending(JobRun.Status.FAILED, error.outcome, mask(str(error)))
@@ -122,6 +123,11 @@ def _perform(job: Job, seconds: float) -> _Ending:
         return _Ending(JobRun.Status.FAILED, Outcome(), mask(f"{type(error).__name__}: {error}".strip()))
     logger.info("Job %s succeeded in %.1f s, %s rows", job.name, time.monotonic() - started, outcome.rows)
     return _Ending(JobRun.Status.SUCCEEDED, outcome)
+
+
+def _skipped(job: Job, reason: str) -> _Ending:
+    logger.info("Job %s is skipped: %s", job.name, reason)
+    return _Ending(JobRun.Status.SKIPPED, Outcome(detail={"reason": reason}))
 
 
 def _record(claimed: lease.Lease, ending: _Ending) -> bool:

@@ -8,7 +8,7 @@ from django_q.models import Schedule
 
 from monitoring import slots
 from monitoring.jobs import JOBS, Job
-from monitoring.models import JobSchedule
+from monitoring.models import JobRun, JobSchedule
 
 FUNCTION = "monitoring.runner.run_slot"
 SHORTEST_GRACE = timedelta(minutes=3)
@@ -86,7 +86,18 @@ def mirror_edit(instance: Schedule, **kwargs: Any) -> None:
 def due() -> list[str]:
     """The jobs with a slot that has come and that nobody has run yet, those due longest first."""
     found = JobSchedule.objects.filter(enabled=True, job__in=JOBS, next_due_at__lte=slots.database_time())
-    return list(found.order_by("next_due_at", "job").values_list("job", flat=True))
+    return [*found.order_by("next_due_at", "job").values_list("job", flat=True), *passed_on()]
+
+
+def passed_on() -> list[str]:
+    """The jobs whose present slot was skipped by a machine that could not do them, and that can be done here."""
+    return [job.name for job in JOBS.values() if job.needs and job.can_run_here and _is_passed_on(job)]
+
+
+def _is_passed_on(job: Job) -> bool:
+    cron, enabled = cron_of(job)
+    skipped = JobRun.objects.filter(job=job.name, status=JobRun.Status.SKIPPED, rows_affected__isnull=False)
+    return enabled and skipped.filter(scheduled_for=slots.latest(cron, slots.database_time())).exists()
 
 
 def note_slot(name: str, slot: datetime) -> None:

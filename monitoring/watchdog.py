@@ -3,6 +3,9 @@
 A cluster whose idle worker was killed can hang for ever: the dead process holds the lock of the task queue. Nothing
 crashes, tasks are pulled and never begin. So the watchdog believes only in what it sees in the database: after a task
 was pulled some worker must do something, and the pusher must keep reading.
+
+Any machine's cluster may pull a job that only some machines can do, such as a backup. What was skipped elsewhere for
+that reason the watchdog of a machine that can do it starts here.
 """
 
 import logging
@@ -19,9 +22,12 @@ from datetime import datetime, timedelta
 
 from django.db import Error, connection
 
+from glyphforge.die_with_parent import die_with_parent
+from monitoring import schedules
 from monitoring.heartbeat import SILENT_AFTER
 
 POLL_SECONDS = 2.0
+TAKE_OVER_SECONDS = 30.0
 STOP_SECONDS = 75.0
 KILL_SECONDS = 5.0
 # A cluster that dies at once is not started in a busy loop.
@@ -87,6 +93,8 @@ class Watchdog:
     def __init__(self, *, stuck_after: timedelta) -> None:
         self._stuck_after = stuck_after
         self._stopping = threading.Event()
+        self._taken_over: dict[str, subprocess.Popen[bytes]] = {}
+        self._look_again_at = 0.0
 
     def stop(self) -> None:
         """Let the tasks that run end, then return from `run`."""
@@ -95,11 +103,13 @@ class Watchdog:
     def run(self) -> None:
         while not self._stopping.is_set():
             started = time.monotonic()
-            cluster = _start_cluster()
+            cluster = _start("qcluster")
             self._watch(cluster)
             _end(cluster, patience=STOP_SECONDS if self._stopping.is_set() else KILL_SECONDS)
             if time.monotonic() - started < SHORTEST_LIFE_SECONDS:
                 self._stopping.wait(SHORTEST_LIFE_SECONDS)
+        for job in self._taken_over.values():
+            _end(job, patience=KILL_SECONDS)
 
     def _watch(self, cluster: subprocess.Popen[bytes]) -> None:
         """Returns when the cluster has to be ended, started anew, or both."""
@@ -110,6 +120,7 @@ class Watchdog:
                 return
             try:
                 complaint = diagnosis.of(signs_of(cluster.pid))
+                self._take_over()
             except Error:
                 # Without the database no cluster works, and none is to blame.
                 logger.warning("The queue's signs of life cannot be read", exc_info=True)
@@ -121,28 +132,42 @@ class Watchdog:
                 logger.critical("The queue's cluster hangs: %s; starting another", complaint)
                 return
 
+    def _take_over(self) -> None:
+        if time.monotonic() < self._look_again_at:
+            return
+        self._look_again_at = time.monotonic() + TAKE_OVER_SECONDS
+        for name in schedules.passed_on():
+            before = self._taken_over.get(name)
+            if before is None or before.poll() is not None:
+                logger.info("Job %s was skipped elsewhere and is run here", name)
+                self._taken_over[name] = _start("run_job", name, "--scheduled", "--trigger", "watchdog")
 
-def _start_cluster() -> subprocess.Popen[bytes]:
+
+def _start(*arguments: str) -> subprocess.Popen[bytes]:
     # A session of its own: the whole process group can be ended, and a terminal's Ctrl-C reaches it once, through us.
-    return subprocess.Popen([sys.executable, sys.argv[0], "qcluster"], start_new_session=True)
+    return subprocess.Popen(
+        [sys.executable, sys.argv[0], *arguments],
+        start_new_session=True,
+        preexec_fn=die_with_parent(),  # noqa: PLW1509 - this process has one thread
+    )
 
 
-def _end(cluster: subprocess.Popen[bytes], *, patience: float) -> None:
-    """Asks the cluster to stop, then kills what is left of its process group."""
-    if cluster.poll() is None:
-        cluster.terminate()
+def _end(process: subprocess.Popen[bytes], *, patience: float) -> None:
+    """Asks a cluster or a job to stop, then kills what is left of its process group."""
+    if process.poll() is None:
+        process.terminate()
         try:
-            cluster.wait(timeout=patience)
+            process.wait(timeout=patience)
         except subprocess.TimeoutExpired:
-            logger.warning("The queue's cluster did not stop within %.0f s and is killed", patience)
+            logger.warning("%s did not stop within %.0f s and is killed", process.args, patience)
     with suppress(ProcessLookupError):
-        os.killpg(cluster.pid, signal.SIGKILL)
-    cluster.wait()
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
     try:
         with connection.cursor() as cursor:
             cursor.execute(
                 "DELETE FROM worker_heartbeats WHERE host = %s AND cluster_pid = %s",
-                [socket.gethostname(), cluster.pid],
+                [socket.gethostname(), process.pid],
             )
     except Error:
         # The database being away must not end the watch over the queue; housekeeping deletes what falls silent.

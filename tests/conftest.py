@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from django.conf import settings
+from django.core.cache import cache
 from django.db import connections
 from django.test import TransactionTestCase
 
@@ -34,6 +35,12 @@ def _fresh_database_after_transactional_tests() -> None:
         database.create_for(str(connections["default"].settings_dict["NAME"]).removeprefix("test_glyphforge_"))
 
     TransactionTestCase._fixture_teardown = restore
+
+
+@pytest.fixture(autouse=True)
+def _empty_cache() -> None:
+    """What a page of another test read a moment ago is not this one's, nor are allauth's limits of a process."""
+    cache.clear()
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

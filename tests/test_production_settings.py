@@ -41,6 +41,13 @@ def test_check_deploy_finds_nothing() -> None:
     assert "no issues" in done.stdout
 
 
+@pytest.mark.parametrize("name", ["DATABASE_URL", "DJANGO_SECRET_KEY", "STRIPE_WEBHOOK_SECRET"])
+def test_check_deploy_names_what_is_missing(name: str) -> None:
+    done = manage("check", "--deploy", "--fail-level", "WARNING", **{name: ""})
+    assert done.returncode == 1
+    assert f"{name} is not set" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [

@@ -13,6 +13,7 @@ from billing.admin.stripe_links import stripe_id_column
 from billing.models import WebhookEvent
 from glyphforge.display import EMPTY, badge_column, copyable_column, moment_column, yes_no_column
 from glyphforge.keyset import KeysetModelAdmin
+from glyphforge.masking import mask_values
 
 
 @admin.register(WebhookEvent)
@@ -75,4 +76,4 @@ class WebhookEventAdmin(OperationsMixin, KeysetModelAdmin):
 
     @admin.display(description="payload")
     def content(self, obj: WebhookEvent) -> str:
-        return format_html('<pre class="gf-json" tabindex="0">{}</pre>', json.dumps(obj.payload, indent=2))
+        return format_html('<pre class="gf-json" tabindex="0">{}</pre>', json.dumps(mask_values(obj.payload), indent=2))

@@ -27,6 +27,7 @@ others() {
     awk -v begin="$begin" -v end="$end" '$0 == begin {ours = 1} !ours {print} $0 == end {ours = 0}'
 }
 
+command -v crontab >/dev/null || { echo "there is no crontab command: install cron, or use systemd timers" >&2; exit 1; }
 entries=$(current)
 if [ "$(printf '%s\n' "$entries" | grep -cFx "$begin")" != "$(printf '%s\n' "$entries" | grep -cFx "$end")" ]; then
     echo "the crontab has one of our two marks without the other: repair it with crontab -e; nothing was changed" >&2

@@ -13,7 +13,7 @@ from typing import Any
 
 # The functions of the stack, and the jobs that each looks after.
 DAILY = ("partitions", "daily", "report", "reconcile", "weekly", "verify")
-HOURLY = ("sync", "orphans", "snapshot")
+HOURLY = ("sync", "orphans", "snapshot", "cognito")
 FREQUENT = ("health", "alerts", "webhooks", "rollup")
 # Here is neither pg_dump nor a disk that lasts: these stay due for a machine that keeps the files.
 ELSEWHERE = ("backup", "drill")
@@ -28,7 +28,7 @@ def daily_maintenance(event: Any, context: Any) -> dict[str, str]:
 
 
 def hourly_sync(event: Any, context: Any) -> dict[str, str]:
-    """Usage counts, orphaned customers, the day's figures."""
+    """Usage counts, orphaned customers, the day's figures; customers as they are in Cognito."""
     return run_due(HOURLY, context)
 
 

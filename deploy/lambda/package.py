@@ -6,6 +6,7 @@ never uses. The same sources give the same bytes, so an unchanged package has an
 
 import argparse
 import hashlib
+import os
 import re
 import shutil
 import subprocess
@@ -39,7 +40,7 @@ def install(folder: Path, python_version: str) -> None:
     uv = shutil.which("uv", path=str(Path(sys.executable).parent)) or shutil.which("uv")
     program = [uv, "pip", "install", "--quiet"] if uv else [sys.executable, "-m", "pip", "install", "--quiet"]
     platform = ["--python-platform", "x86_64-manylinux_2_28"] if uv else ["--platform", "manylinux_2_28_x86_64"]
-    subprocess.run(
+    done = subprocess.run(
         [
             *program,
             "--target",
@@ -53,8 +54,12 @@ def install(folder: Path, python_version: str) -> None:
             "--requirement",
             str(pinned),
         ],
-        check=True,
+        # As pip does: believe in the certificates of this machine, which a company's proxy may have added to.
+        env={**os.environ, "UV_SYSTEM_CERTS": "true"},
+        check=False,
     )
+    if done.returncode != 0:
+        sys.exit("the packages could not be installed: see above")
 
 
 def build(target: Path, python_version: str = PYTHON_VERSION) -> None:

@@ -87,6 +87,10 @@ def main() -> None:
     parser.add_argument("--project", default=str(HERE.parent.parent))
     parser.add_argument("--user", default=USER)
     options = parser.parse_args()
+    if set(options.project) & set(" %\t\"'\\$"):
+        parser.error(f"{options.project}: a unit cannot name this folder plainly; install it under {PROJECT}")
+    if not options.to.is_dir():
+        parser.error(f"{options.to}: no such folder")
     found = schedules(Path(options.project)) if options.timers else None
     made = units(options.project, options.user, found)
     for stale in options.to.glob("glyph-forge-*.timer"):

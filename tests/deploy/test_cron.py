@@ -3,6 +3,7 @@
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -122,3 +123,13 @@ def test_the_line_is_what_cron_and_its_shell_understand(crontab: Crontab) -> Non
     done = subprocess.run(["/bin/sh", "-c", checked], check=False)
     assert done.returncode == 0
     assert "--due" in Path(crontab.environment["LOG_FILE"]).read_text()
+
+
+def test_without_cron_it_says_so(tmp_path: Path) -> None:
+    for name in ("dirname", "sh"):
+        (tmp_path / name).symlink_to(shutil.which(name) or "")
+    done = subprocess.run(
+        [str(INSTALLER), "show"], env={"PATH": str(tmp_path)}, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("there is no crontab command")

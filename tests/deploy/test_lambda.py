@@ -87,6 +87,13 @@ def test_every_job_belongs_to_one_function() -> None:
     assert set(JOBS) == set(grouped)
 
 
+def test_every_hourly_job_is_asked_for_when_it_is_due() -> None:
+    """Waiting for the next hour would take longer than the grace after which a job is overdue."""
+    asked = {"5"}
+    asked |= set(RESOURCES["OtherHourlySlotsSchedule"]["Properties"]["ScheduleExpression"][5:].split()[0].split(","))
+    assert {JOBS[name].cron.split()[0] for name in module("handler").HOURLY} == asked
+
+
 def test_backups_are_left_to_a_machine_that_keeps_files(monkeypatch: pytest.MonkeyPatch) -> None:
     handler = module("handler")
     monkeypatch.setattr(handler, "set_up", lambda: None)

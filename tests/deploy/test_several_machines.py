@@ -18,7 +18,7 @@ from tests.deploy import topology
 from tests.needs import needs
 
 ROOT = Path(__file__).resolve().parents[2]
-DATABASE = "several_machines"
+DATABASE = f"several_machines_{os.environ.get('PYTEST_XDIST_WORKER', 'main')}"
 CORE = ("tests/test_smoke.py", "tests/sql/test_triggers.py", "tests/glyphforge/test_audit.py")
 
 pytestmark = [

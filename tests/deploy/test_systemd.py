@@ -92,3 +92,13 @@ def test_cron_becomes_a_calendar(cron: str, calendar: str) -> None:
 def test_what_a_timer_cannot_say_is_refused(cron: str) -> None:
     with pytest.raises(ValueError, match="systemd timer"):
         install.calendar(cron)
+
+
+@pytest.mark.parametrize(("option", "value"), [("--project", "/srv/back office"), ("--to", "/nowhere/at/all")])
+def test_a_folder_that_cannot_be_used_is_named(option: str, value: str, tmp_path: Path) -> None:
+    given = {"--to": str(tmp_path), option: value}
+    command = [sys.executable, "deploy/systemd/install.py", *(word for pair in given.items() for word in pair)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert f"error: {value}: " in done.stderr
+    assert list(tmp_path.iterdir()) == []

@@ -39,15 +39,24 @@ def start(**variables: str) -> subprocess.CompletedProcess[str]:
         ("STRIPE_LIVE_MODE", "perhaps"),
         ("STRIPE_API_HOST", "localhost:12111"),
         ("SLACK_WEBHOOK_URL", "hooks.slack.com/secretpass"),
+        ("DJANGO_ALLOWED_HOSTS", "https://backoffice.example.com"),
+        ("DJANGO_ALLOWED_HOSTS", "backoffice.example.com:8000"),
+        ("STRIPE_API_HOST", "http://localhost:port"),
         ("ALERT_EMAIL", "nobody"),
+        ("ALERT_EMAIL", "one@example.com, two@example.com"),
+        ("EMAIL_FROM", "Back office <nobody>"),
         ("AWS_ACCOUNT_ID", "12345"),
+        ("AWS_REGION", "nowhere"),
+        ("COGNITO_USER_POOL_ID", "arn:aws:cognito-idp"),
         ("SENTRY_DSN", "sentry"),
+        ("SENTRY_DSN", "https://sentry.example.com"),
         ("API_SERVICE_TOKENS", "gateway=secretpass"),
         ("API_SERVICE_TOKENS", "secretpass-without-a-name-0123456789"),
         ("STAFF_IDLE_MINUTES", "0"),
         ("STAFF_SESSION_HOURS", "soon"),
         ("STAFF_OIDC_ISSUER", "http://issuer.example"),
         ("STAFF_OIDC_GROUPS", "support"),
+        ("STAFF_OIDC_GROUPS", "staff=root"),
         ("DJANGO_PROXIES", "-1"),
         ("MAINTENANCE_DATABASE_URL", "mysql://secretuser:secretpass@localhost/x"),
         ("BACKUP_DIR", "backups"),
@@ -61,6 +70,28 @@ def test_wrong_value_stops_the_start_with_one_line(name: str, value: str) -> Non
     assert len(lines) == 1, result.stderr
     assert lines[0].startswith(f"{name}: ")
     assert "secret" not in lines[0].removeprefix(name)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        # As a template of deployment leaves them that were not filled in.
+        dict.fromkeys(("EMAIL_URL", "AWS_REGION", "DJANGO_HTTPS", "STAFF_SECOND_FACTOR_REQUIRED", "LOG_LEVEL"), ""),
+        {"DJANGO_ALLOWED_HOSTS": "*"},
+        {"DJANGO_ALLOWED_HOSTS": ".example.com, [::1],127.0.0.1,xn--bcher-kva.example"},
+        {"EMAIL_FROM": "Back office <backoffice@example.com>"},
+        {"SENTRY_DSN": "https://0123456789abcdef@o4.ingest.sentry.io/4507"},
+        {"COGNITO_USER_POOL_ID": "us-east-1_AbCdEfGhI", "AWS_REGION": "us-gov-west-1"},
+    ],
+)
+def test_right_and_empty_values_are_taken(values: dict[str, str]) -> None:
+    result = start(**values)
+    assert result.returncode == 0, result.stderr
+
+
+def test_an_empty_flag_is_an_unset_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STAFF_SECOND_FACTOR_REQUIRED", "")
+    assert Environment(tmp_path / "none").flag("STAFF_SECOND_FACTOR_REQUIRED", default=True) is True
 
 
 def test_live_mode_needs_the_live_key() -> None:
@@ -93,8 +124,14 @@ def test_socket_directory_in_a_database_url_becomes_the_host(tmp_path: Path, mon
 def test_generated_secret_is_one_even_when_many_processes_start_at_once(tmp_path: Path) -> None:
     path = tmp_path / "var" / "secret_key"
     with ThreadPoolExecutor(8) as pool:
-        found = set(pool.map(lambda _: persistent_secret(path), range(32)))
+        found = set(pool.map(lambda _: persistent_secret(path, "KEY"), range(32)))
     assert len(found) == 1
     assert len(found.pop()) >= 50
     assert path.stat().st_mode & 0o077 == 0
     assert [child.name for child in path.parent.iterdir()] == ["secret_key"]
+
+
+def test_a_secret_that_cannot_be_kept_has_to_be_set(tmp_path: Path) -> None:
+    (tmp_path / "var").write_text("a file where the folder should be")
+    with pytest.raises(SystemExit, match=r"^DJANGO_SECRET_KEY: must be set, as none can be kept in .*: \w"):
+        persistent_secret(tmp_path / "var" / "secret_key", "DJANGO_SECRET_KEY")

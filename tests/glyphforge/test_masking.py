@@ -8,6 +8,7 @@ from glyphforge.masking import mask
     [
         "sk_live_51HabcdefGHIJKL",
         "rk_test_51HabcdefGHIJKL",
+        "sk_org_live_51HabcdefGHIJKL",
         "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
         "$2b$12$R9h/cIPz0gi.URNNX3kh2OPST9/PgBkqquzi.Ss7KIUgO2t0jWMUW",
         "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.c2lnbmF0dXJl",
@@ -23,6 +24,11 @@ def test_a_customers_key_keeps_its_prefix() -> None:
 
 def test_passwords_and_tokens_in_urls_and_headers_vanish() -> None:
     assert mask("postgresql://app:hunter2@db:5432/x") == "postgresql://[masked]@db:5432/x"
+    assert mask("smtp+tls://app:p@ss:word@host:587") == "smtp+tls://[masked]@host:587"
+    assert mask("aws_secret_access_key=abc DJANGO_SECRET_KEY: 'abc'") == (
+        "aws_secret_access_key=[masked] DJANGO_SECRET_KEY: '[masked]'"
+    )
+    assert mask("Authorization: Basic YWRhOnB3MTIz==") == "Authorization: Basic [masked]"
     assert mask("Authorization: Bearer abcdefgh12345678==") == "Authorization: Bearer [masked]"
     assert mask("https://hooks.slack.com/services/T000/B000/XXXX") == "https://hooks.slack.com/services/[masked]"
 

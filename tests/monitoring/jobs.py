@@ -14,9 +14,14 @@ def done() -> Outcome:
 
 @contextmanager
 def registered(
-    name: str = "probe", function: Callable[[], Outcome] = done, *, timeout_seconds: int = 60, cron: str = "0 2 * * *"
+    name: str = "probe",
+    function: Callable[[], Outcome] = done,
+    *,
+    timeout_seconds: int = 60,
+    cron: str = "0 2 * * *",
+    needs: str = "",
 ) -> Iterator[Job]:
-    job = Job(name, cron, timeout_seconds, function, "Nothing: this is a test.")
+    job = Job(name, cron, timeout_seconds, function, "Nothing: this is a test.", needs)
     assert name not in jobs.JOBS
     jobs.JOBS[name] = job
     try:

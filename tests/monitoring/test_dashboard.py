@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import Permission
-from django.core.cache import cache
 from django.db import connection
 from django.test import Client
 from django.utils import timezone
@@ -18,11 +17,6 @@ from monitoring.models import Alert, DailyFigures, JobRun, JobSchedule
 
 pytestmark = pytest.mark.django_db
 QUERIES = 15
-
-
-@pytest.fixture(autouse=True)
-def _empty_cache() -> None:
-    cache.clear()
 
 
 @pytest.fixture

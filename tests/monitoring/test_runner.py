@@ -3,7 +3,9 @@
 import json
 import threading
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -12,6 +14,7 @@ from django_q.models import Schedule
 
 from monitoring import lease, maintenance, runner, schedules, slots
 from monitoring.deadline import deadline
+from monitoring.jobs import JOBS
 from monitoring.models import JobRun, JobSchedule
 from monitoring.outcome import JobFailed, JobSkipped, Outcome
 from tests.monitoring.jobs import registered
@@ -93,6 +96,66 @@ def test_a_slot_runs_once_whoever_asks() -> None:
         ]
     assert outcomes == ["succeeded", "taken", "taken"]
     assert len(calls) == 1
+
+
+class TestOnlySomeMachinesCan:
+    """The job needs a setting that only some of the machines have, as `backup` does."""
+
+    @pytest.fixture(autouse=True)
+    def _probe(self, settings: Any) -> Iterator[None]:
+        settings.PROBE_DIR = ""
+        with registered(needs="PROBE_DIR"):
+            schedules.install()
+            yield
+
+    def test_what_one_skipped_another_does_once(self, settings: Any) -> None:
+        assert runner.run_due_slot("probe", trigger="schedule").outcome == "skipped"
+        assert runner.run_due_slot("probe", trigger="cron").outcome == "taken"
+        assert schedules.passed_on() == []
+        settings.PROBE_DIR = "/here"
+        assert schedules.passed_on() == ["probe"]
+        assert "probe" in schedules.due()
+        outcomes = [runner.run_due_slot("probe", trigger="watchdog").outcome for _ in range(2)]
+        assert outcomes == ["succeeded", "taken"]
+        assert schedules.passed_on() == []
+        run = JobRun.objects.get(job="probe")
+        assert (run.status, run.rows_affected, run.trigger) == ("succeeded", 3, "watchdog")
+        assert run.detail["earlier_attempts"][0]["error"] == "PROBE_DIR is not set on this machine"
+
+    def test_one_that_is_done_or_switched_off_is_not_passed_on(self, settings: Any) -> None:
+        settings.PROBE_DIR = "/here"
+        runner.run_due_slot("probe", trigger="schedule")
+        assert schedules.passed_on() == []
+        JobRun.objects.filter(job="probe").update(status="skipped")
+        assert schedules.passed_on() == ["probe"]
+        Schedule.objects.filter(name="probe").update(repeats=0)
+        assert schedules.passed_on() == []
+
+    def test_a_slot_that_met_another_run_is_not_passed_on(self, settings: Any) -> None:
+        settings.PROBE_DIR = "/here"
+        cron = schedules.cron_of(JOBS["probe"])[0]
+        lease.note_skipped("probe", slot=slots.latest(cron, slots.database_time()), trigger="schedule")
+        assert schedules.passed_on() == []
+        assert runner.run_due_slot("probe", trigger="cron").outcome == "taken"
+
+    @pytest.mark.django_db(transaction=True)
+    def test_two_that_can_share_one_slot(self, settings: Any) -> None:
+        runner.run_due_slot("probe", trigger="schedule")
+        settings.PROBE_DIR = "/here"
+        barrier = threading.Barrier(2)
+        outcomes: list[str] = []
+
+        def take_over() -> None:
+            barrier.wait()
+            outcomes.append(runner.run_due_slot("probe", trigger="watchdog").outcome)
+            connection.close()
+
+        threads = [threading.Thread(target=take_over) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert sorted(outcomes) == ["succeeded", "taken"]
 
 
 def test_a_failed_slot_is_not_run_again() -> None:

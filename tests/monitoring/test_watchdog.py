@@ -16,7 +16,7 @@ from django_q.tasks import async_task
 
 from monitoring import heartbeat, watchdog
 from monitoring.models import JobRun, WorkerHeartbeat
-from monitoring.watchdog import Diagnosis, Signs
+from monitoring.watchdog import Diagnosis, Signs, Watchdog
 from tests.needs import require
 from tests.waiting import PATIENCE_SECONDS, wait_for
 
@@ -80,6 +80,28 @@ def test_a_pusher_that_stops_reading_is_a_hang() -> None:
     assert complaints(signs(0), signs(100, pusher=0), signs(130, pusher=0)) == [None, None, "nothing reads the queue"]
 
 
+def test_a_job_that_others_passed_on_is_started_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    passed_on = [["backup"], ["backup"], []]
+    started: list[tuple[str, ...]] = []
+
+    def start(*arguments: str) -> "subprocess.Popen[bytes]":
+        started.append(arguments)
+        return subprocess.Popen(["sleep", "300"])
+
+    monkeypatch.setattr("monitoring.watchdog.TAKE_OVER_SECONDS", 0)
+    monkeypatch.setattr("monitoring.watchdog._start", start)
+    monkeypatch.setattr("monitoring.schedules.passed_on", passed_on.pop)
+    watchdog = Watchdog(stuck_after=STUCK_AFTER)
+    try:
+        for _ in range(3):
+            watchdog._take_over()
+    finally:
+        for process in watchdog._taken_over.values():
+            process.kill()
+            process.wait()
+    assert started == [("run_job", "backup", "--scheduled", "--trigger", "watchdog")]
+
+
 @pytest.fixture
 def worker(request: pytest.FixtureRequest, transactional_db: None) -> Iterator[subprocess.Popen[bytes]]:
     """`manage.py worker` on the test database, as patient as the test says, by default as in production."""
@@ -135,3 +157,11 @@ def test_worker_runs_tasks_and_leaves_nothing_behind_when_stopped(worker: subpro
     assert worker.wait(timeout=PATIENCE_SECONDS) == 0
     assert not WorkerHeartbeat.objects.exists()
     assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child that its parent was killed")
+def test_a_killed_worker_takes_its_cluster_along(worker: subprocess.Popen[bytes]) -> None:
+    pids = list(WorkerHeartbeat.objects.values_list("pid", flat=True))
+    worker.kill()
+    wait_for(lambda: not [pid for pid in pids if Path(f"/proc/{pid}").exists()])

@@ -11,7 +11,7 @@ def main() -> None:
     """Run until a signal; exits with one line on standard error when something is in the way."""
     try:
         supervisor.run(configuration.prepare())
-    except (configuration.UnusableError, EmbeddedError) as error:
+    except (configuration.UnusableError, EmbeddedError, OSError) as error:  # OSError: a full disk, a folder of others
         sys.exit(f"make run: {error}")
     except supervisor.Stopped:
         say("Stopped.")

@@ -60,7 +60,8 @@ def prepare() -> Configuration:
         os.environ["STRIPE_API_HOST"] = f"http://127.0.0.1:{own_stripe_port}"
         os.environ["STRIPE_TEST_SECRET_KEY"] = "sk_test_" + "demo" * 8
     if own_stripe_port and not env.text("STRIPE_WEBHOOK_SECRET"):
-        os.environ["STRIPE_WEBHOOK_SECRET"] = "whsec_" + persistent_secret(VAR / "webhook_secret")
+        kept = persistent_secret(VAR / "webhook_secret", "STRIPE_WEBHOOK_SECRET")
+        os.environ["STRIPE_WEBHOOK_SECRET"] = f"whsec_{kept}"
     if demo and embedded and not env.text("BACKUP_DIR"):
         backups = VAR / "backups"
         backups.mkdir(mode=0o700, parents=True, exist_ok=True)

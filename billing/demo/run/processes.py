@@ -1,18 +1,15 @@
 """The processes that `make run` starts: each in a group of its own, none of them outliving it."""
 
-import ctypes
 import os
 import signal
 import subprocess
-import sys
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from glyphforge.die_with_parent import die_with_parent
 from glyphforge.terminal import say
 
-PR_SET_PDEATHSIG = 1
 STOP_SECONDS = 15
 RESTART_SECONDS = 2.0
 RESTARTS_IN_A_ROW = 5
@@ -39,7 +36,7 @@ class Process:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                preexec_fn=_die_with_parent(),  # noqa: PLW1509 - this process has one thread
+                preexec_fn=die_with_parent(),  # noqa: PLW1509 - this process has one thread
             )
         self._started_at = time.monotonic()
 
@@ -102,11 +99,3 @@ def stop_all(processes: list[Process]) -> None:
         process.ask_to_stop()
     for process in processes:
         process.kill_after(deadline)
-
-
-def _die_with_parent() -> Callable[[], None] | None:
-    """On Linux: have the kernel end the child when this process is killed without a chance to do so itself."""
-    if sys.platform != "linux":
-        return None
-    libc = ctypes.CDLL(None)
-    return lambda: libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)

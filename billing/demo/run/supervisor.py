@@ -52,7 +52,8 @@ def run(configuration: Configuration) -> None:
                 if ours:
                     OWNERSHIP.touch()
                 cluster.start()
-            _start(configuration, started)
+            with _failures_of_the_database_told(configuration):
+                _start(configuration, started)
             _watch(started, cluster)
         finally:
             _shield_from_signals()
@@ -65,14 +66,11 @@ def run(configuration: Configuration) -> None:
 
 def _start(configuration: Configuration, started: list[Process]) -> None:
     from django.core.management import call_command  # noqa: PLC0415
-    from django.db import OperationalError, connections  # noqa: PLC0415
+    from django.db import connections  # noqa: PLC0415
 
     from glyphforge.database.migrate import migrate  # noqa: PLC0415
 
-    try:
-        migrate()
-    except OperationalError as error:
-        raise UnusableError(f"DATABASE_URL: {' '.join(str(error).split())}") from error
+    migrate()
     if not configuration.demo:
         call_command("collectstatic", interactive=False, verbosity=0)
     if configuration.demo:
@@ -87,6 +85,19 @@ def _start(configuration: Configuration, started: list[Process]) -> None:
         _fill(configuration, started)
     connections.close_all()
     _announce(configuration)
+
+
+@contextmanager
+def _failures_of_the_database_told(configuration: Configuration) -> Iterator[None]:
+    """One line for a database that cannot be reached, has no space left, or went away."""
+    from django.db import OperationalError  # noqa: PLC0415
+
+    try:
+        yield
+    except OperationalError as error:
+        # What follows the message is the statement that met it, which may be a page long.
+        message = " ".join(str(error).partition("\nCONTEXT:")[0].split())
+        raise UnusableError(f"{'PostgreSQL' if configuration.embedded else 'DATABASE_URL'}: {message}") from error
 
 
 def _seed() -> None:

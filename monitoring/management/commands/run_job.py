@@ -53,7 +53,7 @@ class Command(BaseCommand):
             return
         name = options["name"]
         if name not in JOBS:
-            problem = f"{name}: no such job" if name else "which job?"
+            problem = f"{name}: no such job" if name else "no job is named"
             raise CommandError(f"{problem}; there are {', '.join(JOBS)}")
         if options["print"]:
             self._print_report(name)

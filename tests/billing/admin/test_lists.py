@@ -198,3 +198,11 @@ def test_vendor_admins_are_gone_but_for_a_few_read_only_ones(support: Client) ->
     for name in registered:
         assert support.get(reverse(f"admin:djstripe_{name}_changelist")).status_code == 200
         assert support.get(reverse(f"admin:djstripe_{name}_add")).status_code == 403
+
+
+def test_a_payload_is_shown_without_the_secrets_in_it(support: Client) -> None:
+    intent = {"id": "pi_ada", "client_secret": "pi_ada_secret_planted"}
+    event = factories.webhook_event(payload={"data": {"object": intent}})
+    page = support.get(reverse("admin:billing_webhookevent_change", args=[event.pk])).content.decode()
+    assert "pi_ada&quot;" in page
+    assert "planted" not in page

@@ -14,6 +14,7 @@ from moto import mock_aws
 from billing.models import AuditEntry, CognitoSyncCursor, User
 from billing.services import cognito_pool, cognito_users
 from billing.services.cognito_pool import Pool
+from monitoring import runner
 from tests.factories import customer, webhook_event
 
 pytestmark = pytest.mark.django_db
@@ -252,3 +253,31 @@ def test_without_a_pool_or_with_a_wrong_one_the_command_says_so(cognito: FakeCog
     settings.COGNITO_USER_POOL_ID = ""
     with pytest.raises(CommandError, match="COGNITO_USER_POOL_ID is not set"):
         sync()
+
+
+class TestJob:
+    """The same by schedule, where a pool is configured."""
+
+    def test_without_a_pool_it_is_skipped(self, settings: Any) -> None:
+        settings.COGNITO_USER_POOL_ID = ""
+        result = runner.run("cognito", trigger="manual")
+        assert result.message == "cognito: skipped: COGNITO_USER_POOL_ID is not set on this machine"
+
+    def test_it_follows_the_pool_and_counts_what_it_did(self, cognito: FakeCognito) -> None:
+        cognito.add("ada@example.com")
+        cognito.add("grace@example.com")
+        customer(email="taken@example.com", cognito_user_id="gone")
+        customer(email="linus@example.com", cognito_user_id="another")
+        cognito.add("linus@example.com")
+        result = runner.run("cognito", trigger="manual")
+        assert result.run is not None
+        assert (result.outcome, result.run.rows_affected) == ("succeeded", 4)
+        assert result.run.detail == {"create": 2, "conflict": 1, "suspend": 2}
+        assert runner.run("cognito", trigger="manual").run.rows_affected == 0
+
+    def test_what_cognito_refuses_fails_it_and_says_so(self, cognito: FakeCognito, settings: Any) -> None:
+        settings.COGNITO_USER_POOL_ID = "us-east-1_nowhere"
+        result = runner.run("cognito", trigger="manual")
+        assert result.message == (
+            "cognito: Cognito refused list_users on us-east-1_nowhere: ResourceNotFoundException."
+        )

@@ -12,10 +12,10 @@ from pathlib import Path
 import psycopg
 import pytest
 from django.conf import settings
-from django.db import connections
+from django.db import OperationalError, connections
 from psycopg import sql
 
-from billing.demo.run import configuration
+from billing.demo.run import configuration, supervisor
 from billing.demo.run.configuration import UnusableError, prepare, require_free_port
 from billing.demo.run.processes import Process, stop_all
 from tests import database
@@ -93,6 +93,18 @@ class TestConfiguration:
         with pytest.raises(UnusableError, match="DATABASE_URL: connection") as refused:
             prepare()
         assert "\n" not in str(refused.value)
+
+
+def test_a_full_disk_is_one_line(environment: pytest.MonkeyPatch) -> None:
+    said = "could not extend file: No space left on device\nHINT:  Check free disk space.\nCONTEXT:  SQL statement\n..."
+    with (
+        pytest.raises(UnusableError) as refused,
+        supervisor._failures_of_the_database_told(prepare()),
+    ):
+        raise OperationalError(said)
+    assert str(refused.value) == (
+        "PostgreSQL: could not extend file: No space left on device HINT: Check free disk space."
+    )
 
 
 class TestProcesses:

@@ -1,24 +1,15 @@
 """A member of staff, their authenticator app, and a browser without one."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from allauth.mfa.totp.internal import auth as totp
 from django.contrib.auth.models import User
-from django.core.cache import cache
 from django.test import Client
 
 PASSWORD = "correct horse battery staple"
 Codes = Callable[[str], str]
-
-
-@pytest.fixture(autouse=True)
-def _nothing_cached() -> Iterator[None]:
-    """allauth's own, per-process limits."""
-    cache.clear()
-    yield
-    cache.clear()
 
 
 @pytest.fixture
