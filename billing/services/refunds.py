@@ -45,6 +45,6 @@ def _checked(payment: Payment, amount_cents: int | None) -> int:
     left = payment.amount_cents - payment.refunded_cents
     amount = left if amount_cents is None else amount_cents
     if not 0 < amount <= left:
-        currency = payment.currency
-        raise Refused(f"{money(left, currency)} is left to refund, not {money(amount, currency)}.")
+        least, most, asked = (money(cents, payment.currency) for cents in (1, left, amount))
+        raise Refused(f"Between {least} and {most} can be refunded, not {asked}.")
     return amount

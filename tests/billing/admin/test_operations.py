@@ -233,7 +233,7 @@ def test_refund_of_more_than_is_left_is_refused_in_money_beside_what_was_typed(l
     answer = lead.post(one(payment, "refund"), CONFIRMED | {"amount": "20.01"})
     assert "Only 20.00 USD is left to refund." in answer.text
     assert 'value="20.01"' in answer.text
-    with pytest.raises(Refused, match=re.escape("20.00 USD is left to refund, not 20.01 USD.")):
+    with pytest.raises(Refused, match=re.escape("Between 0.01 USD and 20.00 USD can be refunded, not 20.01 USD.")):
         refunds.refund(payment, actor="grace", reason="Ticket 4711", amount_cents=2001)
     assert not AuditEntry.objects.filter(action="refund").exists()
 

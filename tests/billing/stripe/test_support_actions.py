@@ -134,9 +134,9 @@ def test_refund_asked_for_twice_is_made_once(payment: Payment, world: StripeWorl
     assert payment.refunded_cents == 900
 
 
-@pytest.mark.parametrize("amount", [0, -1, 2901])
-def test_impossible_refund_is_refused(payment: Payment, amount: int) -> None:
-    with pytest.raises(Refused, match="Between 1 and 2900"):
+@pytest.mark.parametrize(("amount", "told"), [(0, "0.00 USD"), (-1, "-0.01 USD"), (2901, "29.01 USD")])
+def test_impossible_refund_is_refused(payment: Payment, amount: int, told: str) -> None:
+    with pytest.raises(Refused, match=f"Between 0.01 USD and 29.00 USD can be refunded, not {told}"):
         refunds.refund(payment, amount_cents=amount, **WHO)
 
 
