@@ -39,20 +39,19 @@ def calendar(cron: str) -> str:
     if day != "*" and weekday != "*":
         raise ValueError(f"{cron!r} means day of month or weekday, which a systemd timer cannot")
     days = "" if weekday == "*" else ",".join(WEEKDAYS[number] for number in _numbers(weekday)) + " "
-    return f"{days}*-{_part(month)}-{_part(day)} {_part(hour)}:{_part(minute)}:00 UTC"
+    return f"{days}*-{_part(month, first=1)}-{_part(day, first=1)} {_part(hour)}:{_part(minute)}:00 UTC"
 
 
-def _part(field: str) -> str:
-    if field.startswith("*/"):
-        return f"0/{field[2:]}"
-    return field.replace("-", "..")
+def _part(field: str, *, first: int = 0) -> str:
+    return field.replace("*/", f"{first}/").replace("-", "..")
 
 
 def _numbers(field: str) -> list[int]:
     found: list[int] = []
     for part in field.split(","):
-        first, _, last = part.partition("-")
-        found += range(int(first), int(last or first) + 1)
+        span, _, step = part.replace("*", "0-6").partition("/")
+        first, _, last = span.partition("-")
+        found += range(int(first), int(last or first) + 1, int(step or 1))
     return found
 
 

@@ -82,6 +82,8 @@ def test_a_job_s_own_limit_ends_it_before_service_or_queue_do() -> None:
         ("0 3 * * 0", "Sun *-*-* 3:0:00 UTC"),
         ("30 6-8 1,15 * *", "*-*-1,15 6..8:30:00 UTC"),
         ("5 4 * * 1-3", "Mon,Tue,Wed *-*-* 4:5:00 UTC"),
+        ("5 4 * * */2", "Sun,Tue,Thu,Sat *-*-* 4:5:00 UTC"),
+        ("5 4 */2 */3 *", "*-1/3-1/2 4:5:00 UTC"),
     ],
 )
 def test_cron_becomes_a_calendar(cron: str, calendar: str) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from django.conf import settings
+from django.core.management import CommandError, call_command
 from django.db import OperationalError, connection
 from django_q.models import OrmQ, Schedule
 from django_q.tasks import async_task
@@ -100,6 +101,11 @@ def test_a_job_that_others_passed_on_is_started_once(monkeypatch: pytest.MonkeyP
             process.kill()
             process.wait()
     assert started == [("run_job", "backup", "--scheduled", "--trigger", "watchdog")]
+
+
+def test_no_patience_at_all_is_refused() -> None:
+    with pytest.raises(CommandError, match="at least 1 second, not 0"):
+        call_command("worker", stuck_after=0)
 
 
 @pytest.fixture

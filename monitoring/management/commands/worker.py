@@ -5,7 +5,7 @@ from datetime import timedelta
 from types import FrameType
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from monitoring.watchdog import Watchdog
 
@@ -25,6 +25,8 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
+        if options["stuck_after"] < 1:
+            raise CommandError(f"--stuck-after: at least 1 second, not {options['stuck_after']}")
         watchdog = Watchdog(stuck_after=timedelta(seconds=options["stuck_after"]))
 
         def stop(number: int, frame: FrameType | None) -> None:
