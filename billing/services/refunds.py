@@ -16,7 +16,8 @@ def refund(payment: Payment, *, actor: str, reason: str, amount_cents: int | Non
     """Refund a payment at Stripe, all that is left of it or ``amount_cents``; returns the refund's id.
 
     Our row changes when Stripe's event comes back. Asking twice before that makes one refund:
-    the idempotency key is made of the payment, what was refunded of it before, and the amount.
+    the idempotency key is made of the payment, what was refunded of it before, how many refunds
+    failed, and the amount.
     Refuses failed, disputed and fully refunded payments, and more than is left.
     """
     with acting_as(actor=actor, reason=reason), transaction.atomic():
@@ -29,11 +30,13 @@ def refund(payment: Payment, *, actor: str, reason: str, amount_cents: int | Non
             reason=reason,
             new_values={"amount_cents": amount, "currency": payment.currency},
         )
+        charge_id = str(payment.stripe_charge_id)
         with refusing():
+            failed = gateway.refunds_that_failed(charge_id)
             return gateway.refund(
-                str(payment.stripe_charge_id),
+                charge_id,
                 amount=amount,
-                idempotency_key=f"refund-{payment.stripe_charge_id}-{payment.refunded_cents}-{amount}",
+                idempotency_key=f"refund-{charge_id}-{payment.refunded_cents}-{failed}-{amount}",
             )
 
 

@@ -236,6 +236,11 @@ def disputes(charge_id: str) -> list[Any]:
         return []
 
 
+def refunds_that_failed(charge_id: str) -> int:
+    """How many refunds of a charge came to nothing, so that their money can be refunded again."""
+    return sum(refund["status"] in ("failed", "canceled") for refund in every("refund", charge=charge_id))
+
+
 def as_json(item: Any) -> dict[str, Any]:
     """A fetched object as plain JSON."""
     plain: dict[str, Any] = json.loads(str(item))

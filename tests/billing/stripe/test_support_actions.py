@@ -134,6 +134,24 @@ def test_refund_asked_for_twice_is_made_once(payment: Payment, world: StripeWorl
     assert payment.refunded_cents == 900
 
 
+def test_refund_that_failed_later_can_be_asked_for_again(payment: Payment, world: StripeWorld, feed: Callable) -> None:
+    first = refunds.refund(payment, **WHO)
+    deliver_new(world, feed)
+    # The bank sends it back days later: Stripe takes it off what is refunded of the charge.
+    refund, charge = world.objects[first], world.objects[str(payment.stripe_charge_id)]
+    refund["status"] = "failed"
+    charge.update(amount_refunded=0, refunded=False)
+    world.emit("refund.failed", refund)
+    deliver_new(world, feed)
+    payment.refresh_from_db()
+    assert (payment.status, payment.refunded_cents) == ("succeeded", 0)
+
+    assert refunds.refund(payment, **WHO) != first
+    deliver_new(world, feed)
+    payment.refresh_from_db()
+    assert (payment.status, payment.refunded_cents) == ("refunded", 2900)
+
+
 @pytest.mark.parametrize(("amount", "told"), [(0, "0.00 USD"), (-1, "-0.01 USD"), (2901, "29.01 USD")])
 def test_impossible_refund_is_refused(payment: Payment, amount: int, told: str) -> None:
     with pytest.raises(Refused, match=f"Between 0.01 USD and 29.00 USD can be refunded, not {told}"):
