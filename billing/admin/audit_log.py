@@ -12,8 +12,6 @@ from billing.models import AuditEntry
 from glyphforge.display import EMPTY, column, copyable, copyable_column, moment_column
 from glyphforge.keyset import KeysetModelAdmin
 
-TABLES = ("users", "subscriptions", "api_keys", "plans", "plan_prices", "payment_history", "stripe_webhook_events")
-
 PAGES = {
     "users": "billing_user",
     "subscriptions": "billing_subscription",
@@ -22,6 +20,8 @@ PAGES = {
     "plan_prices": "billing_planprice",
     "payment_history": "billing_payment",
 }
+EVENTS = "stripe_webhook_events"
+TABLES = (*PAGES, EVENTS)
 
 
 def changes(entry: AuditEntry) -> list[tuple[str, str, str]]:
@@ -34,7 +34,7 @@ def page_of(entry: AuditEntry) -> str | None:
     """The page of the row that was changed; None where there is none."""
     if entry.row_id is None or entry.action == "delete":
         return None
-    if entry.table_name == "stripe_webhook_events":  # written by Stripe's id
+    if entry.table_name == EVENTS:  # written by Stripe's id
         return reverse("admin:billing_webhookevent_changelist", query={"q": entry.row_id})
     page = PAGES.get(entry.table_name)
     return reverse(f"admin:{page}_change", args=[quote(entry.row_id)]) if page else None

@@ -102,14 +102,17 @@ def advance(
             if progress:
                 progress(run)
     except (TransientError, PermanentError) as error:
-        run.status, run.error = Status.FAILED, str(error)
-        run.save(update_fields=["status", "error"])
+        _fail(run, str(error))
         logger.warning("reconciliation %s failed: %s", run.pk, error)
     except BaseException as error:
         # Interrupted, or a fault of ours: whoever goes on with the run need not wait until it counts as dead.
-        run.status, run.error = Status.FAILED, f"{type(error).__name__}: {error}"
-        run.save(update_fields=["status", "error"])
+        _fail(run, f"{type(error).__name__}: {error}")
         raise
+
+
+def _fail(run: ReconciliationRun, problem: str) -> None:
+    run.status, run.error = Status.FAILED, problem
+    run.save(update_fields=["status", "error"])
 
 
 def _step(run: ReconciliationRun) -> None:

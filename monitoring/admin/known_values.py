@@ -7,17 +7,24 @@ from django.contrib import admin
 from monitoring.models import HealthCheck, JobSchedule
 
 
-class CheckFilter(admin.AllValuesFieldListFilter):
+class _KnownValuesFilter(admin.AllValuesFieldListFilter):
+    """Offers every `name` of the small table that lists them."""
+
+    listed_in: type[HealthCheck | JobSchedule]
+    name: str
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.lookup_choices = self.listed_in.objects.order_by(self.name).values_list(self.name, flat=True)
+
+
+class CheckFilter(_KnownValuesFilter):
     """Offers the checks."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.lookup_choices = HealthCheck.objects.order_by("check_name").values_list("check_name", flat=True)
+    listed_in, name = HealthCheck, "check_name"
 
 
-class JobFilter(admin.AllValuesFieldListFilter):
+class JobFilter(_KnownValuesFilter):
     """Offers the jobs."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.lookup_choices = JobSchedule.objects.order_by("job").values_list("job", flat=True)
+    listed_in, name = JobSchedule, "job"

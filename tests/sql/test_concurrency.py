@@ -42,6 +42,15 @@ def rows(conninfo: str, statement: str) -> list[tuple]:
         return connection.execute(statement.encode()).fetchall()
 
 
+def waiting(conninfo: str, lock: str) -> list[tuple]:
+    """Who waits for such a lock in the database."""
+    return rows(
+        conninfo,
+        f"SELECT pid FROM pg_locks WHERE NOT granted AND {lock}"
+        " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())",
+    )
+
+
 DIFFERING_MONTHS = """
     SELECT *
     FROM (
@@ -188,18 +197,11 @@ def test_maintenance_locks_no_partition_while_it_waits_for_who_makes_or_drops_so
         )
         connection.execute("UPDATE subscriptions SET status = 'canceled' WHERE status <> 'canceled'")
 
-    def waits() -> list[tuple]:
-        return rows(
-            conninfo,
-            "SELECT pid FROM pg_locks WHERE NOT granted AND locktype = 'advisory'"
-            " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())",
-        )
-
     with psycopg.connect(conninfo) as maker, ThreadPoolExecutor(1) as pool:
         try:
             maker.execute("SELECT create_audit_log_partitions(0)")
             working = pool.submit(rows, conninfo, work)
-            ((pid,),) = wait_for(waits)
+            ((pid,),) = wait_for(lambda: waiting(conninfo, "locktype = 'advisory'"))
             held = rows(
                 conninfo,
                 "SELECT l.relation::regclass FROM (VALUES ('api_usage'::regclass), ('audit_log')) AS t (parent),"
@@ -229,20 +231,13 @@ def test_no_reader_is_stalled_by_partition_work_behind_a_long_reader(conninfo: s
                 connection.execute("SELECT count(*) FROM api_usage")
                 reads.append(None)
 
-    def asks_for_a_lock() -> list[tuple]:
-        return rows(
-            conninfo,
-            "SELECT pid FROM pg_locks WHERE NOT granted AND mode = 'AccessExclusiveLock' AND relation IS NOT NULL"
-            " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())",
-        )
-
     with psycopg.connect(conninfo) as long_reader, ThreadPoolExecutor(3) as pool:
         try:
             long_reader.execute("SELECT count(*) FROM api_usage")
             reading = pool.submit(read)
             created = pool.submit(rows, conninfo, "SELECT create_api_usage_partitions(10)")
             dropped = pool.submit(rows, conninfo, "SELECT cleanup_old_api_usage()")
-            wait_for(asks_for_a_lock)
+            wait_for(lambda: waiting(conninfo, "mode = 'AccessExclusiveLock' AND relation IS NOT NULL"))
             # A request that waited as long as the long reader is there would stall every read behind it.
             enough = len(reads) + 20
             wait_for(lambda: len(reads) > enough)
