@@ -16,7 +16,7 @@ from billing.models import WebhookEvent
 from billing.stripe import inbox, processing
 from monitoring import broker
 from tests.billing.stripe.expected import assert_reached
-from tests.monitoring.views.test_database import session
+from tests.database import session
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

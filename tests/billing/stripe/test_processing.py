@@ -16,7 +16,7 @@ from billing.models import AuditEntry, UnmatchedCustomer, User, WebhookEvent
 from billing.stripe import inbox, processing
 from tests.billing.stripe.expected import assert_reached
 from tests.billing.stripe.story import Story
-from tests.monitoring.views.test_database import session
+from tests.database import session
 
 pytestmark = pytest.mark.django_db
 Json = dict[str, Any]
@@ -219,6 +219,8 @@ def test_customers_lock_is_held_while_stripe_is_asked(
         def look(method: str, path: str) -> None:
             row = other.execute(
                 "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted"
+                # Tests beside this one process the same customer in other databases of the server.
+                " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
                 " AND (classid::bigint << 32) | objid::bigint = hashtextextended('stripe:' || %s, 0)",
                 [customer_id],
             ).fetchone()
