@@ -13,7 +13,8 @@ from glyphforge.database import backup, restore
 from glyphforge.database.connection import DatabaseError
 from glyphforge.database.verify import differences
 
-SCRATCH = "glyphforge_drill_"
+# PostgreSQL cuts longer names.
+LONGEST_PREFIX = 50
 
 
 @dataclass(frozen=True)
@@ -32,9 +33,10 @@ def drill(dump: Path | None = None, *, alias: str = "default") -> Drill:
     """
     dump = dump or backup.newest(alias)
     begun = time.monotonic()
-    scratch = f"{SCRATCH}{os.getpid()}"
+    prefix = scratch_prefix(alias)
+    scratch = f"{prefix}{os.getpid()}"
     with backup.recorded("drill", dump, alias) as outcome:
-        _drop_leftovers(alias)
+        _drop_leftovers(prefix, alias)
         try:
             made = restore.restore(dump, into=scratch, alias=alias)
             _verify(scratch, alias, datetime.fromisoformat(made.created_at))
@@ -45,6 +47,11 @@ def drill(dump: Path | None = None, *, alias: str = "default") -> Drill:
     return Drill(str(dump), rows, round(time.monotonic() - begun, 1))
 
 
+def scratch_prefix(alias: str) -> str:
+    """How the names of this database's scratch databases begin: a server's other databases have drills of their own."""
+    return f"drill_{connections[alias].settings_dict['NAME']}"[: LONGEST_PREFIX - 1] + "_"
+
+
 def _verify(scratch: str, alias: str, taken_at: datetime) -> None:
     with restore.other_database(scratch, alias) as target:
         found = differences(target.alias, now=taken_at)
@@ -52,13 +59,13 @@ def _verify(scratch: str, alias: str, taken_at: datetime) -> None:
         raise DatabaseError(f"the restored database differs from the project: {'; '.join(map(str, found[:5]))}")
 
 
-def _drop_leftovers(alias: str) -> None:
-    """Drop what killed drills left; a scratch database in use is another drill's."""
+def _drop_leftovers(prefix: str, alias: str) -> None:
+    """Drop what killed drills of this database left; a scratch database in use is another drill's."""
     with connections[alias].cursor() as cursor:
         cursor.execute(
             "SELECT datname FROM pg_database AS d WHERE starts_with(datname, %s)"
             " AND NOT EXISTS (SELECT 1 FROM pg_stat_activity AS a WHERE a.datid = d.oid)",
-            [SCRATCH],
+            [prefix],
         )
         names = [name for (name,) in cursor.fetchall()]
     for name in names:

@@ -11,8 +11,8 @@ from psycopg import sql
 from glyphforge.database.restore import other_database
 from tests import database
 
-# Of the worker, as another one may run other tests of this folder at the same time.
-WORKER = os.environ.get("PYTEST_XDIST_WORKER", "main")
+# Of the worker, as another one may run other tests of this folder at the same time, or of the suite beside this one.
+WORKER = os.environ.get("PYTEST_XDIST_WORKER") or os.environ.get("TEST_DATABASE", "main")
 NAME = f"test_glyphforge_operated_{WORKER}"
 
 

@@ -13,9 +13,8 @@ from pathlib import Path
 import pytest
 from django.db import connections, transaction
 
-from glyphforge.database import backup, manifest, restore
+from glyphforge.database import backup, drill, manifest, restore
 from glyphforge.database.connection import DatabaseError, environment, program
-from glyphforge.database.drill import SCRATCH, drill
 from glyphforge.embedded import binaries
 from tests.waiting import PATIENCE_SECONDS
 
@@ -65,8 +64,9 @@ def test_backup_is_for_its_owner_only(dump: Path) -> None:
 
 
 def test_outcome_is_recorded_for_the_health_check(operated: str, dump: Path) -> None:
-    assert value(operated, f"SELECT status FROM backup_runs WHERE file = '{dump}'") == "succeeded"
-    assert value(operated, f"SELECT bytes FROM backup_runs WHERE file = '{dump}'") == dump.stat().st_size
+    recorded = f"FROM backup_runs WHERE kind = 'backup' AND file = '{dump}'"
+    assert value(operated, f"SELECT status {recorded}") == "succeeded"
+    assert value(operated, f"SELECT bytes {recorded}") == dump.stat().st_size
 
 
 def test_clock_that_is_ahead_of_the_databases_loses_no_record(
@@ -333,17 +333,19 @@ def test_schema_and_data_can_be_taken_apart(operated: str, tmp_path: Path, empty
 
 
 def test_drill_proves_the_backup_and_leaves_nothing_behind(operated: str, dump: Path) -> None:
+    prefix = drill.scratch_prefix(operated)
     with connections[operated].cursor() as cursor:
-        cursor.execute(f"CREATE DATABASE {SCRATCH}0")  # left by a drill that was killed
-    done = drill(dump, alias=operated)
+        cursor.execute(f"CREATE DATABASE {prefix}0")  # left by a drill that was killed
+    done = drill.drill(dump, alias=operated)
     assert done.row_count == sum(manifest.check(dump).row_counts.values())
-    names = f"('{SCRATCH}0', '{SCRATCH}{os.getpid()}')"  # other processes may be at drills of their own
-    assert value(operated, f"SELECT count(*) FROM pg_database WHERE datname IN {names}") == 0
-    assert value(operated, "SELECT status FROM backup_runs WHERE kind = 'drill'") == "succeeded"
+    left = f"SELECT count(*) FROM pg_database WHERE starts_with(datname, '{prefix}')"
+    assert value(operated, left) == 0
+    outcome = f"SELECT status FROM backup_runs WHERE kind = 'drill' AND file = '{dump}'"
+    assert value(operated, outcome) == "succeeded"
 
 
 def test_drill_of_a_damaged_backup_is_recorded_as_failed(operated: str, copied: Path) -> None:
     os.truncate(copied, 1000)
     with pytest.raises(DatabaseError, match="truncated"):
-        drill(copied, alias=operated)
+        drill.drill(copied, alias=operated)
     assert "truncated" in str(value(operated, f"SELECT error FROM backup_runs WHERE file = '{copied}'"))
