@@ -146,7 +146,7 @@ class Traffic:
             if wanted > left:
                 continue
             left -= wanted
-            since = self._now - within if within else self._month_starts[-1]
+            since = max(self._now - within if within else self._month_starts[-1], customer.created_at.timestamp())
             for _ in range(wanted):
                 at = since + self._rng.random() * (self._now - since)
                 yield self._request(customer, at, BURST_ENDPOINT if within else ENDPOINTS[0], failing=failing)
