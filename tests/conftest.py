@@ -1,6 +1,7 @@
 """Fixtures of the whole suite: every test runs on the real migrations on a real PostgreSQL."""
 
 import os
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +12,20 @@ from django.db import connections
 from django.test import TransactionTestCase
 
 from tests import database
+from tests.waiting import wait_for
+
+DAY_SECONDS, ENOUGH_SECONDS = 86_400, 60
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "one_day: counts by the day or the month (UTC), which must not end meanwhile")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Ahead of every fixture: with the database's begins the transaction in which now() stands still."""
+    if item.get_closest_marker("one_day"):
+        wait_for(lambda: time.time() % DAY_SECONDS < DAY_SECONDS - ENOUGH_SECONDS)
 
 
 @pytest.fixture(scope="session")

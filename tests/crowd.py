@@ -91,7 +91,8 @@ def assemble() -> None:
         )
         cursor.execute(
             "INSERT INTO api_usage (user_id, endpoint, method, status_code, response_time_ms, created_at)"
-            " SELECT id, '/v1/glyphs', 'GET', 200, 9, now() - row_number() OVER () * interval '1 second' FROM users"
+            " SELECT id, '/v1/glyphs', 'GET', 200, 9,"
+            "  now() - row_number() OVER (ORDER BY created_at) * interval '1 second' FROM users"
         )
         # What triggers wrote in this one moment is spread over time, as it would have been.
         cursor.execute("UPDATE subscriptions AS s SET created_at = u.created_at FROM users AS u WHERE u.id = s.user_id")
@@ -115,8 +116,8 @@ def keep_records() -> None:
             columns, values = (", ".join(row) for row in zip(*rows.items(), strict=True))
             cursor.execute(
                 f"INSERT INTO {table} ({columns}) SELECT {values} FROM ("
-                "  SELECT id AS user_id, row_number() OVER () AS n, status = 'suspended' AS rare, created_at AS at"
-                "  FROM users) AS record"
+                "  SELECT id AS user_id, row_number() OVER (ORDER BY created_at) AS n, status = 'suspended' AS rare,"
+                "   created_at AS at FROM users) AS record"
             )
         cursor.execute(f"ANALYZE {', '.join(RECORDS)}")
 

@@ -1,4 +1,4 @@
-"""Test databases: copies of a template that is kept between runs and rebuilt when a migration changes."""
+"""Test databases: copies of a template that is kept between runs and rebuilt for a new month or migration."""
 
 import hashlib
 import os
@@ -43,7 +43,9 @@ def _own_key() -> str:
         if path.suffix in {".py", ".sql"}
         and ({"migrations", "models"} & set(path.parts) or path.name in {"apps.py", "roles.py", "jobs.py", "models.py"})
     )
-    return _digest(*(str(path.relative_to(ROOT)).encode() + path.read_bytes() for path in sources))
+    # And with the month, of which `migrate` makes the partitions.
+    month = os.environ["SUITE_MONTH"].encode()
+    return _digest(month, *(str(path.relative_to(ROOT)).encode() + path.read_bytes() for path in sources))
 
 
 @contextmanager
@@ -130,11 +132,12 @@ def create_for(worker: str) -> str:
 def copy(name: str) -> Iterator[str]:
     """A database of its own for a test that commits: yields its conninfo and drops it afterwards."""
     global _template_name  # noqa: PLW0603 - computed once a process
-    current = str(connections["default"].settings_dict["NAME"])
-    _template_name = _template_name or template()
+    if not _template_name:
+        current = str(connections["default"].settings_dict["NAME"])
+        _template_name = template()
+        _use(current)
     with _server() as server:
         _copy(server, name, _template_name)
-        _use(current)
         yield make_conninfo(server.info.dsn, dbname=name)
         server.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 

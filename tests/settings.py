@@ -1,6 +1,7 @@
 """The product's settings for the suite, on the server of `DATABASE_URL` or else an embedded cluster of its own."""
 
 import os
+from datetime import UTC, datetime
 from pathlib import Path
 
 from glyphforge import embedded
@@ -29,6 +30,9 @@ for _name in (
     "API_SERVICE_TOKENS",
 ):
     os.environ[_name] = ""  # nothing from a developer's .env may leak in
+
+# Inherited by xdist's workers, so that a suite that runs past the end of a month keeps to one template.
+os.environ.setdefault("SUITE_MONTH", f"{datetime.now(UTC):%Y-%m}")
 
 TEST_SERVER = None
 # xdist's workers inherit the variable that the first process sets below.
