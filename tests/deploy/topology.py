@@ -42,10 +42,9 @@ class Topology:
 def started(primary: embedded.Server, folder: Path) -> Iterator[Topology]:
     """`primary` runs already; the others live under `folder` for the length of the block."""
     standby = embedded.server(folder / "standby", options={"max_connections": "200", "fsync": "off"})
-    port = _free_port()
     copy_to_standby(primary, standby)
     standby.start()
-    pooler = _start_pgbouncer(primary, folder, port)
+    pooler, port = _start_pgbouncer(primary, folder)
     try:
         yield Topology(primary, standby, port)
     finally:
@@ -75,7 +74,30 @@ def copy_to_standby(primary: embedded.Server, standby: embedded.Server) -> None:
     )  # fmt: skip
 
 
-def _start_pgbouncer(primary: embedded.Server, folder: Path, port: int) -> "subprocess.Popen[bytes]":
+def _start_pgbouncer(primary: embedded.Server, folder: Path) -> tuple["subprocess.Popen[bytes]", int]:
+    """The process and its port: another one when somebody else has taken that before PgBouncer could."""
+    for _ in range(5):
+        port = _free_port()
+        process = _pgbouncer_at(primary, folder, port)
+        wait_for(lambda process=process, port=port: process.poll() is not None or _is_pgbouncer(port))
+        if process.poll() is None:
+            return process, port
+    raise AssertionError(f"PgBouncer ends at once: run it with {folder}/pgbouncer.ini")
+
+
+def _is_pgbouncer(port: int) -> bool:
+    """Whether it is PgBouncer that listens there."""
+    if not is_listening(port):
+        return False
+    try:
+        url = f"postgresql://postgres@127.0.0.1:{port}/postgres?connect_timeout=20"
+        psycopg.connect(url, autocommit=True).close()
+    except psycopg.OperationalError:
+        return False
+    return True
+
+
+def _pgbouncer_at(primary: embedded.Server, folder: Path, port: int) -> "subprocess.Popen[bytes]":
     assert PGBOUNCER
     owner = primary._account()
     text = (ROOT / "deploy" / "pgbouncer" / "pgbouncer.ini").read_text()
@@ -93,9 +115,7 @@ def _start_pgbouncer(primary: embedded.Server, folder: Path, port: int) -> "subp
     for path in (folder, folder / "pgbouncer.ini", folder / "userlist.txt"):
         primary._give(path, owner)
     command = account.command_as(owner, [PGBOUNCER, "--quiet", str(folder / "pgbouncer.ini")])
-    process = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    wait_for(lambda: is_listening(port))
-    return process
+    return subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 def _free_port() -> int:

@@ -24,9 +24,8 @@ def customer_page(site: scene.Scene) -> str:
 
 def details(site: scene.Scene) -> list[str]:
     """A page of one row of each kind."""
-    entry, key = AuditEntry.objects.order_by("pk").first(), ApiKey.objects.first()
-    assert entry is not None
-    assert key is not None
+    entry = AuditEntry.objects.earliest("pk")
+    key = ApiKey.objects.filter(user=site.customer).earliest("created_at")
     return [
         customer_page(site),
         f"/admin/billing/subscription/{site.recorded.pk}/change/",

@@ -13,6 +13,7 @@ import psycopg
 import pytest
 
 from glyphforge.embedded import EmbeddedError, Server, binaries, postmaster, server
+from glyphforge.embedded import cluster as cluster_module
 from tests.waiting import PATIENCE_SECONDS
 
 FAST = {"fsync": "off", "shared_buffers": "8MB"}
@@ -167,6 +168,8 @@ settings.configure(DATABASES={{"default": {{
 }}}})
 django.setup()
 from django.db import connection
+from glyphforge.embedded import cluster
+cluster.LEAVING_SECONDS = {PATIENCE_SECONDS}
 with connection.cursor() as cursor:
     cursor.execute("SELECT current_database()")
     print(cursor.fetchone()[0])
@@ -184,10 +187,13 @@ with connection.cursor() as cursor:
     assert not stopped_server.is_running(), "the last one out turns off the light"
 
 
-def test_server_in_use_is_not_stopped_by_the_one_who_started_it(stopped_server: Server) -> None:
+def test_server_in_use_is_not_stopped_by_the_one_who_started_it(
+    stopped_server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
     stopped_server.start()
     with psycopg.connect(stopped_server.url()):
         assert stopped_server.stop_if_unused() is False
+    monkeypatch.setattr(cluster_module, "LEAVING_SECONDS", PATIENCE_SECONDS)
     assert stopped_server.stop_if_unused() is True
     assert stopped_server.stop_if_unused() is False
 

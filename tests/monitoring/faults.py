@@ -98,7 +98,7 @@ def _missing_partition() -> tuple[Cure, None]:
 
 
 def _row_without_partition() -> tuple[Cure, None]:
-    rows.requests(rows.user(), 1, created_at="2031-05-05T00:00:00Z")
+    rows.requests(rows.user(), 1, created_at=ago("-300 days"))
     return _run("SELECT create_api_usage_partitions()"), None
 
 

@@ -15,7 +15,7 @@ from monitoring import figures
 from monitoring.dashboard import spark
 from monitoring.models import Alert, DailyFigures, JobRun, JobSchedule
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.one_day]
 QUERIES = 15
 
 

@@ -17,11 +17,15 @@ pytestmark = pytest.mark.django_db
 def _no_schedules() -> None:
     """Those of the template were installed when it was built, and their slots have passed."""
     query("DELETE FROM job_schedules")
+    rows.forget_older_requests()
 
 
 @pytest.fixture(autouse=True)
-def _forget_rolled_back_rows() -> None:
-    """The statistics know the dead rows of the tests before, which no rollback takes back."""
+def _forget_rolled_back_rows(_no_schedules: None) -> None:
+    """The statistics know the dead rows of the tests before, which no rollback takes back.
+
+    Inside the transaction, in which this session reports none of those any more.
+    """
     with session(autocommit=True) as other:
         other.execute("SELECT pg_stat_reset()")
 

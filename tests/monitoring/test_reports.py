@@ -16,7 +16,7 @@ from tests import factories
 from tests.monitoring.alerts.test_outbox import assert_fits
 from tests.monitoring.conftest import Mailbox, Slack
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.one_day]
 
 
 def yesterday() -> date:

@@ -37,8 +37,9 @@ def test_job_runs_when_the_interface_says(name: str) -> None:
     assert schedule.cron == PUBLIC.get(name, JOBS[name].cron)
     # The template's database may have been migrated long ago.
     schedule.delete()
+    installed_at = slots.database_time()
     schedules.install()
-    assert Schedule.objects.get(name=name).next_run > slots.database_time()
+    assert Schedule.objects.get(name=name).next_run > installed_at
 
 
 def test_migrating_again_changes_nothing_and_keeps_edits() -> None:
@@ -101,9 +102,10 @@ def test_the_queue_hands_the_runner_the_slot_and_a_limit_longer_than_the_jobs() 
     due = datetime(2026, 5, 1, 2, 0, tzinfo=UTC)
     Schedule.objects.exclude(name="daily").delete()
     Schedule.objects.filter(name="daily").update(next_run=due)
+    handed_out_at = slots.database_time()
     scheduler()
     task = OrmQ.objects.get().task
     assert task["kwargs"] == {"scheduled_for": due.isoformat()}
     assert task["args"] == ("daily",)
     assert JOBS["daily"].timeout_seconds < task["timeout"] < settings.Q_CLUSTER["retry"]
-    assert Schedule.objects.get(name="daily").next_run > slots.database_time()
+    assert Schedule.objects.get(name="daily").next_run > handed_out_at

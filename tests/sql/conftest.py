@@ -22,6 +22,12 @@ def run(db: None) -> Run:
 
 
 @pytest.fixture
+def this_month(run: Run) -> str:
+    """The month of the transaction's now(), UTC, as a partition's name ends."""
+    return run("SELECT to_char(now() AT TIME ZONE 'UTC', 'YYYY\"_\"MM')")[0][0]
+
+
+@pytest.fixture
 def user(run: Run) -> str:
     """The id of a customer."""
     return run("INSERT INTO users (email, name) VALUES ('ada@example.com', 'Ada') RETURNING id::text")[0][0]

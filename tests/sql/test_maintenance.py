@@ -104,11 +104,12 @@ class TestUsageRetention:
     def test_bounds_are_utc_in_any_time_zone(self, run: Run, zone: str) -> None:
         run(f"SET LOCAL timezone = '{zone}'")
         run("SET LOCAL datestyle = 'SQL, DMY'")
+        run("SELECT create_api_usage_partitions(3)")  # the template's month may have ended
         assert run("SELECT create_api_usage_partitions(5)") == [(2,)]
         assert run(
             "SELECT bool_and(date_trunc('month', opens AT TIME ZONE 'UTC') = opens AT TIME ZONE 'UTC'"
             " AND closes AT TIME ZONE 'UTC' = opens AT TIME ZONE 'UTC' + interval '1 month'), count(*)"
-            " FROM monthly_partitions('api_usage')"
+            " FROM monthly_partitions('api_usage') WHERE closes > now()"
         ) == [(True, 6)]
 
 
@@ -139,6 +140,7 @@ class TestPartitions:
             run("SELECT create_api_usage_partitions(4)")
 
     def test_audit_partitions_are_made_and_refuse_truncate(self, run: Run) -> None:
+        run("SELECT create_audit_log_partitions(3)")  # the template's month may have ended
         assert run("SELECT create_audit_log_partitions(4)") == [(1,)]
         (name,) = run("SELECT partition::text FROM monthly_partitions('audit_log') ORDER BY opens DESC LIMIT 1")[0]
         with pytest.raises(DatabaseError, match="audit_log: rows are append-only"), transaction.atomic():

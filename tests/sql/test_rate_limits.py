@@ -8,6 +8,8 @@ from tests.waiting import wait_for
 
 from .conftest import Run
 
+pytestmark = pytest.mark.one_day
+
 
 @pytest.fixture(autouse=True)
 def _generous_minute(run: Run) -> None:

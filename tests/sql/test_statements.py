@@ -90,6 +90,7 @@ def test_no_search_path_is_needed(run: Run, key: str) -> None:
 
 
 SEED = """
+SELECT setseed(0.5);
 INSERT INTO users (email, name, stripe_customer_id)
 SELECT n || '@example.com', 'Customer ' || n, 'cus_' || n FROM generate_series(1, 3000) AS n;
 UPDATE subscriptions SET current_period_end = now() + random() * interval '30 days', tier = 'starter';

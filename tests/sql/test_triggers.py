@@ -2,7 +2,6 @@
 
 import pytest
 from django.db import DatabaseError, IntegrityError, connection, transaction
-from django.utils import timezone
 
 from billing.models import ApiKey
 
@@ -176,8 +175,8 @@ class TestAudit:
             "TRUNCATE audit_log_default",
         ],
     )
-    def test_rows_are_append_only(self, run: Run, user: str, statement: str) -> None:
-        partition = f"audit_log_{timezone.now():%Y_%m}"
+    def test_rows_are_append_only(self, run: Run, user: str, this_month: str, statement: str) -> None:
+        partition = f"audit_log_{this_month}"
         with pytest.raises(DatabaseError, match="audit_log: rows are append-only"), transaction.atomic():
             run(statement.format(partition=partition))
 
@@ -245,14 +244,14 @@ class TestUsageCounting:
         assert run("SELECT count(*) FROM pg_temp.api_usage_deltas") == [(0,)]
         assert run("SELECT sum(total_requests) FROM public.monthly_usage_summary") == [(1,)]
 
-    def test_copy_and_direct_insert_into_a_partition_count_once(self, run: Run, user: str) -> None:
+    def test_copy_and_direct_insert_into_a_partition_count_once(self, run: Run, user: str, this_month: str) -> None:
         with (
             connection.cursor() as cursor,
             cursor.copy("COPY api_usage (user_id, endpoint, method, status_code, response_time_ms) FROM STDIN") as copy,
         ):
             for _ in range(10):
                 copy.write_row((user, "/", "GET", 200, 1))
-        run(REQUEST.replace("api_usage ", f"api_usage_{timezone.now():%Y_%m} "), user)
+        run(REQUEST.replace("api_usage ", f"api_usage_{this_month} "), user)
         assert run("SELECT total_requests FROM monthly_usage_summary") == [(11,)]
         run("SELECT roll_up_usage()")
         assert run("SELECT total_requests FROM monthly_usage_summary") == [(11,)]

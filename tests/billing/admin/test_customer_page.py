@@ -16,7 +16,7 @@ from billing.services import accounts, notes
 from monitoring.models import Alert
 from tests import factories
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.one_day]
 QUERIES = 20
 
 

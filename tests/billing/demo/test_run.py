@@ -19,7 +19,7 @@ from billing.demo.run import configuration, supervisor
 from billing.demo.run.configuration import UnusableError, prepare, require_free_port
 from billing.demo.run.processes import Process, stop_all
 from tests import database
-from tests.waiting import wait_for
+from tests.waiting import PATIENCE_SECONDS, wait_for
 
 ROOT = Path(settings.BASE_DIR)
 
@@ -153,9 +153,9 @@ class TestProcesses:
 
 
 @pytest.fixture
-def fresh_database() -> Iterator[str]:
+def fresh_database(django_db_setup: None) -> Iterator[str]:
     """The URL of a migrated, empty database of its own."""
-    name = f"test_glyphforge_run_{os.environ.get('PYTEST_XDIST_WORKER', 'main')}"
+    name = f"{connections['default'].settings_dict['NAME']}_run"
     parameters = connections["default"].get_connection_params()
     given = {key: parameters[key] for key in ("host", "port", "user", "password") if parameters.get(key)}
     server = psycopg.connect(**given, dbname="postgres", autocommit=True)
@@ -171,7 +171,7 @@ def fresh_database() -> Iterator[str]:
 
 
 @pytest.mark.slow
-def test_everything_it_started_ends_with_it(django_db_setup: None, fresh_database: str) -> None:
+def test_everything_it_started_ends_with_it(fresh_database: str) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -196,14 +196,16 @@ def test_everything_it_started_ends_with_it(django_db_setup: None, fresh_databas
         assert any("No demo data" in line for line in said), "DEBUG is off"
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
         assert len(children) == 2
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_SECONDS)
         connection.request("GET", "/admin/login/")
         assert connection.getresponse().status == 200
         connection.close()
         process.send_signal(signal.SIGTERM)
         rest = process.stdout.read()
-        assert process.wait(120) == 0
+        assert process.wait(PATIENCE_SECONDS) == 0
     assert "Stopped." in rest
     assert [child for child in children if running(int(child))] == []
     with socket.socket() as probe:
+        # What is closed lingers in the kernel; who listens is in the way nevertheless.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         probe.bind(("127.0.0.1", port))

@@ -4,6 +4,8 @@ from hypothesis import strategies as st
 
 from billing.services import key_format
 
+checked = settings(deadline=None, derandomize=True, database=None)
+
 
 @pytest.mark.parametrize(("environment", "word"), [("development", "dev"), ("staging", "test"), ("production", "live")])
 def test_key_names_its_environment_and_has_32_characters_more(environment: str, word: str) -> None:
@@ -18,7 +20,7 @@ def test_unknown_environment_gets_no_key() -> None:
         key_format.generate("narnia")
 
 
-@settings(deadline=None)
+@checked
 @given(position=st.integers(0, 31), replacement=st.sampled_from(key_format.ALPHABET))
 def test_any_mistyped_character_is_noticed(position: int, replacement: str) -> None:
     raw_key = key_format.generate("production")
@@ -27,7 +29,7 @@ def test_any_mistyped_character_is_noticed(position: int, replacement: str) -> N
     assert key_format.is_well_formed(mistyped) == (mistyped == raw_key)
 
 
-@settings(deadline=None)
+@checked
 @given(st.text())
 def test_no_other_text_is_a_key(text: str) -> None:
     assert not key_format.is_well_formed(text)

@@ -76,9 +76,8 @@ class Story:
 
 
 def last_error() -> str:
-    """Why the latest failed or ignored event is not processed."""
-    event = WebhookEvent.objects.filter(last_error__isnull=False).latest("received_at")
-    return str(event.last_error)
+    """Why the only failed or ignored event is not processed."""
+    return str(WebhookEvent.objects.get(last_error__isnull=False).last_error)
 
 
 def price(world: StripeWorld, lookup_key: str) -> Json:

@@ -11,7 +11,7 @@ from billing.demo.stripe_world import StripeWorld
 from billing.models import Payment
 from billing.stripe.resync import resync
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.one_day]
 
 #: What the catalogue's prices cost a month; the yearly ones are a twelfth, rounded half up.
 MONTHLY_CENTS = {

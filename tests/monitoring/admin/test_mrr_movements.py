@@ -32,6 +32,7 @@ def test_movement_leads_to_its_cause(
     assert f"Audit entry {booked.audit_id}" in detail
 
 
+@pytest.mark.one_day
 def test_day_of_the_chart_can_be_opened(admin_client: Client, booked: MrrMovement) -> None:
     today, tomorrow = (f"{timezone.now() + timedelta(days=days):%Y-%m-%d}" for days in (0, 1))
     for day, count in ((today, 1), (tomorrow, 0)):

@@ -8,6 +8,7 @@ from tests.monitoring.rows import SQL, ago, insert, one, query
 pytestmark = pytest.mark.django_db
 
 MONTH = "date_trunc('month', now() AT TIME ZONE 'UTC') AT TIME ZONE 'UTC'"
+LAST_MONTH = "(date_trunc('month', now() AT TIME ZONE 'UTC') - interval '1 month') AT TIME ZONE 'UTC'"
 METRICS = "SELECT * FROM v_revenue_metrics"
 
 
@@ -48,8 +49,8 @@ def test_revenue_falls_into_the_month_in_utc_whatever_the_session_says() -> None
     query("SET LOCAL timezone = 'Pacific/Auckland'")
     payment(100, paid_at=SQL(MONTH))
     payment(20, paid_at=SQL(f"{MONTH} - interval '1 second'"))
-    payment(3, paid_at=SQL(f"{MONTH} - interval '1 month'"))
-    payment(7000, paid_at=SQL(f"{MONTH} - interval '1 month 1 second'"))
+    payment(3, paid_at=SQL(LAST_MONTH))
+    payment(7000, paid_at=SQL(f"{LAST_MONTH} - interval '1 second'"))
     row = one(METRICS)
     assert (row["revenue_this_month_cents"], row["revenue_last_month_cents"]) == (100, 23)
 

@@ -18,6 +18,7 @@ def fold() -> int:
 @pytest.fixture(params=FOLDS)
 def between(request: pytest.FixtureRequest):
     """What happens between two halves of the rows and after them."""
+    rows.forget_older_requests()
 
     def step(*, last: bool = False) -> None:
         if request.param == "folded" or (request.param == "half" and not last):
