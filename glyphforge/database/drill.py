@@ -13,8 +13,7 @@ from glyphforge.database import backup, restore
 from glyphforge.database.connection import DatabaseError
 from glyphforge.database.verify import differences
 
-# PostgreSQL cuts longer names.
-LONGEST_PREFIX = 50
+SCRATCH = "glyphforge_drill_{database}_"
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,9 @@ def drill(dump: Path | None = None, *, alias: str = "default") -> Drill:
 
 def scratch_prefix(alias: str) -> str:
     """How the names of this database's scratch databases begin: a server's other databases have drills of their own."""
-    return f"drill_{connections[alias].settings_dict['NAME']}"[: LONGEST_PREFIX - 1] + "_"
+    with connections[alias].cursor() as cursor:
+        cursor.execute("SELECT oid FROM pg_database WHERE datname = current_database()")
+        return SCRATCH.format(database=cursor.fetchone()[0])
 
 
 def _verify(scratch: str, alias: str, taken_at: datetime) -> None:

@@ -334,12 +334,16 @@ def test_schema_and_data_can_be_taken_apart(operated: str, tmp_path: Path, empty
 
 def test_drill_proves_the_backup_and_leaves_nothing_behind(operated: str, dump: Path) -> None:
     prefix = drill.scratch_prefix(operated)
+    others = f"{prefix.removesuffix('_')}0_0"  # of a database whose number begins like this one's
     with connections[operated].cursor() as cursor:
         cursor.execute(f"CREATE DATABASE {prefix}0")  # left by a drill that was killed
+        cursor.execute(f"CREATE DATABASE {others}")
     done = drill.drill(dump, alias=operated)
     assert done.row_count == sum(manifest.check(dump).row_counts.values())
     left = f"SELECT count(*) FROM pg_database WHERE starts_with(datname, '{prefix}')"
     assert value(operated, left) == 0
+    with connections[operated].cursor() as cursor:
+        cursor.execute(f"DROP DATABASE {others}")  # it is still there
     outcome = f"SELECT status FROM backup_runs WHERE kind = 'drill' AND file = '{dump}'"
     assert value(operated, outcome) == "succeeded"
 
