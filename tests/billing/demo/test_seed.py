@@ -1,13 +1,15 @@
 """Invented data: exactly as much as asked for, counted by the triggers, with the troubles that monitoring looks for."""
 
+import random
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection, transaction
 
-from billing.demo.seed import seeding
+from billing.demo.seed import customers, seeding, usage
 from billing.models import ApiKey, ApiUsage, AuditEntry, MonthlyUsageSummary, Payment, Subscription, User, WebhookEvent
 
 USERS, USAGE = 120, 3000
@@ -139,3 +141,16 @@ def test_impossible_sizes_are_named(arguments: dict[str, int], named: str, setti
     settings.DEBUG = True
     with pytest.raises(CommandError, match=named):
         call_command("seed_demo", **arguments)
+
+
+@pytest.mark.parametrize("day", [1, 15, 28, 31])
+def test_nobody_makes_requests_before_they_signed_up(day: int) -> None:
+    now, rng = datetime(2026, 12, day, 12, tzinfo=UTC), random.Random(1)
+    people = customers.invent(rng, 3000, first_number=1, now=now)
+    signed_up = {str(customer.id): customer.created_at for customer in people}
+    early = [
+        one
+        for one in usage.Traffic(rng, people, 20_000, now).requests()
+        if datetime.fromisoformat(one.created_at) < signed_up[one.user_id]
+    ]
+    assert early == []
