@@ -1,7 +1,5 @@
 """Fixtures of the whole suite: every test runs on the real migrations on a real PostgreSQL."""
 
-import os
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,31 +10,21 @@ from django.db import connections
 from django.test import TransactionTestCase
 
 from tests import database
-from tests.waiting import wait_for
-
-DAY_SECONDS, ENOUGH_SECONDS = 86_400, 60
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "one_day: counts by the day or the month (UTC), which must not end meanwhile")
+from tests.waiting import wait_for_room
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Ahead of every fixture: with the database's begins the transaction in which now() stands still."""
     if item.get_closest_marker("one_day"):
-        wait_for(lambda: time.time() % DAY_SECONDS < DAY_SECONDS - ENOUGH_SECONDS)
+        wait_for_room(86_400, 60)
 
 
 @pytest.fixture(scope="session")
-def django_db_setup(
-    request: pytest.FixtureRequest, django_test_environment: None, django_db_blocker: Any
-) -> Iterator[None]:
+def django_db_setup(django_test_environment: None, django_db_blocker: Any) -> Iterator[None]:
     """One database per worker, copied from a template that is migrated once per state of the migrations."""
-    # TEST_DATABASE: for a suite that runs beside another one on the same server.
-    worker = getattr(request.config, "workerinput", {}).get("workerid") or os.environ.get("TEST_DATABASE", "main")
     with django_db_blocker.unblock():
-        name = database.create_for(worker)
+        name = database.create_for()
     yield
     with django_db_blocker.unblock():
         database.drop(name)
@@ -47,7 +35,7 @@ def _fresh_database_after_transactional_tests() -> None:
     """A flush would have to empty the append-only audit log and would lose the plans: copy the template again."""
 
     def restore(self: TransactionTestCase) -> None:
-        database.create_for(str(connections["default"].settings_dict["NAME"]).removeprefix("test_glyphforge_"))
+        database.create_for()
 
     TransactionTestCase._fixture_teardown = restore
 

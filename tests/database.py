@@ -19,6 +19,8 @@ VENDOR_APPS = (
     *("contenttypes", "auth", "admin", "sessions"),
     *("django_q", "djstripe", "account", "mfa", "socialaccount", "axes"),
 )
+# Of this process: apart from xdist's other workers and, by TEST_DATABASE, from another suite on the same server.
+WORKER = "_".join(filter(None, map(os.environ.get, ("TEST_DATABASE", "PYTEST_XDIST_WORKER")))) or "main"
 LOCK = 7_301_122  # advisory: two suites on one server build a template once
 
 
@@ -116,7 +118,7 @@ def template() -> str:
 _template_name = ""
 
 
-def create_for(worker: str) -> str:
+def create_for(worker: str = WORKER) -> str:
     """Gives the worker a fresh copy of the template and points Django at it."""
     global _template_name  # noqa: PLW0603 - computed once a process
     _template_name = _template_name or template()
@@ -140,6 +142,13 @@ def copy(name: str) -> Iterator[str]:
         _copy(server, name, _template_name)
         yield make_conninfo(server.info.dsn, dbname=name)
         server.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+def url(name: str) -> str:
+    """The address of a database of this server, as DATABASE_URL has it."""
+    parameters = connections["default"].get_connection_params()
+    given = {key: parameters[key] for key in ("host", "port", "user", "password") if parameters.get(key)}
+    return f"postgresql:///{name}?" + "&".join(f"{key}={value}" for key, value in given.items())
 
 
 def drop(name: str) -> None:

@@ -18,6 +18,11 @@ def wait_for(what: Callable[[], Found]) -> Found:
     return found
 
 
+def wait_for_room(window_seconds: float, needed_seconds: float) -> None:
+    """Until the present window, of those that follow each other since 1970 in UTC, lasts as long as is needed."""
+    wait_for(lambda: time.time() % window_seconds < window_seconds - needed_seconds)
+
+
 def is_listening(port: int) -> bool:
     """Whether something on this machine takes connections there."""
     with socket.socket() as client:

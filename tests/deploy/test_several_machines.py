@@ -17,13 +17,13 @@ from psycopg import sql
 
 from monitoring import slots
 from monitoring.jobs import JOBS
+from tests import database
 from tests.deploy import topology
 from tests.needs import needs
 from tests.waiting import wait_for
 
 ROOT = Path(__file__).resolve().parents[2]
-WORKER = os.environ.get("PYTEST_XDIST_WORKER") or os.environ.get("TEST_DATABASE", "main")
-DATABASE = f"several_machines_{WORKER}"
+DATABASE = f"several_machines_{database.WORKER}"
 CORE = ("tests/test_smoke.py", "tests/sql/test_triggers.py", "tests/glyphforge/test_audit.py")
 
 pytestmark = [
@@ -120,7 +120,9 @@ def observed(machines: topology.Topology) -> dict[str, Any]:
 
 
 def test_the_suites_core_passes_through_pgbouncer(machines: topology.Topology) -> None:
-    values = environment(machines, DATABASE_URL=machines.pooled_url("postgres"), TEST_DATABASE=f"pooled_{WORKER}")
+    values = environment(
+        machines, DATABASE_URL=machines.pooled_url("postgres"), TEST_DATABASE=f"pooled_{database.WORKER}"
+    )
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", *CORE],
         cwd=ROOT,

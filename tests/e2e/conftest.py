@@ -56,7 +56,7 @@ def site(chromium: Browser, ceiling: Ceiling, django_db_setup: None, django_db_b
         yield staged
         server.stop()
         connections["default"].close()
-        database.create_for(str(connections["default"].settings_dict["NAME"]).removeprefix("test_glyphforge_"))
+        database.create_for()
 
 
 class Visit:

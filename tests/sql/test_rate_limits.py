@@ -1,10 +1,8 @@
 """check_rate_limit() within one session; the race is in test_concurrency."""
 
-import time
-
 import pytest
 
-from tests.waiting import wait_for
+from tests.waiting import wait_for_room
 
 from .conftest import Run
 
@@ -13,7 +11,7 @@ pytestmark = pytest.mark.one_day
 
 @pytest.fixture(autouse=True)
 def _generous_minute(run: Run) -> None:
-    wait_for(lambda: time.time() % 60 < 50)  # a window that ended in the middle of a test would count anew
+    wait_for_room(60, 10)  # a window that ended in the middle of a test would count anew
     run("UPDATE plans SET rate_limit_per_minute = 5, monthly_request_limit = 8 WHERE tier = 'free'")
 
 

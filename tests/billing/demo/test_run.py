@@ -8,12 +8,11 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-import psycopg
 import pytest
 from django.conf import settings
 from django.db import OperationalError, connections
-from psycopg import sql
 
 from billing.demo.run import configuration, supervisor
 from billing.demo.run.configuration import UnusableError, prepare, require_free_port
@@ -153,21 +152,11 @@ class TestProcesses:
 
 
 @pytest.fixture
-def fresh_database(django_db_setup: None) -> Iterator[str]:
+def fresh_database(django_db_setup: None, django_db_blocker: Any) -> Iterator[str]:
     """The URL of a migrated, empty database of its own."""
     name = f"{connections['default'].settings_dict['NAME']}_run"
-    parameters = connections["default"].get_connection_params()
-    given = {key: parameters[key] for key in ("host", "port", "user", "password") if parameters.get(key)}
-    server = psycopg.connect(**given, dbname="postgres", autocommit=True)
-    drop = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
-    server.execute(drop)
-    server.execute(
-        sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(database.template()))
-    )
-    query = "&".join(f"{key}={value}" for key, value in given.items())
-    yield f"postgresql:///{name}?{query}"
-    server.execute(drop)
-    server.close()
+    with django_db_blocker.unblock(), database.copy(name):
+        yield database.url(name)
 
 
 @pytest.mark.slow

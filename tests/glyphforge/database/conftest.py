@@ -1,6 +1,5 @@
 """A committed database of its own for what works on a whole database."""
 
-import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,9 +10,7 @@ from psycopg import sql
 from glyphforge.database.restore import other_database
 from tests import database
 
-# Of the worker, as another one may run other tests of this folder at the same time, or of the suite beside this one.
-WORKER = os.environ.get("PYTEST_XDIST_WORKER") or os.environ.get("TEST_DATABASE", "main")
-NAME = f"test_glyphforge_operated_{WORKER}"
+NAME = f"test_glyphforge_operated_{database.WORKER}"
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +48,7 @@ def operated(alias: str, django_db_blocker: Any) -> Iterator[str]:
 @pytest.fixture
 def empty(operated: str) -> Iterator[str]:
     """The name of a database that does not exist, and does not afterwards."""
-    name = f"test_glyphforge_restored_{WORKER}"
+    name = f"test_glyphforge_restored_{database.WORKER}"
     drop = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
     with connections["default"].cursor() as cursor:
         cursor.execute(drop)

@@ -1,6 +1,5 @@
 """Repeated failures lock out, are counted, and say nothing."""
 
-import time
 from datetime import timedelta
 from typing import Any
 
@@ -13,7 +12,7 @@ from billing.models import AuthenticationFailure
 from glyphforge.brute_force import WINDOW
 from glyphforge.client_address import client_address
 from tests.glyphforge.staff.conftest import PASSWORD, Codes, enrol, log_in
-from tests.waiting import wait_for
+from tests.waiting import wait_for_room
 
 
 def _fail(client: Client, times: int, **kwargs: str) -> None:
@@ -89,8 +88,7 @@ def test_wrong_codes_lock_like_wrong_passwords_and_the_password_clears_nothing(
 
 
 def test_failures_are_counted_where_alerts_can_read_them(ada: User, client: Client) -> None:
-    window = WINDOW.total_seconds()
-    wait_for(lambda: time.time() % window < window - 20)  # one that ended in between would count anew
+    wait_for_room(WINDOW.total_seconds(), 20)  # one that ended in between would count anew
     _fail(client, 3)
     log_in(client, password="x", username=PASSWORD)  # a password typed into the wrong field
     rows = AuthenticationFailure.objects.values_list("kind", "source", "failures", "last_subject")
