@@ -107,15 +107,19 @@ class Traffic:
     def _placed(self, index: int, moment: float) -> tuple[Customer, float]:
         """The customer and a moment in the life of the account; beyond the limit somebody unlimited takes it."""
         customer = self._customers[index]
-        created = customer.created_at.timestamp()
-        if moment < created:
-            moment = created + self._rng.random() * (self._now - created)
+        moment = self._in_life(customer, moment)
         if customer.tier == Tier.FREE:
             month = bisect_right(self._month_starts, moment)
             if self._used[index, month] >= FREE_LIMIT * COMFORTABLE and self._unlimited:
-                return self._rng.choice(self._unlimited), moment
+                taker = self._rng.choice(self._unlimited)
+                return taker, self._in_life(taker, moment)
             self._used[index, month] += 1
         return customer, moment
+
+    def _in_life(self, customer: Customer, moment: float) -> float:
+        """The moment, or any of the account's life where it was not there yet."""
+        created = customer.created_at.timestamp()
+        return moment if moment >= created else created + self._rng.random() * (self._now - created)
 
     def _moments(self, count: int) -> list[float]:
         """Sorted times: an hour drawn by its share of the traffic, then evenly within it."""

@@ -144,13 +144,15 @@ def test_impossible_sizes_are_named(arguments: dict[str, int], named: str, setti
 
 
 @pytest.mark.parametrize("day", [1, 15, 28, 31])
-def test_nobody_makes_requests_before_they_signed_up(day: int) -> None:
+@pytest.mark.parametrize(("size", "requests"), [(3000, 20_000), (1000, 60_000)])
+def test_nobody_makes_requests_before_they_signed_up(day: int, size: int, requests: int) -> None:
     now, rng = datetime(2026, 12, day, 12, tzinfo=UTC), random.Random(1)
-    people = customers.invent(rng, 3000, first_number=1, now=now)
+    # Many have customers who are near their limit and young; few with many requests pass on what is beyond it.
+    people = customers.invent(rng, size, first_number=1, now=now)
     signed_up = {str(customer.id): customer.created_at for customer in people}
     early = [
         one
-        for one in usage.Traffic(rng, people, 20_000, now).requests()
+        for one in usage.Traffic(rng, people, requests, now).requests()
         if datetime.fromisoformat(one.created_at) < signed_up[one.user_id]
     ]
     assert early == []
