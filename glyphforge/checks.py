@@ -8,7 +8,7 @@ from django.core.checks import CheckMessage, Tags, Warning, register
 
 @register(Tags.security, deploy=True)
 def shared_secret_key(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
-    """A generated key works on one machine only: sessions signed here are unreadable on the next."""
+    """Warn (W001) of a generated key: sessions signed by it are unreadable on the next machine."""
     if not settings.SECRET_KEY_IS_LOCAL:
         return []
     return [
@@ -22,7 +22,7 @@ def shared_secret_key(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
 
 @register(Tags.security, deploy=True)
 def second_factor_required(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
-    """A password alone must not open customers' payments."""
+    """Warn (W010) where a password alone opens customers' payments."""
     if settings.STAFF_SECOND_FACTOR_REQUIRED:
         return []
     return [
@@ -36,7 +36,7 @@ def second_factor_required(app_configs: Any, **kwargs: Any) -> list[CheckMessage
 
 @register(Tags.security, deploy=True)
 def production_services(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
-    """What the demo brings along, a real installation must be given."""
+    """Warn where a real installation lacks what the demo brings along: a database (W002), a webhook secret (W003)."""
     found: list[CheckMessage] = []
     if settings.EMBEDDED_DATABASE:
         found.append(

@@ -55,6 +55,7 @@ class Environment:
         return [part.strip() for part in self.text(name).split(",") if part.strip()] or list(default)
 
     def flag(self, name: str, default: bool) -> bool:
+        """True for 1, true, yes and on, False for 0, false, no and off, in any case; refuses everything else."""
         value = self.text(name)
         if not value:
             return default
@@ -65,6 +66,7 @@ class Environment:
         refuse(name, f"{value!r} is not a yes or no; use true or false")
 
     def number(self, name: str, default: int, minimum: int) -> int:
+        """A whole number of at least `minimum`, written in digits alone."""
         value = self.text(name)
         if not value:
             return default
@@ -80,6 +82,7 @@ class Environment:
         return {key.strip(): value.strip() for key, _, value in parts} or default
 
     def required(self, name: str, because: str) -> str:
+        """The value; refuses the start without one, and says `because`."""
         return self.text(name) or refuse(name, f"must be set when {because}")
 
     def hosts(self, name: str, default: tuple[str, ...]) -> list[str]:
@@ -142,6 +145,10 @@ class Environment:
         return config
 
     def email(self, name: str, default: str) -> dict[str, Any]:
+        """A mail server's URL, such as smtp+tls://user:password@host:587, as Django's settings EMAIL_*.
+
+        Its password is a secret: a wrong value is not repeated.
+        """
         value = self.text(name, default)
         try:
             return dict(self._env.email_url_config(value))

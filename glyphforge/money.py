@@ -5,6 +5,8 @@
 
 from decimal import Decimal
 
+EMPTY = "\N{EN DASH}"
+
 # ISK and UGX have no smaller unit either, but Stripe keeps on counting them in hundredths.
 ZERO_DECIMAL = frozenset(
     ["bif", "clp", "djf", "gnf", "jpy", "kmf", "krw", "mga", "pyg", "rwf", "vnd", "vuv", "xaf", "xof", "xpf"]
@@ -26,3 +28,18 @@ def units(cents: int, currency: str) -> Decimal:
 def smallest_units(amount: Decimal, currency: str) -> int:
     """The amount as Stripe counts it; decimals that the currency does not have are cut off."""
     return int(amount.scaleb(decimals(currency)))
+
+
+def money(cents: int | None, currency: str | None = "usd", *, short: bool = False) -> str:
+    """Say an amount in the currency's smallest unit for people: `1,234.50 USD`; a dash for none.
+
+    `short` is for headlines, in whole units: `$1,235`, `-€20`, `1,200 CHF`.
+    """
+    if cents is None:
+        return EMPTY
+    code = currency or "usd"
+    if not short:
+        return f"{units(cents, code):,} {code.upper()}"
+    symbol = {"usd": "$", "eur": "€", "gbp": "£"}.get(code, "")
+    amount = f"{'-' if cents < 0 else ''}{symbol}{abs(units(cents, code)):,.0f}"
+    return amount if symbol else f"{amount} {code.upper()}"

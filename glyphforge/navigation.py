@@ -9,12 +9,12 @@ from django.urls import reverse_lazy
 
 
 def may(permission: str) -> Callable[[HttpRequest], bool]:
-    """Shows an item to those only who may open what it links to."""
+    """The condition of an item: those see it who hold the permission, `app.codename`, of what it links to."""
     return lambda request: request.user.has_perm(permission)
 
 
 def page(title: str, icon: str, model: str, app: str = "billing") -> dict[str, Any]:
-    """An item of the sidebar that opens a model's list."""
+    """An item of the sidebar that opens a model's list, for those who may view it; `icon` is a Material Symbol."""
     return {
         "title": title,
         "icon": icon,
@@ -23,11 +23,12 @@ def page(title: str, icon: str, model: str, app: str = "billing") -> dict[str, A
     }
 
 
-def title_of(link: str) -> str | None:
-    """What the sidebar calls the page; None for a page that is not in it."""
-    items = (item for group in UNFOLD["SIDEBAR"]["navigation"] for item in group["items"])
-    return next((item["title"] for item in items if str(item["link"]) == link), None)
-
+SEARCH_BOX = {
+    "url": "admin:billing_user_find",
+    "permission": "billing.view_user",
+    "label": "E-mail, name, or any id",
+    "offer": "Search for a customer",
+}
 
 UNFOLD: dict[str, Any] = {
     "SITE_TITLE": "Glyph Forge back office",
@@ -41,8 +42,12 @@ UNFOLD: dict[str, Any] = {
     "ACCOUNT": {"navigation": [{"title": "Sign-in and security", "link": reverse_lazy("mfa_index")}]},
     "SHOW_HISTORY": False,  # the audit log is the history
     "SHOW_VIEW_ON_SITE": False,
-    "DASHBOARD_CALLBACK": "monitoring.dashboard.dashboard",
-    "STYLES": [lambda request: static("glyphforge/backoffice.css"), lambda request: static("glyphforge/customer.css")],
+    "DASHBOARD_CALLBACK": "monitoring.dashboard.page.dashboard",
+    "STYLES": [
+        lambda request: static("glyphforge/backoffice.css"),
+        lambda request: static("billing/pages.css"),
+        lambda request: static("monitoring/lists.css"),
+    ],
     "SCRIPTS": [lambda request: static("glyphforge/backoffice.js"), lambda request: static("glyphforge/keyboard.js")],
     # Models are not searched as they are: that would read whole tables, without a limit.
     "COMMAND": {"search_models": False, "search_callback": "billing.admin.search.palette", "show_history": False},
@@ -96,7 +101,7 @@ UNFOLD: dict[str, Any] = {
                     page("Alerts", "notifications", "alert", app="monitoring"),
                     page("Messages", "outgoing_mail", "notification", app="monitoring"),
                     page("System health", "monitor_heart", "systemhealth", app="monitoring"),
-                    page("Wrong now", "report", "currentalert", app="monitoring"),
+                    page("Current alerts", "report", "currentalert", app="monitoring"),
                     page("Failed events", "sync_problem", "failedwebhookevent", app="monitoring"),
                     page("Stale subscriptions", "event_busy", "stalesubscription", app="monitoring"),
                     page("Orphaned customers", "person_off", "orphanedstripecustomer", app="monitoring"),
@@ -121,8 +126,8 @@ UNFOLD: dict[str, Any] = {
                 "separator": True,
                 "items": [
                     page("Revenue", "paid", "revenuemetrics", app="monitoring"),
-                    page("Subscriptions by tier", "donut_small", "subscriptionbreakdown", app="monitoring"),
-                    page("User growth", "group_add", "usergrowth", app="monitoring"),
+                    page("Subscriptions by plan", "donut_small", "subscriptionbreakdown", app="monitoring"),
+                    page("Customer growth", "group_add", "usergrowth", app="monitoring"),
                 ],
             },
             {
@@ -141,7 +146,7 @@ UNFOLD: dict[str, Any] = {
                     page("Jobs", "build_circle", "jobschedule", app="monitoring"),
                     page("Job runs", "list_alt", "jobrun", app="monitoring"),
                     page("Workers", "memory", "workerheartbeat", app="monitoring"),
-                    page("Backups", "settings_backup_restore", "backuprun"),
+                    page("Backups", "settings_backup_restore", "backuprun", app="database"),
                     page("Failed tasks", "running_with_errors", "failure", app="django_q"),
                 ],
             },
@@ -149,8 +154,8 @@ UNFOLD: dict[str, Any] = {
                 "title": "Record",
                 "separator": True,
                 "items": [
-                    page("Audit log", "history", "auditentry"),
-                    page("Failed authentication", "gpp_bad", "authenticationfailure"),
+                    page("Audit log", "history", "auditentry", app="audit"),
+                    page("Failed authentication", "gpp_bad", "authenticationfailure", app="web"),
                 ],
             },
         ],

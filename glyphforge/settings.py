@@ -6,10 +6,11 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from glyphforge import logs
-from glyphforge.csp import STRICT
+from glyphforge import roles
 from glyphforge.environment import ADDRESS, LOG_LEVELS, LOOPBACK_HOSTS, Environment, persistent_secret, refuse
-from glyphforge.navigation import UNFOLD  # noqa: F401 - a setting
+from glyphforge.navigation import SEARCH_BOX, UNFOLD  # noqa: F401 - settings
+from glyphforge.observability import logs
+from glyphforge.web.csp import STRICT
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 VAR_DIR = BASE_DIR / "var"
@@ -77,7 +78,8 @@ CSRF_TRUSTED_ORIGINS = [f"https://{host}" for host in ALLOWED_HOSTS if HTTPS and
 # --- Django ---------------------------------------------------------------------------------------
 
 INSTALLED_APPS = [
-    # Unfold replaces admin templates, so it comes before the admin.
+    # Each replaces templates of the next: ours those of Unfold, Unfold's those of the admin.
+    "glyphforge.admin",
     "unfold",
     "unfold.contrib.filters",
     "unfold.contrib.forms",
@@ -101,19 +103,25 @@ INSTALLED_APPS = [
     "axes",
     "csp",
     "glyphforge",
+    "glyphforge.audit",
+    "glyphforge.database",
     "glyphforge.staff",
+    "glyphforge.web",
     "billing",
     "monitoring",
 ]
+# What serves customers is shipped without it.
+if (BASE_DIR / "demo").is_dir():
+    INSTALLED_APPS.append("demo")
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
-    "glyphforge.csp.ContentSecurityPolicy",
+    "glyphforge.web.csp.ContentSecurityPolicy",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
-    "glyphforge.middleware.audit_actor.AuditActorMiddleware",
+    "glyphforge.web.request_context.AuditActorMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "allauth.account.middleware.AccountMiddleware",
@@ -127,7 +135,6 @@ WSGI_APPLICATION = "glyphforge.wsgi.application"
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
-        "DIRS": [BASE_DIR / "glyphforge" / "templates"],
         "APP_DIRS": True,
         "OPTIONS": {
             "context_processors": [
@@ -169,6 +176,7 @@ CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"
 
 # --- Staff sign-in --------------------------------------------------------------------------------
 
+STAFF_ROLES, STAFF_ROLES_WITHOUT = roles.ROLES, roles.WITHOUT
 STAFF_SECOND_FACTOR_REQUIRED = env.flag("STAFF_SECOND_FACTOR_REQUIRED", default=HTTPS)
 STAFF_IDLE_SECONDS = 60 * env.number("STAFF_IDLE_MINUTES", default=30, minimum=1)
 STAFF_SESSION_SECONDS = 3600 * env.number("STAFF_SESSION_HOURS", default=12, minimum=1)
@@ -183,7 +191,7 @@ AXES_LOCKOUT_PARAMETERS = ["username", "ip_address"]
 AXES_RESET_ON_SUCCESS = True
 # An attacker who goes on trying must not keep the owner out for ever.
 AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
-AXES_CLIENT_IP_CALLABLE = "glyphforge.client_address.client_address"
+AXES_CLIENT_IP_CALLABLE = "glyphforge.web.client_address.client_address"
 AXES_LOCKOUT_CALLABLE = "glyphforge.staff.views.locked_out"
 AXES_SENSITIVE_PARAMETERS = ["username", "code", "csrfmiddlewaretoken"]
 AXES_ENABLE_ACCESS_FAILURE_LOG = True
@@ -209,11 +217,10 @@ MFA_FORMS = {
 # Single sign-on: off until an issuer is named, for example https://cognito-idp.us-east-1.amazonaws.com/<pool>.
 STAFF_OIDC_ISSUER = env.url("STAFF_OIDC_ISSUER", schemes=("http", "https") if DEBUG else ("https",))
 # group=role pairs; a group that is not named here gives nothing.
-_ROLES = ("support", "billing_lead", "operator", "auditor")
-STAFF_OIDC_GROUPS = env.pairs("STAFF_OIDC_GROUPS", default={role: role for role in _ROLES})
+STAFF_OIDC_GROUPS = env.pairs("STAFF_OIDC_GROUPS", default={role: role for role in STAFF_ROLES})
 for _role in STAFF_OIDC_GROUPS.values():
-    if _role not in _ROLES:
-        refuse("STAFF_OIDC_GROUPS", f"{_role!r} is no role; there are {', '.join(_ROLES)}")
+    if _role not in STAFF_ROLES:
+        refuse("STAFF_OIDC_GROUPS", f"{_role!r} is no role; there are {', '.join(STAFF_ROLES)}")
 SOCIALACCOUNT_ADAPTER = "glyphforge.staff.sso.SingleSignOn"
 SOCIALACCOUNT_LOGIN_ON_GET = True  # a form could not be redirected to the issuer under our form-action policy
 SOCIALACCOUNT_STORE_TOKENS = False
@@ -270,7 +277,7 @@ DJSTRIPE_FOREIGN_KEY_TO_FIELD = "id"
 Q_CLUSTER = {
     "name": "glyphforge",
     "orm": "default",
-    "broker_class": "monitoring.broker.Broker",
+    "broker_class": "monitoring.worker.broker.Broker",
     "workers": 2,
     "timeout": 300,
     # Longer than any task may take, jobs included: a task still running is not given out again.

@@ -1,9 +1,8 @@
 """How values look on every page: status as text and colour, ids copyable, money with currency, times with zone."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import datetime
 from decimal import Decimal
-from enum import StrEnum
 from typing import Any
 
 from django.contrib import admin
@@ -12,24 +11,21 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from glyphforge.currency import units
+from glyphforge.choices import Tone, ToneChoices
+from glyphforge.money import money
 
-EMPTY = "\N{EN DASH}"
-
-
-class Tone(StrEnum):
-    """What a colour means. The text beside it says the same, for those who do not see it."""
-
-    SUCCESS = "success"
-    WARNING = "warning"
-    DANGER = "danger"
-    INFO = "info"
-    NEUTRAL = "neutral"
+# What stands for nothing, whether an amount or anything else.
+EMPTY = money(None)
 
 
 def badge(text: str, tone: str = Tone.NEUTRAL) -> SafeString:
     """A status as text in a coloured pill."""
     return format_html('<span class="gf-badge gf-badge--{}">{}</span>', tone, text)
+
+
+def choice_badge(choice: ToneChoices) -> SafeString:
+    """A choice's label in its colour."""
+    return badge(choice.label, choice.tone)
 
 
 def copyable(value: Any, href: str | None = None) -> str:
@@ -46,14 +42,6 @@ def copyable(value: Any, href: str | None = None) -> str:
     )
 
 
-def money(cents: int | None, currency: str | None = "usd") -> str:
-    """An amount in the currency's smallest unit, as `1,234.50 USD`."""
-    if cents is None:
-        return EMPTY
-    code = currency or "usd"
-    return f"{units(cents, code):,} {code.upper()}"
-
-
 def moment(value: datetime | None) -> str:
     """A time with its zone; how long ago it was is in the tooltip."""
     if value is None:
@@ -62,13 +50,13 @@ def moment(value: datetime | None) -> str:
     return format_html(
         '<time datetime="{}" class="gf-time" title="{}">{} <span class="gf-nowrap">{}</span></time>',
         value.isoformat(),
-        distance(value),
+        relative_time(value),
         f"{local:%Y-%m-%d}",
         f"{local:%H:%M %Z}",
     )
 
 
-def distance(value: datetime) -> str:
+def relative_time(value: datetime) -> str:
     """How far from now, in one unit: `3 hours ago`, `in 12 days`."""
     seconds = (timezone.now() - value).total_seconds()
     past = seconds >= 0
@@ -82,7 +70,7 @@ def distance(value: datetime) -> str:
 
 
 def percent(value: Decimal | float | None) -> str:
-    """A share with what decimals it needs, as `97 %` or `3.36 %`."""
+    """A percentage with what decimals it needs, two at most, as `97 %` or `3.36 %`."""
     return EMPTY if value is None else f"{round(Decimal(value), 2).normalize():f} %"
 
 
@@ -96,7 +84,12 @@ def figure(text: str) -> SafeString:
     return format_html('<span class="gf-figure">{}</span>', text)
 
 
-def _follow(obj: Any, path: str) -> Any:
+def preformatted(text: str) -> SafeString:
+    """Text as it stands, such as JSON, in a box that scrolls and that the keyboard reaches."""
+    return format_html('<pre class="gf-json" tabindex="0">{}</pre>', text)
+
+
+def _value_at(obj: Any, path: str) -> Any:
     for name in path.split("__"):
         if obj is None:
             return None
@@ -114,7 +107,7 @@ def column(
 
     @admin.display(description=description or path.rsplit("__", 1)[-1].replace("_", " "), ordering=ordering)
     def show(self: Any, obj: Model) -> Any:
-        value = _follow(obj, path)
+        value = _value_at(obj, path)
         shown = render(value)
         return figure(shown) if isinstance(value, int | Decimal) and not isinstance(value, bool) else shown
 
@@ -127,19 +120,24 @@ def yes_no_column(path: str, *, description: str) -> Callable[[Any, Model], str]
 
 
 def badge_column(
-    path: str, tones: Mapping[Any, str], *, description: str | None = None, ordering: Any = None
-) -> Callable[[Any, Model], SafeString]:
-    """A column of a field with choices: its label in the colour that `tones` gives its value."""
+    path: str, choices: type[ToneChoices], *, description: str | None = None, ordering: Any = None
+) -> Callable[[Any, Model], Any]:
+    """A column of a field with choices: its label in the colour that the choices give its value.
 
-    @admin.display(description=description or path.rsplit("__", 1)[-1].replace("_", " "), ordering=ordering)
-    def show(self: Any, obj: Model) -> SafeString:
-        owner, _, field = path.rpartition("__")
-        holder = _follow(obj, owner) if owner else obj
-        value = getattr(holder, field)
-        label = getattr(holder, f"get_{field}_display", lambda: value)()
-        return badge(label, tones.get(value, Tone.NEUTRAL))
+    A value that a newer release wrote stands as it is.
+    """
 
-    return show
+    def shown(value: Any) -> Any:
+        if value is None:
+            return EMPTY
+        return choice_badge(choices(value)) if value in choices.values else str(value)
+
+    return column(
+        path,
+        shown,
+        description=description,
+        ordering=ordering,
+    )
 
 
 def money_column(
@@ -154,10 +152,10 @@ def money_column(
 
     @admin.display(description=description or cents.removesuffix("_cents").replace("_", " "), ordering=ordering)
     def show(self: Any, obj: Model) -> str:
-        amount = _follow(obj, cents)
+        amount = _value_at(obj, cents)
         if amount == 0 and zero is not None:
             return zero
-        return figure(money(amount, _follow(obj, currency)))
+        return figure(money(amount, _value_at(obj, currency)))
 
     return show
 

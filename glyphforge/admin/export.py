@@ -14,7 +14,10 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def as_csv(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    """The rows under their column names; times in ISO 8601, nothing for None."""
+    """The rows under their column names; times in ISO 8601, nothing for None.
+
+    A text that a spreadsheet would take for a formula gets an apostrophe in front.
+    """
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(columns)

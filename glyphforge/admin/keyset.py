@@ -9,7 +9,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from unfold.views import ChangeList
 
-from glyphforge.admin import ReadOnlyModelAdmin
+from glyphforge.admin.model_admin import ReadOnlyModelAdmin
 
 AFTER, BEFORE = "after", "before"
 _SEPARATOR = "~"
@@ -65,7 +65,10 @@ class KeysetChangeList(ChangeList):
 
 
 class KeysetModelAdmin(ReadOnlyModelAdmin):
-    """A read-only list that is paged by key. `keyset` names the sort fields, all descending, the last one unique."""
+    """A read-only list that is paged by key.
+
+    `keyset` names the one or two fields that it is sorted by, descending; the last one is unique.
+    """
 
     keyset: tuple[str, ...] = ("id",)
     sortable_by = ()

@@ -9,9 +9,9 @@ from django.db.models import Model
 from django.http import HttpRequest, HttpResponse
 from django.utils.text import capfirst
 
-from glyphforge.display import EMPTY
-from glyphforge.navigation import title_of
-from glyphforge.pagination import EstimatedPaginator
+from glyphforge.admin.columns import EMPTY
+from glyphforge.admin.pagination import EstimatedPaginator
+from glyphforge.admin.sidebar import title_of
 
 
 class ChangeList(unfold.views.ChangeList):
@@ -37,7 +37,7 @@ class ModelAdmin(unfold.admin.ModelAdmin):
     paginator = EstimatedPaginator
     warn_unsaved_form = True
     empty_value_display = EMPTY
-    #: What the list says when it has no row at all.
+    # What the list says when it has no row at all.
     nothing = "Nothing here yet"
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[unfold.views.ChangeList]:

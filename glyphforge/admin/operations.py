@@ -1,7 +1,7 @@
 """Operations: what staff may do beyond reading, always after a confirmation that counts and a reason."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from typing import Any, ClassVar
 
@@ -16,8 +16,8 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from unfold.widgets import UnfoldAdminTextareaWidget
 
-from billing.services.errors import Refused
-from glyphforge.admin import ModelAdmin
+from glyphforge.admin.model_admin import ModelAdmin
+from glyphforge.errors import Refused
 
 SHOWN = 10  # rows named on the confirmation page; the rest are counted
 
@@ -39,6 +39,25 @@ class ReasonForm(forms.Form):
         self.fields[first].widget.attrs["autofocus"] = True
 
 
+GIVEN = object()
+
+
+def _is_choice(wanted: Any) -> bool:
+    return isinstance(wanted, Collection) and not isinstance(wanted, str)
+
+
+def _lookup(name: str, wanted: Any) -> tuple[str, Any]:
+    if wanted is None or wanted is GIVEN:
+        return f"{name}__isnull", wanted is None
+    return (f"{name}__in", list(wanted)) if _is_choice(wanted) else (name, wanted)
+
+
+def _holds(value: Any, wanted: Any) -> bool:
+    if wanted is None or wanted is GIVEN:
+        return (value is None) == (wanted is None)
+    return value in wanted if _is_choice(wanted) else bool(value == wanted)
+
+
 class Operation(ABC):
     """Something that staff may do to rows of one model.
 
@@ -57,18 +76,20 @@ class Operation(ABC):
     on_all: ClassVar[bool] = False
     makes_new: ClassVar[bool] = False  # instead of changing rows that could be counted
     form_class: ClassVar[type[ReasonForm]] = ReasonForm
+    # What a row must have, by field: a value, one of several in a collection, None for nothing, GIVEN for anything.
+    when: ClassVar[Mapping[str, Any]] = {}
 
     def permitted(self, request: HttpRequest) -> bool:
         """Whether whoever asks holds the permission."""
         return request.user.has_perm(self.permission)
 
     def applicable(self, rows: QuerySet[Any]) -> QuerySet[Any]:
-        """Those of the rows that the operation would change."""
-        return rows
+        """Those of the rows that the operation would change: where `when` holds."""
+        return rows.filter(**dict(_lookup(name, wanted) for name, wanted in self.when.items()))
 
     def offered(self, row: Any) -> bool:
-        """Whether the button is shown for this row; costs no query."""
-        return True
+        """Whether the button is shown for this row: where `when` holds; costs no query."""
+        return all(_holds(getattr(row, name), wanted) for name, wanted in self.when.items())
 
     def describe(self, row: Any) -> str:
         """How the confirmation page names a row."""
@@ -80,7 +101,10 @@ class Operation(ABC):
 
     @abstractmethod
     def carry_out(self, rows: QuerySet[Any], *, actor: str, reason: str, form: ReasonForm) -> str:
-        """Do it, and return what changed, in one sentence. Raises `Refused` where it may not be done."""
+        """Do it, and return what changed, in one sentence. Raises `Refused` where it may not be done.
+
+        `rows` are the applicable ones, of which others may have changed some meanwhile; `form` is valid.
+        """
 
     def respond(self, request: HttpRequest, context: dict[str, Any], form: ReasonForm, back: str) -> HttpResponseBase:
         """Where to go afterwards. An operation with something to show once shows it here."""
@@ -101,8 +125,8 @@ class OperationsMixin(ModelAdmin):
     """Offers a model's operations on its list and on each row's page."""
 
     operations: ClassVar[Sequence[Operation]] = ()
-    list_before_template = "billing/operations/list.html"
-    change_form_outer_before_template = "billing/operations/row.html"
+    list_before_template = "operations/list.html"
+    change_form_outer_before_template = "operations/row.html"
 
     # --- where they are offered ---------------------------------------------------------------
 
@@ -141,7 +165,7 @@ class OperationsMixin(ModelAdmin):
         return super().render_change_form(request, context, **kwargs)
 
     def offers(self, request: HttpRequest, row: Model) -> list[dict[str, Any]]:
-        """The operations that this person may start on this row now, with their addresses."""
+        """What this person may start on this row now: dictionaries of `operation` and `url`, its confirmation page."""
         return [
             {"operation": operation, "url": self._row_url(operation.name, row)}
             for operation in self.operations
@@ -152,7 +176,7 @@ class OperationsMixin(ModelAdmin):
         return reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_{page}", args=args)
 
     def _row_url(self, page: str, row: Model) -> str:
-        # Quoted: the page would take the "_3F" of an id of Stripe's for a question mark.
+        # Quoted: the page would take the "_3F" of an id that is text for a question mark.
         return self._url(page, quote(row.pk))
 
     # --- how they are confirmed -----------------------------------------------------------------
@@ -197,7 +221,7 @@ class OperationsMixin(ModelAdmin):
         # A selection from the list posts without having seen this page: only its own button confirms.
         confirmed = request.method == "POST" and "confirmed" in request.POST
         applicable = operation.applicable(rows)
-        # A link may fill in what the form asks for: the price to map, the customer to link.
+        # A link may fill in what the form asks for.
         initial = request.GET.dict()
         form = operation.form_class(request.POST if confirmed else None, initial=initial, rows=applicable)
         if confirmed and form.is_valid() and (operation.makes_new or applicable.exists()):
@@ -244,7 +268,7 @@ class OperationsMixin(ModelAdmin):
             "back": back,
             "hidden": hidden,
         }
-        return TemplateResponse(request, "billing/operations/confirm.html", context)
+        return TemplateResponse(request, "operations/confirm.html", context)
 
     def _list_url(self) -> str:
         return self._url("changelist")

@@ -18,7 +18,8 @@ DEEPEST_PAGE = 200
 class EstimatedPaginator(Paginator):
     """Counts small results exactly, takes the planner's estimate for large ones, and ends at a depth.
 
-    An exact count reads every matching row; the planner knows the order of magnitude from its statistics.
+    An exact count reads every matching row; the planner knows the order of magnitude from its statistics:
+    https://www.postgresql.org/docs/current/row-estimation-examples.html
     """
 
     object_list: QuerySet[Any]
@@ -74,7 +75,7 @@ class EstimatedPaginator(Paginator):
         return int(plan[0]["Plan"]["Plan Rows"])
 
 
-class OncePaginator(EstimatedPaginator):
+class SingleReadPaginator(EstimatedPaginator):
     """Reads a view once for both its count and its page, as reading it is what costs; a long one as any other list."""
 
     @cached_property

@@ -1,43 +1,47 @@
+"""The audit log's page: newest first, filtered by table, searched by exact row id or actor."""
+
 import json
 from typing import Any
 
+from django.apps import apps
 from django.contrib import admin
 from django.contrib.admin.utils import quote
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
-from django.utils.html import format_html
 
-from billing.models import AuditEntry
-from glyphforge.display import EMPTY, column, copyable, copyable_column, moment_column
-from glyphforge.keyset import KeysetModelAdmin
+from glyphforge.admin.columns import EMPTY, column, copyable, copyable_column, moment_column, preformatted
+from glyphforge.admin.keyset import KeysetModelAdmin
+from glyphforge.audit.models import AuditEntry
 
-PAGES = {
-    "users": "billing_user",
-    "subscriptions": "billing_subscription",
-    "api_keys": "billing_apikey",
-    "plans": "billing_plan",
-    "plan_prices": "billing_planprice",
-    "payment_history": "billing_payment",
-}
-EVENTS = "stripe_webhook_events"
-TABLES = (*PAGES, EVENTS)
+
+def pages() -> dict[str, str]:
+    """The admin page where each audited table's rows are shown: table to URL name, as the apps' `audit_pages` say."""
+    said = (getattr(config, "audit_pages", {}) for config in apps.get_app_configs())
+    return {table: page for pages in said for table, page in pages.items()}
 
 
 def changes(entry: AuditEntry) -> list[tuple[str, str, str]]:
-    """What changed: `(column, before, after)`, in the order of the columns' names."""
+    """What changed: `(column, before, after)`, in the order of the columns' names.
+
+    The values are text, other JSON than text as JSON is written; a dash stands for NULL and for the side that an insert
+    or a delete does not have.
+    """
     old, new = entry.old_values or {}, entry.new_values or {}
     return [(name, _shown(old.get(name)), _shown(new.get(name))) for name in sorted(old.keys() | new.keys())]
 
 
 def page_of(entry: AuditEntry) -> str | None:
-    """The page of the row that was changed; None where there is none."""
-    if entry.row_id is None or entry.action == "delete":
+    """The address of the row that was changed, or of the list searched for it.
+
+    None for a deleted row, for an entry without a row id and for a table that no app names a page of.
+    """
+    page = pages().get(entry.table_name)
+    if page is None or entry.row_id is None or entry.action == "delete":
         return None
-    if entry.table_name == EVENTS:  # written by Stripe's id
-        return reverse("admin:billing_webhookevent_changelist", query={"q": entry.row_id})
-    page = PAGES.get(entry.table_name)
-    return reverse(f"admin:{page}_change", args=[quote(entry.row_id)]) if page else None
+    if page.endswith("_changelist"):
+        return reverse(page, query={"q": entry.row_id})
+    return reverse(page, args=[quote(entry.row_id)])
 
 
 def _shown(value: Any) -> str:
@@ -53,9 +57,11 @@ class TableFilter(admin.SimpleListFilter):
     parameter_name = "table_name"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(name, name.replace("_", " ")) for name in TABLES]
+        """The tables that have a page, with their names in words."""
+        return [(name, name.replace("_", " ")) for name in pages()]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[AuditEntry]) -> QuerySet[AuditEntry]:
+        """The entries of the chosen table, found by the index `audit_log_table`; all without a choice."""
         return queryset.filter(table_name=self.value()) if self.value() else queryset
 
 
@@ -82,18 +88,24 @@ class AuditEntryAdmin(KeysetModelAdmin):
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
+        """The entries whose row id or actor is the term, exactly, so that an index answers.
+
+        False beside them: no entry can be found twice.
+        """
         term = search_term.strip()
         if not term:
             return queryset, False
         # The index on rows begins with the table.
-        return queryset.filter(Q(table_name__in=TABLES, row_id=term) | Q(actor=term)), False
+        return queryset.filter(Q(table_name__in=list(pages()), row_id=term) | Q(actor=term)), False
 
     @admin.display(description="row")
     def row(self, obj: AuditEntry) -> str:
+        """The row's id, with a link where the row has a page."""
         return copyable(obj.row_id, page_of(obj))
 
     @admin.display(description="changed")
     def summary(self, obj: AuditEntry) -> str:
+        """The first three columns that changed and the number of the others; of an insert only that it was one."""
         if obj.action == "insert":
             return "a new row"
         names = [name for name, _, _ in changes(obj)]
@@ -102,5 +114,6 @@ class AuditEntryAdmin(KeysetModelAdmin):
 
     @admin.display(description="before and after")
     def before_and_after(self, obj: AuditEntry) -> str:
+        """Every column that changed, each in a line of its own."""
         lines = "\n".join(f"{name}: {before} → {after}" for name, before, after in changes(obj))
-        return format_html('<pre class="gf-json" tabindex="0">{}</pre>', lines or "nothing")
+        return preformatted(lines or "nothing")

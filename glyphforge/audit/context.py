@@ -19,10 +19,8 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from psycopg import sql
 from psycopg.pq import TransactionStatus
 
-from glyphforge.masking import MASK
+from glyphforge.audit.masking import MASK, SECRET_NAME
 
-# As audit_row_change() masks them.
-_SECRET = re.compile("hash|secret|password|token")
 # Reads go without; a SELECT that calls a function by name may write.
 _WRITES = re.compile(r"\s*(INSERT|UPDATE|DELETE|MERGE|WITH|CALL|DO|SELECT\s+(\*\s+FROM\s+)?\w+\s*\()", re.IGNORECASE)
 
@@ -36,8 +34,8 @@ class Context:
     request_id: str | None = None
 
 
-_NOBODY = Context()
-_current: ContextVar[Context] = ContextVar("audit_context", default=_NOBODY)
+_NO_CONTEXT = Context()
+_current: ContextVar[Context] = ContextVar("audit_context", default=_NO_CONTEXT)
 
 
 def current() -> Context:
@@ -49,7 +47,7 @@ def current() -> Context:
 def acting_as(
     *, actor: str | None = None, reason: str | None = None, request_id: str | None = None
 ) -> Iterator[Context]:
-    """Attributes every change made inside to the actor, reason and request id.
+    """Attribute every change made inside to the actor, reason and request id.
 
     What is left out is inherited from the surrounding `acting_as()`. Works in and out of transactions, on every
     connection of this thread or task.
@@ -73,10 +71,11 @@ def record(
     new_values: Mapping[str, Any] | None = None,
     using: str = DEFAULT_DB_ALIAS,
 ) -> int:
-    """Writes one row for a named operation into the audit log and returns its id.
+    """Write one row for a named operation into the audit log; returns its id.
 
-    Actor and request id are those of `acting_as()`; so is the reason unless given. Values under names that look like
-    secrets are masked. Belongs into the transaction of what it records.
+    Actor and request id are those of `acting_as()`; so is the reason unless given. `old_values` and `new_values` map
+    columns to what JSON can hold, dates, decimals and UUIDs included; values under names that look like secrets are
+    masked, at the first level. Belongs into the transaction of what it records.
     """
     with acting_as(reason=reason), connections[using].cursor() as cursor:
         cursor.execute(
@@ -92,18 +91,23 @@ def record(
 def _masked(values: Mapping[str, Any] | None) -> str | None:
     if values is None:
         return None
-    shown = {name: MASK if _SECRET.search(name) else value for name, value in values.items()}
+    shown = {name: MASK if SECRET_NAME.search(name) else value for name, value in values.items()}
     return json.dumps(shown, cls=DjangoJSONEncoder)
 
 
 def install(connection: BaseDatabaseWrapper, **kwargs: Any) -> None:
-    """Makes a new connection's statements carry the audit context; a receiver of `connection_created`."""
-    if connection.vendor == "postgresql" and _carry not in connection.execute_wrappers:
-        connection.execute_wrappers.append(_carry)
+    """Make a new connection's statements carry the audit context; a receiver of `connection_created`.
+
+    COPY goes past it: what a transaction only copies is put down to the connection's role. The settings last until the
+    transaction ends (https://www.postgresql.org/docs/current/functions-admin.html#FUNCTIONS-ADMIN-SET). Wrapping
+    statements is Django's offer: https://docs.djangoproject.com/en/5.2/topics/db/instrumentation/
+    """
+    if connection.vendor == "postgresql" and _prepend_settings not in connection.execute_wrappers:
+        connection.execute_wrappers.append(_prepend_settings)
 
 
-def _carry(execute: Callable[..., Any], query: Any, params: Any, many: bool, context: dict[str, Any]) -> Any:
-    """Puts the settings in front of a writing statement: in the same message, and so in the same transaction."""
+def _prepend_settings(execute: Callable[..., Any], query: Any, params: Any, many: bool, context: dict[str, Any]) -> Any:
+    """Put the settings in front of a writing statement: in the same message, and so in the same transaction."""
     connection: Any = context["connection"]
     in_transaction = connection.in_atomic_block or not connection.autocommit
     if connection.connection.info.transaction_status == TransactionStatus.IDLE:
@@ -112,7 +116,7 @@ def _carry(execute: Callable[..., Any], query: Any, params: Any, many: bool, con
     # A transaction that has seen an actor must forget it once that actor's block has ended.
     stale = in_transaction and getattr(connection, "carries_audit_context", False)
     acting = _current.get()
-    if acting == _NOBODY and not stale:
+    if acting == _NO_CONTEXT and not stale:
         return execute(query, params, many, context)
     text = query if isinstance(query, str) else query.as_string(connection.connection)
     if not _WRITES.match(text):

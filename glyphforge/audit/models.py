@@ -1,3 +1,5 @@
+"""The audit log as Django reads it; the table and its partitions are in `sql/tables/audit_log.sql`."""
+
 from django.db import models
 from django.db.models.functions import Now
 

@@ -25,7 +25,8 @@ CAPABILITY_VERSION_3 = 0x20080522
 def owner_for(data: Path) -> pwd.struct_passwd | None:
     """The account that shall own and run the cluster in `data`; None when it is the caller's own.
 
-    Only root changes account: to the owner of existing data, else to the first of CANDIDATES.
+    Only root changes account: to the owner of existing data, else to the first of CANDIDATES. KeyError when there is
+    none.
     """
     if os.geteuid() != 0:
         return None
@@ -47,10 +48,14 @@ def command_as(account: pwd.struct_passwd | None, command: list[str]) -> list[st
 
 
 class CapabilityHeader(ctypes.Structure):
+    """capset(2)'s header: the version of the interface, and pid 0 for the calling thread."""
+
     _fields_ = [("version", ctypes.c_uint32), ("pid", ctypes.c_int)]
 
 
 class CapabilityData(ctypes.Structure):
+    """capset(2)'s masks of 32 capabilities; version 3 takes two of them, the lower ones first."""
+
     _fields_ = [
         ("effective", ctypes.c_uint32),
         ("permitted", ctypes.c_uint32),

@@ -63,7 +63,10 @@ class Server:
         return Path(tempfile.gettempdir()) / f"glyphforge-{digest}"
 
     def url(self, database: str = DATABASE) -> str:
-        """A libpq URL of `database` on this server."""
+        """A libpq URL of `database` on this server, without a password: the socket's folder lets in its owner only.
+
+        How a URL names a socket: https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNSTRING-URIS
+        """
         folder = quote(str(self.socket_folder), safe="")
         return f"postgresql://{USER}@/{quote(database, safe='')}?host={folder}&port={PORT}"
 
@@ -141,7 +144,7 @@ class Server:
     def _prepare_folders(self, owner: pwd.struct_passwd | None) -> None:
         folder = self.socket_folder
         folder.mkdir(mode=0o700, exist_ok=True)
-        self._give(folder, owner)
+        self._chown(folder, owner)
         # The temporary folder is open to everyone: never speak through a socket that somebody else set up.
         found = folder.lstat()
         if not stat.S_ISDIR(found.st_mode) or found.st_uid != (owner.pw_uid if owner else os.geteuid()):
@@ -149,10 +152,10 @@ class Server:
         folder.chmod(0o700)
         too_long = self.log.exists() and self.log.stat().st_size > LOG_LIMIT_BYTES
         with self.log.open("w" if too_long else "a"):
-            self._give(self.log, owner)
+            self._chown(self.log, owner)
 
     @staticmethod
-    def _give(path: Path, owner: pwd.struct_passwd | None) -> None:
+    def _chown(path: Path, owner: pwd.struct_passwd | None) -> None:
         if owner:
             os.chown(path, owner.pw_uid, owner.pw_gid, follow_symlinks=False)
 
@@ -161,7 +164,7 @@ class Server:
         fresh = self.root / "data.new"
         shutil.rmtree(fresh, ignore_errors=True)
         fresh.mkdir(mode=0o700)
-        self._give(fresh, owner)
+        self._chown(fresh, owner)
         # Upper and lower case must work beyond ASCII, as on a production server.
         locale = ["--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C"]
         if for_data(self.data).major < 17:
@@ -215,7 +218,7 @@ class Server:
             except EmbeddedError as error:
                 # After kill -9 the dead server's children hold its shared memory for a moment.
                 reason = postmaster.failure_in_log(self.log, logged)
-                if not postmaster.is_passing(reason) or time.monotonic() > deadline:
+                if not postmaster.is_transient(reason) or time.monotonic() > deadline:
                     raise EmbeddedError(f"PostgreSQL does not start: {reason or error}; see {self.log}") from error
                 time.sleep(0.5)
                 postmaster.clear_stale_pid_file(self.data)
@@ -250,7 +253,7 @@ class Server:
             output.seek(0)
             said = output.read().decode(errors="replace")
         if done.returncode != 0:
-            raise EmbeddedError(f"{program} failed: {postmaster.telling_line(said)}")
+            raise EmbeddedError(f"{program} failed: {postmaster.relevant_line(said)}")
 
 
 def _other_clients(connection: psycopg.Connection) -> int:

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 WAIT_FOR_CHILDREN_SECONDS = 20
-PASSING = ("is still in use", "lock file", "shared memory block", "the database system is shutting down")
+TRANSIENT = ("is still in use", "lock file", "shared memory block", "the database system is shutting down")
 
 
 def recorded_pid(data: Path) -> int | None:
@@ -70,15 +70,15 @@ def failure_in_log(log: Path, offset: int) -> str:
     with log.open("rb") as lines:
         lines.seek(offset)
         text = lines.read().decode(errors="replace")
-    return telling_line(text, markers=("FATAL:", "PANIC:", "could not"), default="")
+    return relevant_line(text, markers=("FATAL:", "PANIC:", "could not"), default="")
 
 
-def is_passing(reason: str) -> bool:
+def is_transient(reason: str) -> bool:
     """Whether the failure is of the kind that ends by itself after a crash."""
-    return any(phrase in reason for phrase in PASSING)
+    return any(phrase in reason for phrase in TRANSIENT)
 
 
-def telling_line(
+def relevant_line(
     text: str, *, markers: tuple[str, ...] = ("error:", "FATAL:", "cannot "), default: str | None = None
 ) -> str:
     """The one line of a program's output worth showing: the first with a marker, else the last."""

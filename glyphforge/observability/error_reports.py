@@ -7,7 +7,7 @@ import sentry_sdk
 from sentry_sdk.integrations.logging import LoggingIntegration
 
 from glyphforge import audit
-from glyphforge.masking import mask_values
+from glyphforge.audit.masking import mask_values
 
 
 def start(dsn: str, *, environment: str) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 from pythonjsonlogger.json import JsonFormatter
 
 from glyphforge import audit
-from glyphforge.masking import mask, mask_values
+from glyphforge.audit.masking import mask, mask_values
 
 SERVERS = {"qcluster", "worker", "runserver"}
 
@@ -20,7 +20,7 @@ _ids: ContextVar[Mapping[str, str]] = ContextVar("log_ids", default=MappingProxy
 
 @contextmanager
 def log_context(**ids: str) -> Iterator[None]:
-    """Puts ids, such as `job`, `run` or `event`, on every line logged inside."""
+    """Put ids, such as `job`, `run` or `event`, on every line logged inside."""
     token = _ids.set({**_ids.get(), **ids})
     try:
         yield
@@ -32,6 +32,7 @@ class Context(logging.Filter):
     """Adds the ids of the moment to each record; never drops one."""
 
     def filter(self, record: logging.LogRecord) -> bool:
+        """Set the request's id and those of `log_context()` as attributes of the record, which JSON lines show."""
         if request_id := audit.current().request_id:
             record.request_id = request_id
         for name, value in _ids.get().items():
@@ -50,6 +51,7 @@ class JsonLines(JsonFormatter):
         )
 
     def process_log_record(self, log_data: dict[str, Any]) -> dict[str, Any]:
+        """The values of the line, masked by their name and by their form."""
         # What Django attaches for its own handlers says nothing as JSON.
         for name in ("request", "server_time", "taskName"):
             log_data.pop(name, None)
@@ -61,6 +63,7 @@ class PlainLines(logging.Formatter):
     """For people at a terminal; secrets are masked here too."""
 
     def format(self, record: logging.LogRecord) -> str:
+        """The line and its traceback, masked by their form alone."""
         return mask(super().format(record))
 
 

@@ -17,7 +17,8 @@ WIDTH_OF_FILES = 200
 class Advance(Protocol):
     """Reports that `steps` more are done and, where known, what is being done next."""
 
-    def __call__(self, steps: int, doing: str = "") -> None: ...
+    def __call__(self, steps: int, doing: str = "") -> None:
+        """`steps` counts those since the last call, not all so far."""
 
 
 def say(text: str = "") -> None:

@@ -21,6 +21,7 @@ class AccountAdapter(DefaultAccountAdapter):
     """Accounts are made by administrators or by single sign-on; nobody signs up."""
 
     def is_open_for_signup(self, request: HttpRequest) -> bool:
+        """Never: the page does not exist, and this closes what else could lead there."""
         return False
 
     def is_reauthentication_required(self, *, app: str, **kwargs: object) -> bool:
@@ -33,12 +34,15 @@ class SecondFactorAdapter(DefaultMFAAdapter):
     """Encrypts secrets at rest, so that a copy of the database alone passes nobody's second factor."""
 
     def get_totp_issuer(self) -> str:
+        """The name under which an authenticator app lists the account."""
         return "Glyph Forge back office"
 
     def encrypt(self, text: str) -> str:
+        """The text as a Fernet token under today's DJANGO_SECRET_KEY."""
         return _fernet().encrypt(text.encode()).decode("ascii")
 
     def decrypt(self, encrypted_text: str) -> str:
+        """The text of a token made under today's key or a fallback; raises InvalidToken for any other."""
         return _fernet().decrypt(encrypted_text.encode()).decode()
 
 
@@ -48,12 +52,15 @@ def has_passed_second_factor(request: HttpRequest) -> bool:
 
 
 def remember_second_factor(request: HttpRequest) -> None:
-    """Counts a code just shown, as at enrolment, for this session."""
+    """Count a code just shown, as at enrolment, for this session."""
     record_authentication(request, request.user, "mfa", type="totp")
 
 
 def reencrypt(authenticator: Authenticator) -> None:
-    """Encrypts what is stored under today's DJANGO_SECRET_KEY; raises InvalidToken when no key can read it."""
+    """Encrypt what is stored under today's DJANGO_SECRET_KEY, and save it.
+
+    That is an app's `secret` or the `seed` of recovery codes. Raises InvalidToken when no key can read it.
+    """
     for name in ("secret", "seed"):
         if name in authenticator.data:
             authenticator.data[name] = _fernet().rotate(authenticator.data[name].encode()).decode("ascii")

@@ -9,4 +9,7 @@ class StaffConfig(AppConfig):
     verbose_name = "Sign-in"
 
     def ready(self) -> None:
-        from glyphforge.staff import receivers  # noqa: F401, PLC0415 - connects the signals
+        """Connect what listens to sign-ins, and have `migrate` apply the roles."""
+        from glyphforge.staff import groups, receivers  # noqa: F401, PLC0415 - connects the signals
+
+        groups.connect()

@@ -59,7 +59,7 @@ class _OneTimeCode(UnfoldFields, BaseAuthenticateForm):
         return code
 
     def _use_up(self, authenticator: Authenticator, code: str) -> None:
-        """Remembers the code's time step; the same and earlier ones are refused from now on (RFC 6238, 5.2)."""
+        """Remember the code's time step; the same and earlier ones are refused from now on (RFC 6238, 5.2)."""
         secret = decrypt(authenticator.data["secret"])
         step = max(
             counter

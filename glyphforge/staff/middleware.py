@@ -25,12 +25,17 @@ def _to(name: str, request: HttpRequest) -> HttpResponseRedirect:
 
 
 class SessionLimits:
-    """Ends a session that was idle too long or is too old, and says so on the sign-in page."""
+    """Ends a session that was idle too long or is too old, and says so on the sign-in page.
+
+    The limits are the settings STAFF_IDLE_SECONDS and STAFF_SESSION_SECONDS; idle time is exact to a minute. Why both:
+    https://cheatsheetseries.owasp.org/cheatsheets/Session_Management_Cheat_Sheet.html#session-expiration
+    """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
+        """Sign out and redirect to the sign-in page when the session has ended, which the view never sees."""
         if request.user.is_authenticated:
             ended = self._ended(request)
             if ended:
@@ -69,9 +74,14 @@ class SecondFactorRequired:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
+        """Leave the decision to `process_view`, as the view's name is not known before."""
         return self.get_response(request)
 
     def process_view(self, request: HttpRequest, view: object, args: object, kwargs: object) -> HttpResponse | None:
+        """Redirect a session without a second factor to where it shows one, or sets up its first; else None.
+
+        Called after the URL is resolved: https://docs.djangoproject.com/en/5.2/topics/http/middleware/#process-view
+        """
         if not settings.STAFF_SECOND_FACTOR_REQUIRED or not request.user.is_authenticated:
             return None
         name = request.resolver_match.view_name if request.resolver_match else None

@@ -10,14 +10,18 @@ from django.contrib.auth.signals import user_login_failed
 from django.dispatch import receiver
 from django.http import HttpRequest
 
-from glyphforge import audit, brute_force
-from glyphforge.client_address import client_address
+from glyphforge import audit
 from glyphforge.staff.forms import SECOND_FACTOR
+from glyphforge.web import brute_force
+from glyphforge.web.client_address import client_address
 
 
 @receiver(user_login_failed)
 def count_failure(sender: Any, credentials: dict[str, Any], request: HttpRequest | None = None, **kwargs: Any) -> None:
-    """The name is kept only when it is an account's: people type passwords into the wrong field."""
+    """Count a wrong password or code against the address that it came from, `unknown` without a request.
+
+    The name is kept only when it is an account's: people type passwords into the wrong field.
+    """
     name = str(credentials.get("username", ""))
     known = get_user_model().objects.filter(username=name).exists()
     kind = brute_force.Kind.STAFF_SECOND_FACTOR if sender == SECOND_FACTOR else brute_force.Kind.STAFF_PASSWORD
@@ -27,22 +31,26 @@ def count_failure(sender: Any, credentials: dict[str, Any], request: HttpRequest
 
 @receiver(user_logged_in)
 def record_sign_in(sender: Any, request: HttpRequest, user: AbstractBaseUser, **kwargs: Any) -> None:
+    """Write the audit row `sign_in`: by password or single sign-on, and from which address."""
     how = "single sign-on" if kwargs.get("sociallogin") else "password"
     _record("sign_in", user, {"how": how, "address": client_address(request)})
 
 
 @receiver(second_factor.authenticator_added)
 def record_added(sender: Any, user: AbstractBaseUser, authenticator: Any, **kwargs: Any) -> None:
+    """Write the audit row `add_second_factor`, with its type: an authenticator app (`totp`) or recovery codes."""
     _record("add_second_factor", user, {"type": authenticator.type})
 
 
 @receiver(second_factor.authenticator_removed)
 def record_removed(sender: Any, user: AbstractBaseUser, authenticator: Any, **kwargs: Any) -> None:
+    """Write the audit row `remove_second_factor`, with the type of what was removed."""
     _record("remove_second_factor", user, {"type": authenticator.type})
 
 
 @receiver(second_factor.authenticator_reset)
 def record_reset(sender: Any, user: AbstractBaseUser, authenticator: Any, **kwargs: Any) -> None:
+    """Write the audit row `renew_second_factor`: new recovery codes took the place of the old ones."""
     _record("renew_second_factor", user, {"type": authenticator.type})
 
 

@@ -29,6 +29,13 @@ class SingleSignOn(DefaultSocialAccountAdapter):
     """Lets in whoever the issuer vouches for and whose groups map to a role."""
 
     def pre_social_login(self, request: HttpRequest, sociallogin: SocialLogin) -> None:
+        """Refuse whoever may not come in; raises ImmediateHttpResponse with the page that says why.
+
+        Refused are an account that is switched off, one whose groups map to no role, and a new one whose e-mail address
+        another account has. A known account gets the roles of its groups first: who lost all groups loses all roles. An
+        identity that signed-in staff connect to their own account passes unchecked; its groups count from the next
+        sign-in with it.
+        """
         if sociallogin.state.get("process") == AuthProcess.CONNECT:
             return
         user: User | None = sociallogin.user if sociallogin.is_existing else None
@@ -49,21 +56,24 @@ class SingleSignOn(DefaultSocialAccountAdapter):
             )
 
     def is_open_for_signup(self, request: HttpRequest, sociallogin: SocialLogin) -> bool:
+        """Always: whom `pre_social_login` refused never gets this far."""
         return True  # pre_social_login has decided
 
     def populate_user(self, request: HttpRequest, sociallogin: SocialLogin, data: dict[str, Any]) -> User:
-        """Named by the e-mail address; django-allauth makes a taken name unique."""
+        """Name the account by the e-mail address; django-allauth makes a taken name unique."""
         user: User = super().populate_user(request, sociallogin, data)
         user.username = (data.get("email") or data.get("username") or sociallogin.account.uid)[:150]
         return user
 
     def save_user(self, request: HttpRequest, sociallogin: SocialLogin, form: object = None) -> User:
+        """Store a new account together with its roles: both or neither."""
         with transaction.atomic():
             user: User = super().save_user(request, sociallogin, form)
             set_roles(user, roles_of(sociallogin.account.extra_data))
         return user
 
     def get_connect_redirect_url(self, request: HttpRequest, socialaccount: object) -> str:
+        """Back to the page Sign-in and security, which shows the connection."""
         return reverse("mfa_index")
 
     def on_authentication_error(
@@ -74,13 +84,18 @@ class SingleSignOn(DefaultSocialAccountAdapter):
         exception: Exception | None = None,
         extra_context: dict[str, Any] | None = None,
     ) -> None:
+        """Raise ImmediateHttpResponse with a page that says so; what went wrong stands in the log alone."""
         logger.warning("Single sign-on failed: %s", type(exception).__name__ if exception else error)
         message = "Single sign-on did not work. Try again, or log in with your password."
         raise ImmediateHttpResponse(refused(request, message))
 
 
 def roles_of(extra_data: dict[str, Any]) -> set[str]:
-    """The names of the Django groups that the token's groups map to."""
+    """The names of the Django groups that the token's groups map to, by the setting STAFF_OIDC_GROUPS.
+
+    `extra_data` is what django-allauth keeps of a sign-in: the claims of `id_token`, which win, and of `userinfo`.
+    Groups are a list or a single name, in any of GROUP_CLAIMS; one that maps to nothing gives nothing.
+    """
     claims = (extra_data.get("userinfo") or {}) | (extra_data.get("id_token") or {})
     groups: set[str] = set()
     for claim in GROUP_CLAIMS:
@@ -90,7 +105,10 @@ def roles_of(extra_data: dict[str, Any]) -> set[str]:
 
 
 def set_roles(user: User, roles: set[str]) -> None:
-    """Gives the user exactly these roles, and writes an audit row when that changes anything."""
+    """Give the user exactly these roles, and write an audit row when that changes anything.
+
+    With a role the user is staff, without one not. A role that is no Django group is logged as an error and left out.
+    """
     known = list(Group.objects.filter(name__in=roles))
     if missing := roles - {group.name for group in known}:
         logger.error("Single sign-on maps to roles that do not exist: %s", ", ".join(sorted(missing)))

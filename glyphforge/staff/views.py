@@ -38,6 +38,7 @@ class BackOfficePage:
     request: HttpRequest
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        """What the view says itself, over the page's texts, over what every admin page has."""
         context = super().get_context_data(**kwargs)  # type: ignore[misc]
         texts = {"title": self.title, "intro": self.intro, "button": self.button}
         return admin.site.each_context(self.request) | texts | context
@@ -51,16 +52,19 @@ class SignIn(BackOfficePage, LoginView):
     authentication_form = AuthenticationForm
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        """Send whoever may use the admin already to its first page."""
         if request.method == "GET" and admin.site.has_permission(request):
             return redirect("admin:index")
         return super().dispatch(request, *args, **kwargs)
 
     def form_valid(self, form: DjangoAuthenticationForm) -> HttpResponse:
+        """Begin django-allauth's login, which asks for the second factor before there is a session."""
         user = form.get_user()
         login = Login(user=user, redirect_url=self.get_redirect_url() or reverse("admin:index"))
         return perform_password_login(self.request, {"username": user.get_username()}, login)
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        """Add what the admin's own template of the page reads, and whether single sign-on is offered."""
         return super().get_context_data(
             app_path=self.request.get_full_path(),
             username=self.request.user.get_username(),
@@ -77,6 +81,7 @@ class SecondFactor(BackOfficePage, AuthenticateView):
     template_name = "staff/form.html"
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        """Add the way back to the sign-in page."""
         return super().get_context_data(cancel_url=reverse("admin:login"), **kwargs)
 
 
@@ -103,11 +108,13 @@ class Enrol(BackOfficePage, ActivateTOTPView):
     template_name = "staff/enrol.html"
 
     def form_valid(self, form: forms.Form) -> HttpResponse:
+        """Count the code that proves the app for this session too, so that none is asked for again at once."""
         response = super().form_valid(form)
         remember_second_factor(self.request)
         return response
 
     def get_success_url(self) -> str:
+        """The recovery codes, which are shown only now."""
         return reverse("mfa_view_recovery_codes")
 
 
@@ -120,6 +127,7 @@ class Remove(BackOfficePage, DeactivateTOTPView):
     template_name = "staff/form.html"
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        """Add the way back to one's own security page."""
         return super().get_context_data(cancel_url=reverse("mfa_index"), **kwargs)
 
 
@@ -130,6 +138,7 @@ class Security(BackOfficePage, IndexView):
     template_name = "staff/security.html"
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        """Add whether single sign-on is offered and connected, and whether a second factor is required."""
         return super().get_context_data(
             single_sign_on=bool(settings.STAFF_OIDC_ISSUER),
             connected=SocialAccount.objects.filter(user=self.request.user).exists(),
@@ -154,10 +163,11 @@ class NewRecoveryCodes(BackOfficePage, GenerateRecoveryCodesView):
     template_name = "staff/form.html"
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        """Add the way back to one's own security page."""
         return super().get_context_data(cancel_url=reverse("mfa_index"), **kwargs)
 
 
-def _while_issuer_answers(view: Callable[..., HttpResponse]) -> Callable[[HttpRequest, str], HttpResponse]:
+def _handle_unreachable_issuer(view: Callable[..., HttpResponse]) -> Callable[[HttpRequest, str], HttpResponse]:
     """allauth lets an issuer that cannot be reached end in a server error."""
 
     def guarded(request: HttpRequest, provider_id: str) -> HttpResponse:
@@ -170,8 +180,8 @@ def _while_issuer_answers(view: Callable[..., HttpResponse]) -> Callable[[HttpRe
     return guarded
 
 
-single_sign_on = _while_issuer_answers(openid_connect.login)
-single_sign_on_callback = _while_issuer_answers(openid_connect.callback)
+single_sign_on = _handle_unreachable_issuer(openid_connect.login)
+single_sign_on_callback = _handle_unreachable_issuer(openid_connect.callback)
 
 
 def refused(request: HttpRequest, message: str, status: int = 403) -> HttpResponse:
@@ -181,6 +191,10 @@ def refused(request: HttpRequest, message: str, status: int = 403) -> HttpRespon
 
 
 def locked_out(request: HttpRequest, response: HttpResponse | None = None, *args: Any) -> HttpResponse:
-    """django-axes' answer to whoever has failed too often. The same whether or not the account exists."""
+    """django-axes' answer to whoever has failed too often. The same whether or not the account exists.
+
+    Why it is the same:
+    https://cheatsheetseries.owasp.org/cheatsheets/Authentication_Cheat_Sheet.html#authentication-and-error-messages
+    """
     minutes = int(settings.AXES_COOLOFF_TIME.total_seconds() // 60)
     return refused(request, f"Too many failed attempts. Try again in {minutes} minutes.", status=429)

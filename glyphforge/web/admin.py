@@ -1,20 +1,17 @@
+"""The page of failed authentication."""
+
 from django.contrib import admin
 
-from billing.models import AuthenticationFailure
-from glyphforge.admin import ReadOnlyModelAdmin
-from glyphforge.display import Tone, badge_column, moment_column
-
-KIND = {
-    AuthenticationFailure.Kind.STAFF_PASSWORD: Tone.WARNING,
-    AuthenticationFailure.Kind.STAFF_SECOND_FACTOR: Tone.DANGER,
-}
+from glyphforge.admin.columns import badge_column, moment_column
+from glyphforge.admin.model_admin import ReadOnlyModelAdmin
+from glyphforge.web.models import AuthenticationFailure
 
 
 @admin.register(AuthenticationFailure)
 class AuthenticationFailureAdmin(ReadOnlyModelAdmin):
     """Who failed to prove an identity: wrong keys, service tokens, passwords and codes, by source and ten minutes."""
 
-    proof = badge_column("kind", KIND, description="what was wrong")
+    proof = badge_column("kind", AuthenticationFailure.Kind, description="what was wrong")
     started = moment_column("window_start", description="ten minutes from", ordering="window_start")
     latest = moment_column("last_failure_at", description="last")
 

@@ -4,31 +4,32 @@ The counts are rows of `authentication_failures` in PostgreSQL: the same for eve
 """
 
 from datetime import timedelta
-from enum import StrEnum
 
 from django.db import connection
 
+from glyphforge.web.models import AuthenticationFailure
+
+Kind = AuthenticationFailure.Kind
 WINDOW = timedelta(minutes=10)
 LIMIT = 30  # failures of one source in the current and the previous window
 
 
-class Kind(StrEnum):
-    """What somebody failed to prove."""
-
-    API_KEY = "api_key"
-    SERVICE_TOKEN = "service_token"  # noqa: S105 - a name
-    STAFF_PASSWORD = "staff_password"  # noqa: S105 - a name
-    STAFF_SECOND_FACTOR = "staff_second_factor"
-
-
 def count_failure(kind: Kind, source: str, subject: str | None = None) -> None:
-    """Counts one failure. The subject is what was tried and may be shown: a key's prefix, an account's name."""
+    """Count one failure of `source`: an address, or what else is known of the caller.
+
+    `subject` is what was tried and may be shown: a key's prefix, an account's name. The database keeps 200 characters
+    of each.
+    """
     with connection.cursor() as cursor:
         cursor.execute("SELECT count_authentication_failure(%s, %s, %s)", [kind, source, subject])
 
 
 def is_stopped(kind: Kind, source: str) -> bool:
-    """Whether the source has failed so often of late that it is not even checked; ends by itself within 20 minutes."""
+    """Whether the source has failed so often of late that it is not even checked; ends by itself within 20 minutes.
+
+    That is at least LIMIT failures of this kind in this window of ten minutes and the one before. Why:
+    https://cheatsheetseries.owasp.org/cheatsheets/Authentication_Cheat_Sheet.html#protect-against-automated-attacks
+    """
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT coalesce(sum(failures), 0) >= %s FROM authentication_failures"

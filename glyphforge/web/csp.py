@@ -21,11 +21,15 @@ ADMIN = {"script-src": [SELF, UNSAFE_EVAL], "style-src": [SELF, UNSAFE_INLINE]}
 
 
 class ContentSecurityPolicy(CSPMiddleware):
-    """Sends the strict policy everywhere and relaxes it under `/admin/` only."""
+    """Sends the strict policy everywhere and relaxes it under `/admin/` only.
+
+    What the directives are for: https://cheatsheetseries.owasp.org/cheatsheets/Content_Security_Policy_Cheat_Sheet.html
+    """
 
     def get_policy_parts(
         self, request: HttpRequest, response: HttpResponseBase, report_only: bool = False
     ) -> PolicyParts:
+        """Replace the directives of `ADMIN` under `/admin/`, unless the view has replaced them itself."""
         parts = super().get_policy_parts(request, response, report_only)
         if not report_only and request.path_info.startswith("/admin/"):
             parts.replace = ADMIN | (parts.replace or {})

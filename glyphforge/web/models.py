@@ -1,15 +1,21 @@
+"""Who failed to prove an identity; `count_authentication_failure()` in the database writes it."""
+
 from django.db import models
 from django.db.models.functions import Now
+
+from glyphforge.choices import Tone, ToneChoices
 
 
 class AuthenticationFailure(models.Model):
     """Failures of one source to prove an identity, in a window of ten minutes."""
 
-    class Kind(models.TextChoices):
-        API_KEY = "api_key", "API key"
-        SERVICE_TOKEN = "service_token", "Service token"
-        STAFF_PASSWORD = "staff_password", "Staff password"
-        STAFF_SECOND_FACTOR = "staff_second_factor", "Staff second factor"
+    class Kind(ToneChoices):
+        """What somebody failed to prove."""
+
+        API_KEY = "api_key", Tone.NEUTRAL, "API key"
+        SERVICE_TOKEN = "service_token", Tone.NEUTRAL, "Service token"
+        STAFF_PASSWORD = "staff_password", Tone.WARNING, "Staff password"
+        STAFF_SECOND_FACTOR = "staff_second_factor", Tone.DANGER, "Staff second factor"
 
     id = models.BigAutoField(primary_key=True)
     kind = models.TextField(choices=Kind.choices)

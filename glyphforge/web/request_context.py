@@ -22,6 +22,7 @@ class AuditActorMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
+        """Have whatever the view changes or logs carry the actor and the id, and answer with the id."""
         given = request.headers.get("X-Request-ID", "")
         request_id = given if _ACCEPTED_ID.fullmatch(given) else uuid.uuid4().hex
         request.request_id = request_id  # type: ignore[attr-defined]

@@ -3,16 +3,28 @@
 from typing import Any
 
 from django import template
+from django.conf import settings
+from django.template import RequestContext
 from django.utils.text import capfirst
 
-from glyphforge.navigation import title_of
+from glyphforge.admin.sidebar import title_of
 
 register = template.Library()
 
 
 @register.simple_tag
 def crumbs(parts: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The way to this page, without the app that it is programmed in; a list is called as in the sidebar."""
+    """The way to this page, without the app that it is programmed in; a list is called as in the sidebar.
+
+    The parts are Unfold's: dictionaries of `title` and, where it leads somewhere, `link`.
+    """
     first, *others = parts[1:] or parts
     name = title_of(str(first.get("link"))) or capfirst(first["title"])
     return [first | {"title": name}, *others]
+
+
+@register.simple_tag(takes_context=True)
+def search_box(context: RequestContext) -> dict[str, str] | None:
+    """The setting SEARCH_BOX (`url`, `permission`, `label`, `offer`), for those who hold its permission."""
+    box: dict[str, str] = settings.SEARCH_BOX
+    return box if context["user"].has_perm(box["permission"]) else None

@@ -31,6 +31,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         super().__init__(settings_dict, *args, **kwargs)
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
+        """Start the server where it does not run; OperationalError, as for any database, when it will not."""
         # Once a process waits for the database to exist; later the check is two small files.
         if self.embedded.root not in _ready or not self.embedded.is_running():
             try:

@@ -1,3 +1,5 @@
+"""`manage.py reencrypt_second_factors`: the last step when DJANGO_SECRET_KEY is rotated (docs/rotate-secrets.md)."""
+
 from typing import Any
 
 from allauth.mfa.models import Authenticator
@@ -9,6 +11,8 @@ from glyphforge.staff.adapters import reencrypt
 
 
 class Command(BaseCommand):
+    """All or nothing: a second factor that no key can read stops it, and none is changed."""
+
     help = "Encrypts staff's second factors under today's DJANGO_SECRET_KEY, the last step of its rotation."
 
     def add_arguments(self, parser: CommandParser) -> None:

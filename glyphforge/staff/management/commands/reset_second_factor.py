@@ -1,3 +1,5 @@
+"""`manage.py reset_second_factor`: for staff who lost phone and recovery codes (docs/security.md)."""
+
 from typing import Any
 
 from allauth.mfa.models import Authenticator
@@ -9,6 +11,11 @@ from glyphforge import audit
 
 
 class Command(BaseCommand):
+    """Removes app and recovery codes of one account, with an audit row that holds the reason.
+
+    Refuses an unknown name, an account without a second factor, and to write without a reason.
+    """
+
     help = (
         "Takes the second factor off an account whose phone and recovery codes are lost; prints first, --apply does it."
     )

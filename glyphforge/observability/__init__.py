@@ -1,0 +1,1 @@
+"""What the running system tells: logs, error reports, progress."""
