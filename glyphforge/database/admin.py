@@ -1,20 +1,20 @@
+"""The page of backups and restore drills."""
+
 from typing import Any
 
 from django.contrib import admin
 from django.template.defaultfilters import filesizeformat
 
-from billing.models import BackupRun
-from glyphforge.admin import ReadOnlyModelAdmin
-from glyphforge.display import EMPTY, Tone, badge_column, moment_column, number
-
-BACKUP = {BackupRun.Status.SUCCEEDED: Tone.SUCCESS, BackupRun.Status.FAILED: Tone.DANGER}
+from glyphforge.admin.columns import EMPTY, badge_column, moment_column, number
+from glyphforge.admin.model_admin import ReadOnlyModelAdmin
+from glyphforge.database.models import BackupRun
 
 
 @admin.register(BackupRun)
 class BackupRunAdmin(ReadOnlyModelAdmin):
     """Backups and restore drills, the latest first, and what was wrong with those that failed."""
 
-    state = badge_column("status", BACKUP, description="status")
+    state = badge_column("status", BackupRun.Status, description="status")
     started = moment_column("started_at", description="started")
     finished = moment_column("finished_at", description="ended", ordering="finished_at")
 
@@ -26,8 +26,10 @@ class BackupRunAdmin(ReadOnlyModelAdmin):
 
     @admin.display(description="size", ordering="bytes")
     def size(self, obj: BackupRun) -> str:
+        """The size of the backup's file, in the unit that fits; a dash where the run failed before it was known."""
         return EMPTY if obj.bytes is None else str(filesizeformat(obj.bytes))
 
     @admin.display(description="rows", ordering="row_count")
     def rows(self, obj: Any) -> str:
+        """How many rows were backed up or restored; a dash where the run failed."""
         return number(obj.row_count)

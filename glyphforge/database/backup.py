@@ -46,9 +46,11 @@ def newest(alias: str = "default") -> Path:
 def take(target: Path | None = None, *, content: Content = "full", alias: str = "default") -> tuple[Path, Manifest]:
     """Write a verified backup and its manifest; returns both.
 
-    Nothing stands under the final name before it is complete, on disk and read back. Never overwrites. The rows of
-    `manifest.WITHOUT_ROWS` are left out. Raises DatabaseError, and leaves no partial file, when anything fails or
-    another backup of this database is being taken; both outcomes are recorded in backup_runs.
+    `content` is full, schema or data; without a `target` the file is named by the time, in `folder()`. Nothing stands
+    under the final name before it is complete, on disk and read back. Never overwrites. The rows of
+    `manifest.without_rows()` are left out. Raises DatabaseError, and leaves no partial file, when anything fails or
+    another backup of this database is being taken; both outcomes are recorded in backup_runs. Dump and counts share one
+    snapshot: https://www.postgresql.org/docs/current/functions-admin.html#FUNCTIONS-SNAPSHOT-SYNCHRONIZATION
     """
     now = datetime.now(UTC)
     target = target or folder() / NAME.format(now)
@@ -57,14 +59,14 @@ def take(target: Path | None = None, *, content: Content = "full", alias: str = 
             target.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise DatabaseError(f"{target.parent}: {error.strerror}") from error
-        with _alone(alias) as cursor:
+        with _exclusive(alias) as cursor:
             made = _write(target, content, alias, cursor, now)
         outcome.update(bytes=made.bytes, row_count=sum(made.row_counts.values()))
     return target, made
 
 
 @contextmanager
-def _alone(alias: str) -> Iterator[Any]:
+def _exclusive(alias: str) -> Iterator[Any]:
     """One snapshot for dump and counts, and a lock for as long: two at once could choose the same name."""
     with transaction.atomic(using=alias), connections[alias].cursor() as cursor:
         cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
@@ -100,12 +102,12 @@ def _dump(partial: Path, content: Content, alias: str, cursor: Any, now: datetim
     partial.touch(mode=0o600)
     cursor.execute("SELECT pg_export_snapshot(), current_database(), current_setting('server_version')")
     snapshot, database, version = cursor.fetchone()
-    excluded = [f"--exclude-table-data=public.{name}" for name in manifest.WITHOUT_ROWS]
+    excluded = [f"--exclude-table-data=public.{name}" for name in manifest.without_rows()]
     options = ["--format=custom", "--no-password", "--no-unlogged-table-data", f"--lock-wait-timeout={LOCK_WAIT_MS}"]
     where = [f"--snapshot={snapshot}", f"--file={partial}"]
     run("pg_dump", alias, *options, *excluded, *FLAGS[content], *where)
     counts = manifest.row_counts(cursor) if content != "schema" else {}
-    for name in manifest.WITHOUT_ROWS:
+    for name in manifest.without_rows():
         if name in counts:
             counts[name] = 0
     roles, heads = manifest.granted_roles(cursor), manifest.migration_heads(connections[alias])
@@ -120,7 +122,7 @@ def _dump(partial: Path, content: Content, alias: str, cursor: Any, now: datetim
         migrations=heads,
         roles=roles,
         row_counts=counts,
-        without_rows=list(manifest.WITHOUT_ROWS),
+        without_rows=manifest.without_rows(),
     )
 
 
@@ -141,7 +143,10 @@ def _sync(path: Path) -> None:
 
 
 def run(name: str, alias: str, *arguments: str, database: str | None = None) -> None:
-    """Run pg_dump or pg_restore against the connection's server; raises DatabaseError with its first complaint."""
+    """Run pg_dump or pg_restore against the connection's server; raises DatabaseError with its first complaint.
+
+    `database` names another one of that server. What the program writes to standard output is thrown away.
+    """
     done = subprocess.run(
         [program(name, alias), *arguments],
         env=environment(alias, database),

@@ -212,7 +212,11 @@ _QUERIES = {
 
 
 def read(cursor: Any, schema: str, *, search_path: str) -> Catalogue:
-    """Everything in the schema; names that the search path finds are printed without their schema."""
+    """Everything in the schema; names that the search path finds are printed without their schema.
+
+    Sets the search path, the time zone and the style of dates until the end of the transaction. The catalogue's tables:
+    https://www.postgresql.org/docs/current/catalogs.html
+    """
     cursor.execute(f"SET LOCAL search_path = {search_path}")
     # How bounds and defaults are printed depends on these.
     cursor.execute("SET LOCAL timezone = 'UTC'")

@@ -55,7 +55,11 @@ def one_line(error: object) -> str:
 
 
 def environment(alias: str, database: str | None = None) -> dict[str, str]:
-    """The process environment with which libpq's programs reach this connection's server."""
+    """The process environment with which libpq's programs reach this connection's server.
+
+    `database` names another one of that server. The caller's own PG* variables are left out. What they mean:
+    https://www.postgresql.org/docs/current/libpq-envars.html
+    """
     settings = connections[alias].settings_dict
     result = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
     result.update({variable: str(settings[key]) for key, variable in VARIABLES.items() if settings.get(key)})
@@ -69,7 +73,8 @@ def environment(alias: str, database: str | None = None) -> dict[str, str]:
 def program(name: str, alias: str) -> Path:
     """pg_dump or pg_restore of a version that fits the server: the same, else the next newer one.
 
-    Raises DatabaseError when there is none, as an older pg_dump refuses a newer server.
+    Raises DatabaseError when there is none, as an older pg_dump refuses a newer server:
+    https://www.postgresql.org/docs/current/app-pgdump.html
     """
     server = connections[alias].cursor().connection.info.server_version // 10000
     fitting = [each for each in with_client(name) if each.major >= server]

@@ -15,7 +15,10 @@ NOT_YET = (errors.UndefinedTable, errors.UndefinedFunction, errors.UndefinedObje
 
 
 def statements(packages: Iterable[str] = (), kinds: Iterable[str] = KINDS) -> Iterator[Traversable]:
-    """The files of the packages, by default of every app: one object or one table's triggers each."""
+    """The files of the packages, by default of every app: one object or one table's triggers each.
+
+    They come kind by kind, and within a kind package by package, by name.
+    """
     chosen = list(packages) or [config.name for config in apps.get_app_configs()]
     for kind in kinds:
         for package in chosen:
@@ -36,10 +39,11 @@ def view_names() -> set[str]:
     return {file.name.removesuffix(".sql") for file in statements(kinds=["views"])}
 
 
-def settle(waiting: Iterable[Traversable], attempt: Callable[[str], bool]) -> list[Traversable]:
-    """Attempts each file again and again until none gets any further; returns those that never succeeded.
+def create_in_any_order(waiting: Iterable[Traversable], attempt: Callable[[str], bool]) -> list[Traversable]:
+    """Attempt each file again and again until none gets any further; returns those that never succeeded.
 
-    A file that needs another one's object succeeds once that is there, so the files need no order.
+    `attempt` gets a file's text and says whether it worked. A file that needs another one's object succeeds once that
+    is there, so the files need no order.
     """
     left = list(waiting)
     while True:
@@ -50,21 +54,22 @@ def settle(waiting: Iterable[Traversable], attempt: Callable[[str], bool]) -> li
 
 
 def build(cursor: Any, schema: str, stand_ins: Iterable[str]) -> None:
-    """Creates the schema and everything that is desired in it; belongs into a transaction that is rolled back.
+    """Create the schema and everything that is desired in it; belongs into a transaction that is rolled back.
 
-    The stand-ins are statements that make what the files refer to but do not define; they run when a file needs them.
+    The stand-ins are statements that make what the files refer to but do not define; they run when a file needs them. A
+    file that cannot be run raises the database's own error.
     """
     cursor.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(schema)))
     cursor.execute(sql.SQL("SET LOCAL search_path = {}").format(sql.Identifier(schema)))
     # Bodies name their own search path, which is not this schema's: they are compared, not run.
     cursor.execute("SET LOCAL check_function_bodies = off")
-    left = settle(statements(), lambda statement: _attempt(cursor, statement))
+    left = create_in_any_order(statements(), lambda statement: _attempt(cursor, statement))
     for statement in stand_ins if left else ():
         cursor.execute(statement)
-    left = settle(left, lambda statement: _attempt(cursor, statement))
+    left = create_in_any_order(left, lambda statement: _attempt(cursor, statement))
     # By now all of ours is here; what is still left needs an extension's object, which lives in public.
     cursor.execute(sql.SQL("SET LOCAL search_path = {}, public").format(sql.Identifier(schema)))
-    for file in settle(left, lambda statement: _attempt(cursor, statement)):
+    for file in create_in_any_order(left, lambda statement: _attempt(cursor, statement)):
         cursor.execute(file.read_text(encoding="utf-8"))  # fails, and says why
 
 

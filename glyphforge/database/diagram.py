@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from django.apps import apps
 from django.db.models import Field, ForeignKey, Model
 
-APPS = ("billing", "monitoring")
+from glyphforge.database import desired
 
 
 def _type(field: Field) -> str:
@@ -16,8 +16,10 @@ def _type(field: Field) -> str:
 
 
 def _tables() -> list[type[Model]]:
-    models = [model for app in APPS for model in apps.get_app_config(app).get_models()]
-    return sorted((model for model in models if model._meta.managed), key=lambda model: model._meta.db_table)
+    ours = desired.table_names()
+    return sorted(
+        (model for model in apps.get_models() if model._meta.db_table in ours), key=lambda model: model._meta.db_table
+    )
 
 
 def _lines() -> Iterator[str]:

@@ -18,7 +18,7 @@ SCRATCH = "glyphforge_drill_{database}_"
 
 @dataclass(frozen=True)
 class Drill:
-    """A drill that succeeded."""
+    """A drill that succeeded: of which file, how many rows came back, and how long it took."""
 
     file: str
     row_count: int
@@ -28,7 +28,8 @@ class Drill:
 def drill(dump: Path | None = None, *, alias: str = "default") -> Drill:
     """Restore the backup, by default the newest, into a scratch database; compare counts and definitions; drop it.
 
-    Raises DatabaseError when any of that fails. Both outcomes are recorded in backup_runs.
+    Needs the right to create databases. Raises DatabaseError when any of that fails. Both outcomes are recorded in
+    backup_runs.
     """
     dump = dump or backup.newest(alias)
     begun = time.monotonic()

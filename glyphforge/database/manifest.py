@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from django.apps import apps
 from django.db.migrations.recorder import MigrationRecorder
 from psycopg import sql
 
@@ -13,13 +14,16 @@ from glyphforge.database.connection import DatabaseError
 
 FORMAT = 1
 CHUNK = 1 << 20
-# Rows that a backup leaves out: dj-stripe keeps the Stripe key in plain text, and a stolen session is a login.
-WITHOUT_ROWS = ("djstripe_apikey", "django_session")
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """Everything about a backup that its file alone does not tell. `content` is full, schema or data."""
+    """Everything about a backup that its file alone does not tell.
+
+    `content` is full, schema or data; `created_at` is in ISO 8601, UTC; `bytes` and `sha256` are the dump file's.
+    `migrations` maps each app to the last one applied, `row_counts` each table of `public` to its exact number of rows
+    (empty for a schema alone), `roles` are those that a restore needs, `without_rows` the tables left without rows.
+    """
 
     format: int
     content: str
@@ -34,10 +38,17 @@ class Manifest:
     without_rows: list[str]
 
     def write(self, dump: Path) -> None:
+        """Put the manifest beside the dump, in place of one that is there."""
         path_for(dump).write_text(json.dumps(asdict(self), indent=1) + "\n")
 
 
+def without_rows() -> list[str]:
+    """The tables whose rows a backup leaves out, as the apps' configs name them."""
+    return sorted(table for config in apps.get_app_configs() for table in getattr(config, "without_rows", ()))
+
+
 def path_for(dump: Path) -> Path:
+    """Where the manifest of a dump is: beside it, under its name and `.json`."""
     return dump.with_name(f"{dump.name}.json")
 
 
@@ -54,7 +65,10 @@ def read(dump: Path) -> Manifest:
 
 
 def check(dump: Path) -> Manifest:
-    """The manifest of a backup whose file is whole; raises DatabaseError that says what is wrong with it."""
+    """The manifest of a backup whose file is whole; raises DatabaseError that says what is wrong with it.
+
+    That is: missing, without a manifest, truncated, or altered by its SHA-256.
+    """
     if not dump.is_file():
         raise DatabaseError(f"{dump}: no such file")
     manifest = read(dump)
@@ -67,6 +81,7 @@ def check(dump: Path) -> Manifest:
 
 
 def sha256(path: Path) -> str:
+    """The file's SHA-256 in hexadecimal; reads a mebibyte at a time, as dumps outgrow memory."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while chunk := file.read(CHUNK):
@@ -88,7 +103,7 @@ def row_counts(cursor: Any) -> dict[str, int]:
 
 
 def migration_heads(connection: Any) -> dict[str, str]:
-    """The last applied migration of each app."""
+    """The last applied migration of each app, by its number; empty before the first `migrate`."""
     recorder = MigrationRecorder(connection)
     heads: dict[str, str] = {}
     for app, name in recorder.applied_migrations() if recorder.has_table() else ():
@@ -97,7 +112,10 @@ def migration_heads(connection: Any) -> dict[str, str]:
 
 
 def granted_roles(cursor: Any) -> list[str]:
-    """The roles that own objects in `public` or were granted rights to them: a restore needs them to exist."""
+    """The roles that own objects in `public` or were granted rights to them: a restore needs them to exist.
+
+    PostgreSQL's own, `pg_…`, are left out: every server has them.
+    """
     cursor.execute(
         """
         WITH objects AS (

@@ -9,7 +9,7 @@ from django.core.management.sql import emit_post_migrate_signal
 from django.db import connections
 from django.db.migrations.executor import MigrationExecutor
 
-from glyphforge.terminal import Advance, progress
+from glyphforge.observability.terminal import Advance, progress
 
 
 def unapplied(alias: str = "default") -> list[str]:

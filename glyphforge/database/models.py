@@ -1,7 +1,10 @@
+"""What was done to the database as a whole: backups and restore drills."""
+
 from django.db import models
 from django.db.models.functions import Now
 
-from billing.models.fields import uuid_key
+from glyphforge.choices import Tone, ToneChoices
+from glyphforge.rows import uuid_key
 
 
 class BackupRun(models.Model):
@@ -11,9 +14,9 @@ class BackupRun(models.Model):
         BACKUP = "backup", "Backup"
         DRILL = "drill", "Restore drill"
 
-    class Status(models.TextChoices):
-        SUCCEEDED = "succeeded", "Succeeded"
-        FAILED = "failed", "Failed"
+    class Status(ToneChoices):
+        SUCCEEDED = "succeeded", Tone.SUCCESS, "Succeeded"
+        FAILED = "failed", Tone.DANGER, "Failed"
 
     id = uuid_key()
     kind = models.TextField(choices=Kind.choices)

@@ -17,7 +17,10 @@ Tables = dict[str, dict[str, dict[str, Any]]]
 
 
 def tables(alias: str) -> Tables:
-    """Every table that a model has and no file of ours defines."""
+    """Every table that a model has and no file of ours defines: table to column to `type` and `not null`.
+
+    A type is written as format_type() prints it, so that it can be compared with the catalogue.
+    """
     ours = desired.table_names()
     models: list[Any] = [*apps.get_models(include_auto_created=True), MigrationRecorder.Migration]
     found: Tables = {}

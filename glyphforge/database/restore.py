@@ -18,8 +18,11 @@ from glyphforge.database.manifest import Manifest
 def restore(dump: Path, *, into: str | None = None, alias: str = "default") -> Manifest:
     """Load a full or schema backup into this connection's database, or into `into` on the same server.
 
-    `into` is created when missing. All or nothing: on an error the database is as empty as before. Raises DatabaseError
-    for a damaged file, a database that holds tables already, and counts that differ from the manifest.
+    `into` is created when missing, and so are roles that the manifest names, which then cannot log in; the objects
+    belong to whoever restores. All or nothing: when loading fails the database is as empty as before. Raises
+    DatabaseError for a damaged file, one with data only and a database that holds tables already, and, with the rows in
+    place, for counts that differ from the manifest. What pg_restore does:
+    https://www.postgresql.org/docs/current/app-pgrestore.html
     """
     made = manifest.check(dump)
     if made.content == "data":
@@ -56,7 +59,11 @@ def other_database(name: str, alias: str) -> Iterator[Any]:
 
 
 def create_database(name: str, alias: str) -> None:
-    """Create an empty database unless it exists."""
+    """Create an empty database unless it exists.
+
+    From template0, as template1 may hold what a server's owner put there:
+    https://www.postgresql.org/docs/current/manage-ag-templatedbs.html
+    """
     with connections[alias].cursor() as cursor:
         cursor.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name])
         if cursor.fetchone() is None:

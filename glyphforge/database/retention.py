@@ -21,7 +21,7 @@ def prune(keep: int, *, alias: str = "default") -> list[Path]:
 
     Ours is only what backup_runs names as made by this database under a name of its own choice: files of others, of
     other databases and with names that somebody gave stay, and so do damaged ones. A damaged one counts for nothing, so
-    the newest good one is always among those that stay.
+    the newest good one is always among those that stay. Raises ValueError for a `keep` below 1.
     """
     if keep < 1:
         raise ValueError(f"at least one backup is kept, not {keep}")

@@ -4,14 +4,14 @@ They can log in but have no password until an operator gives them one. Settings 
 what a client asks for when it connects.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from django.db import connections, transaction
 from psycopg import sql
 
-from glyphforge.database import desired
+from glyphforge.database import desired, rights
 
 OWNER, APPLICATION, SUPPORT, MONITOR = ROLES = (
     "glyphforge_owner",
@@ -19,11 +19,6 @@ OWNER, APPLICATION, SUPPORT, MONITOR = ROLES = (
     "glyphforge_support",
     "glyphforge_monitor",
 )
-# Tables that the application may only add to, or only read: the rest is done by functions with the owner's rights.
-APPEND_ONLY = ("audit_log", "api_usage", "api_usage_deltas")
-READ_ONLY = ("monthly_usage_totals", "django_migrations")
-# What nobody who only looks may see.
-SECRET_COLUMNS = {"api_keys": ["key_hash"]}
 
 
 @dataclass(frozen=True)
@@ -65,11 +60,14 @@ _LIMITS = {
 
 
 def install(alias: str = "default") -> list[str]:
-    """Creates the roles that are missing, hands everything in `public` to the owner and grants the rest their rights.
+    """Create the roles that are missing, hand everything in `public` to the owner and grant the rest their rights.
 
     Idempotent, in one transaction; to be run after every migration that another role than the owner ran. Needs a
-    superuser. Returns the names of the roles.
+    superuser. Returns the names of the roles. What the owner makes later the application may use by default
+    (https://www.postgresql.org/docs/current/sql-alterdefaultprivileges.html). The monitor sees other sessions'
+    statistics by pg_monitor (https://www.postgresql.org/docs/current/predefined-roles.html).
     """
+    declared = rights.declared()
     with transaction.atomic(using=alias), connections[alias].cursor() as cursor:
 
         def run(statement: str, *names: str) -> None:
@@ -103,12 +101,14 @@ def install(alias: str = "default") -> list[str]:
                 OWNER,
                 APPLICATION,
             )
-        for table in APPEND_ONLY + READ_ONLY:
+        for table in declared.append_only + declared.read_only:
             run("REVOKE ALL ON {} FROM {}", table, APPLICATION)
-            run(f"GRANT SELECT{', INSERT' if table in APPEND_ONLY else ''} ON {{}} TO {{}}", table, APPLICATION)
+            run(
+                f"GRANT SELECT{', INSERT' if table in declared.append_only else ''} ON {{}} TO {{}}", table, APPLICATION
+            )
         _revoke_on_partitions(cursor)
         for table in sorted(desired.table_names()):
-            _grant_reading(cursor, table, SUPPORT)
+            _grant_reading(cursor, table, declared.hidden_columns.get(table, ()), SUPPORT)
         for view in sorted(desired.view_names()):
             for name in (SUPPORT, MONITOR):
                 run("GRANT SELECT ON {} TO {}", view, name)
@@ -119,16 +119,16 @@ def install(alias: str = "default") -> list[str]:
 
 
 def _hand_over(cursor: Any) -> None:
-    """Makes the owner role own every table, view, sequence and function of ours and of the packages."""
+    """Make the owner role own every table, view, sequence and function of ours and of the packages."""
     cursor.execute(
-        """
+        f"""
         DO $$
         DECLARE
             statement text;
         BEGIN
             FOR statement IN
                 SELECT format(
-                    'ALTER %s %s OWNER TO glyphforge_owner',
+                    'ALTER %s %s OWNER TO {OWNER}',
                     CASE c.relkind
                         WHEN 'v' THEN 'VIEW' WHEN 'm' THEN 'MATERIALIZED VIEW' WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE'
                     END,
@@ -136,7 +136,7 @@ def _hand_over(cursor: Any) -> None:
                 )
                 FROM pg_class AS c
                 WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p', 'v', 'm', 'S')
-                    AND c.relowner <> 'glyphforge_owner'::regrole
+                    AND c.relowner <> '{OWNER}'::regrole
                     -- A sequence that belongs to a column follows its table; an extension's objects stay its own.
                     AND NOT EXISTS (
                         SELECT FROM pg_depend AS d
@@ -144,9 +144,9 @@ def _hand_over(cursor: Any) -> None:
                             AND (d.deptype = 'e' OR (c.relkind = 'S' AND d.deptype IN ('a', 'i')))
                     )
                 UNION ALL
-                SELECT format('ALTER ROUTINE %s OWNER TO glyphforge_owner', p.oid::regprocedure)
+                SELECT format('ALTER ROUTINE %s OWNER TO {OWNER}', p.oid::regprocedure)
                 FROM pg_proc AS p
-                WHERE p.pronamespace = 'public'::regnamespace AND p.proowner <> 'glyphforge_owner'::regrole
+                WHERE p.pronamespace = 'public'::regnamespace AND p.proowner <> '{OWNER}'::regrole
                     AND NOT EXISTS (
                         SELECT FROM pg_depend AS d
                         WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
@@ -163,17 +163,16 @@ def _hand_over(cursor: Any) -> None:
 def _revoke_on_partitions(cursor: Any) -> None:
     """Partitions are reached through their parent, whose rights would otherwise be got around."""
     cursor.execute(
-        """
+        f"""
         DO $$
         DECLARE
             partition regclass;
         BEGIN
             FOR partition IN
-                SELECT t.relid
-                FROM (VALUES ('audit_log'::regclass), ('api_usage')) AS p (parent), pg_partition_tree(p.parent) AS t
-                WHERE t.level > 0
+                SELECT c.oid FROM pg_class AS c
+                WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r' AND c.relispartition
             LOOP
-                EXECUTE format('REVOKE ALL ON %s FROM glyphforge_app', partition);
+                EXECUTE format('REVOKE ALL ON %s FROM {APPLICATION}', partition);
             END LOOP;
         END
         $$
@@ -181,13 +180,13 @@ def _revoke_on_partitions(cursor: Any) -> None:
     )
 
 
-def _grant_reading(cursor: Any, table: str, role: str) -> None:
+def _grant_reading(cursor: Any, table: str, hidden: Sequence[str], role: str) -> None:
     columns = "*"
-    if table in SECRET_COLUMNS:
+    if hidden:
         cursor.execute(
             "SELECT string_agg(quote_ident(attname), ', ') FROM pg_attribute"
             " WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped AND attname <> ALL (%s)",
-            [table, SECRET_COLUMNS[table]],
+            [table, list(hidden)],
         )
         columns = cursor.fetchone()[0]
     privilege = "SELECT" if columns == "*" else f"SELECT ({columns})"

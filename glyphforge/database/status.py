@@ -1,7 +1,8 @@
-"""What `database status` reports: migrations, sizes, partitions, jobs, backups."""
+"""What `database status` reports: migrations, sizes, partitions, and what the apps' configs add."""
 
 from typing import Any
 
+from django.apps import apps
 from django.db import connections
 from django.db.migrations.recorder import MigrationRecorder
 
@@ -31,20 +32,15 @@ PARTITIONS = """
     WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r'
     ORDER BY 1, 2
 """
-JOBS = """
-    SELECT DISTINCT ON (job) job, status, started_at, finished_at, rows_affected, error
-    FROM job_runs
-    ORDER BY job, started_at DESC NULLS LAST
-"""
-BACKUPS = """
-    SELECT DISTINCT ON (kind) kind, status, finished_at, file, bytes, error
-    FROM backup_runs
-    ORDER BY kind, finished_at DESC
-"""
 
 
 def report(alias: str = "default") -> dict[str, Any]:
-    """Everything as plain values. A part whose table is not there yet, as before `migrate`, is empty."""
+    """Everything as plain values. A part whose table is not there yet, as before `migrate`, is empty.
+
+    `database` and its `total_bytes`; `migrations`: how many are `applied`, and the `unapplied` by name; `tables`, the
+    largest first, and `partitions`: rows with `row_estimate`, from the planner's statistics, and `total_bytes`, indexes
+    included. What the apps add are rows under the names of their sections.
+    """
     recorder = MigrationRecorder(connections[alias])
     with connections[alias].cursor() as cursor:
         cursor.execute("SELECT current_database(), pg_database_size(current_database())")
@@ -59,8 +55,11 @@ def report(alias: str = "default") -> dict[str, Any]:
             },
             "tables": _rows(cursor, TABLES),
             "partitions": _rows(cursor, PARTITIONS),
-            "jobs": _rows(cursor, JOBS) if "job_runs" in existing else [],
-            "backups": _rows(cursor, BACKUPS) if "backup_runs" in existing else [],
+            **{
+                section: _rows(cursor, query) if table in existing else []
+                for config in apps.get_app_configs()
+                for section, (table, query) in getattr(config, "database_status", {}).items()
+            },
         }
 
 

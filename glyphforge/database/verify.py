@@ -20,8 +20,8 @@ from glyphforge.database.catalogue import Catalogue, Key, read
 
 SCRATCH = "glyphforge_verify"
 MONTHS_AHEAD = 3
-# On the first of a month the outermost one is not there yet: the jobs `partitions` (01:00) and `daily` (02:00) make it,
-# and the rest of the time is for late ones.
+# On the first of a month the outermost one is not there yet: maintenance makes it until 02:00 UTC, and an hour is left
+# for a late run.
 MONTH_IS_DUE_AFTER = timedelta(hours=3)
 
 
@@ -137,7 +137,7 @@ def _month_of(bounds: str) -> int | None:
 
 
 def _expect_packages(expected: Catalogue, actual: Catalogue, tables: packages.Tables) -> None:
-    """Adds the tables of installed packages; their constraints, indexes and sequences are their own affair."""
+    """Add the tables of installed packages; their constraints, indexes and sequences are their own affair."""
     for table, columns in tables.items():
         expected[Key("table", table)] = {}
         expected |= {Key("column", f"{table}.{name}"): attributes for name, attributes in columns.items()}

@@ -36,10 +36,7 @@ BEGIN
     INTO owner, per_minute, per_month
     FROM api_keys AS k
     INNER JOIN users AS u ON u.id = k.user_id
-    LEFT JOIN subscriptions AS s
-        ON s.user_id = u.id
-        AND s.status IN ('trialing', 'active', 'past_due', 'unpaid', 'paused')
-        AND NOT s.is_duplicate
+    LEFT JOIN live_subscriptions AS s ON s.user_id = u.id AND NOT s.is_duplicate
     INNER JOIN plans AS p ON p.tier = coalesce(s.tier, 'free')
     WHERE k.id = key
         AND u.status = 'active'

@@ -5,15 +5,11 @@ LANGUAGE plpgsql
 SET search_path = public, pg_temp
 AS $$
 DECLARE
+    cutoff CONSTANT timestamptz := retention_cutoff('cleanup_api_usage_request_ids', days);
     deleted bigint;
 BEGIN
-    IF days IS NULL OR days < 1 THEN
-        RAISE EXCEPTION 'cleanup_api_usage_request_ids: days must be at least 1, not %', coalesce(days::text, 'NULL')
-            USING ERRCODE = 'invalid_parameter_value';
-    END IF;
     PERFORM pg_advisory_xact_lock(hashtextextended('cleanup_api_usage_request_ids', 0));
-    -- No date lies millions of days back.
-    DELETE FROM api_usage_request_ids AS r WHERE r.recorded_at < now() - least(days, 100000) * interval '24 hours';
+    DELETE FROM api_usage_request_ids AS r WHERE r.recorded_at < cutoff;
     GET DIAGNOSTICS deleted = ROW_COUNT;
     RETURN deleted;
 END

@@ -5,14 +5,11 @@ LANGUAGE plpgsql
 SECURITY DEFINER
 SET search_path = public, pg_temp
 AS $$
+DECLARE
+    cutoff CONSTANT timestamptz := retention_cutoff('cleanup_old_api_usage', days);
 BEGIN
-    IF days IS NULL OR days < 1 THEN
-        RAISE EXCEPTION 'cleanup_old_api_usage: days must be at least 1, not %', coalesce(days::text, 'NULL')
-            USING ERRCODE = 'invalid_parameter_value';
-    END IF;
     PERFORM pg_advisory_xact_lock(hashtextextended('api_usage partitions', 0));
-    -- No date lies millions of days back.
-    RETURN drop_partitions_before('api_usage', now() - least(days, 100000) * interval '24 hours');
+    RETURN drop_partitions_before('api_usage', cutoff);
 END
 $$;
 

@@ -6,7 +6,7 @@ LANGUAGE plpgsql
 SET search_path = public, pg_temp
 AS $$
 DECLARE
-    max_attempts CONSTANT int := 8;
+    max_attempts CONSTANT int := webhook_attempts();
     pauses CONSTANT interval [] := ARRAY['1 min', '5 min', '30 min', '2 h', '5 h', '10 h']::interval [];
 BEGIN
     IF event_id IS NULL OR event_id = '' THEN

@@ -1,5 +1,5 @@
--- Gives each new user the free tier, once per statement.
-CREATE FUNCTION create_default_subscriptions() RETURNS trigger
+-- Gives each new user the free plan, once per statement.
+CREATE FUNCTION create_free_subscriptions() RETURNS trigger
 LANGUAGE plpgsql
 SET search_path = public, pg_temp
 AS $$
@@ -9,8 +9,7 @@ BEGIN
     FROM new_users AS n
     WHERE n.status <> 'deleted'
     ORDER BY n.id
-    ON CONFLICT (user_id) WHERE status IN ('trialing', 'active', 'past_due', 'unpaid', 'paused') AND NOT is_duplicate
-    DO NOTHING;
+    ON CONFLICT DO NOTHING;
     RETURN NULL;
 END
 $$;

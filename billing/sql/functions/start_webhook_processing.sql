@@ -6,8 +6,8 @@ LANGUAGE plpgsql
 SET search_path = public, pg_temp
 AS $$
 DECLARE
-    lease CONSTANT interval := '15 minutes';
-    max_attempts CONSTANT int := 8;
+    lease CONSTANT interval := webhook_lease();
+    max_attempts CONSTANT int := webhook_attempts();
     claimed text;
 BEGIN
     IF event_id IS NULL OR event_id = '' THEN

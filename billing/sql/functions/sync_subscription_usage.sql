@@ -12,11 +12,10 @@ BEGIN
     PERFORM set_config('app.counting', 'on', true);
     WITH stale AS (
         SELECT s.id, coalesce(m.total_requests, 0) AS requests
-        FROM subscriptions AS s
+        FROM live_subscriptions AS s
         LEFT JOIN monthly_usage_summary AS m
             ON m.user_id = s.user_id AND m.month = date_trunc('month', now() AT TIME ZONE 'UTC')::date
-        WHERE s.status IN ('trialing', 'active', 'past_due', 'unpaid', 'paused')
-            AND s.usage_count <> coalesce(m.total_requests, 0)
+        WHERE s.usage_count <> coalesce(m.total_requests, 0)
         ORDER BY s.id
         FOR NO KEY UPDATE OF s
     )

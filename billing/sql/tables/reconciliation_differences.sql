@@ -10,14 +10,16 @@ CREATE TABLE reconciliation_differences (
     stripe_customer_id text,
     user_id uuid CONSTRAINT reconciliation_differences_user_id_fkey REFERENCES users (id) ON DELETE SET NULL,
     field text NOT NULL DEFAULT '',
-    here text,
-    there text,
+    local_value text,
+    stripe_value text,
     status text NOT NULL DEFAULT 'open',
     note text,
     found_at timestamptz NOT NULL DEFAULT now(),
     closed_at timestamptz,
-    CONSTRAINT reconciliation_differences_kind_known CHECK (kind IN ('missing_here', 'missing_there', 'differs')),
-    CONSTRAINT reconciliation_differences_status_known CHECK (status IN ('open', 'healed', 'gone'))
+    CONSTRAINT reconciliation_differences_kind_known CHECK (
+        kind IN ('missing_locally', 'missing_at_stripe', 'differs')
+    ),
+    CONSTRAINT reconciliation_differences_status_known CHECK (status IN ('open', 'repaired', 'gone'))
 );
 
 CREATE UNIQUE INDEX reconciliation_differences_one_open ON reconciliation_differences (object_kind, stripe_id, field)

@@ -2,5 +2,5 @@
 CREATE TABLE stripe_tombstones (
     stripe_id text PRIMARY KEY CONSTRAINT stripe_tombstones_id_given CHECK (stripe_id <> ''),
     kind text NOT NULL,
-    buried_at timestamptz NOT NULL DEFAULT now()
+    deleted_at timestamptz NOT NULL DEFAULT now()
 );

@@ -1,4 +1,4 @@
--- What a customer may use and pays, past and present. One live row per user; the free tier is a row too.
+-- What a customer may use and pays, past and present. One live row per user; the free plan is a row too.
 -- price_cents is the monthly price after recurring discounts; a NULL monthly_request_limit is unlimited.
 CREATE TABLE subscriptions (
     id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
@@ -36,7 +36,8 @@ CREATE TABLE subscriptions (
     CONSTRAINT subscriptions_canceled_is_dated CHECK (status <> 'canceled' OR canceled_at IS NOT NULL)
 );
 
--- Stripe allows a customer two subscriptions at once; the lower one is kept as a marked duplicate.
+-- Stripe allows a customer two subscriptions at once; the lower one is kept as a marked duplicate. The statuses are
+-- those of live_subscriptions, word for word, so that the index serves it too.
 CREATE UNIQUE INDEX subscriptions_one_live_per_user ON subscriptions (user_id)
 WHERE status IN ('trialing', 'active', 'past_due', 'unpaid', 'paused') AND NOT is_duplicate;
 

@@ -1,4 +1,4 @@
--- Customers at Stripe that belong to no user, until support links them or creates one.
+-- Customers at Stripe that belong to no customer here, until support links them or creates one.
 CREATE TABLE unmatched_stripe_customers (
     stripe_customer_id text PRIMARY KEY CONSTRAINT unmatched_stripe_customers_id_given CHECK (stripe_customer_id <> ''),
     email text,

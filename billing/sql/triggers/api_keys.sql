@@ -21,4 +21,4 @@ EXECUTE FUNCTION set_updated_at();
 CREATE TRIGGER audit AFTER INSERT OR DELETE OR UPDATE OF
 id, user_id, name, environment, key_prefix, key_hash, expires_at, revoked_at, revoked_reason, created_at
 ON api_keys
-FOR EACH ROW EXECUTE FUNCTION audit_row_change('id');
+FOR EACH ROW EXECUTE FUNCTION audit_row_change('id', 'usage_count', 'last_used_at');

@@ -22,4 +22,4 @@ id, user_id, tier, status, stripe_subscription_id, stripe_price_id, quantity, pr
 current_period_start, current_period_end, cancel_at_period_end, canceled_at, trial_end, is_duplicate,
 monthly_request_limit, created_at
 ON subscriptions
-FOR EACH ROW EXECUTE FUNCTION audit_row_change('id');
+FOR EACH ROW EXECUTE FUNCTION audit_row_change('id', 'usage_count', 'usage_synced_at');

@@ -3,7 +3,7 @@ FOR EACH ROW WHEN (old.* IS DISTINCT FROM new.*) EXECUTE FUNCTION set_updated_at
 
 CREATE TRIGGER default_subscription AFTER INSERT ON users
 REFERENCING NEW TABLE AS new_users
-FOR EACH STATEMENT EXECUTE FUNCTION create_default_subscriptions();
+FOR EACH STATEMENT EXECUTE FUNCTION create_free_subscriptions();
 
 CREATE TRIGGER audit AFTER INSERT OR UPDATE OR DELETE ON users
 FOR EACH ROW EXECUTE FUNCTION audit_row_change('id');

@@ -1,7 +1,7 @@
 -- Books the difference between what the customer pays now and what the ledger says last; no difference, no row.
 -- Changes of one transaction are one movement: a plan replaced by another is an expansion or contraction, no churn.
--- Two transactions cannot settle one customer at once: the unique index on live subscriptions makes the second wait.
-CREATE FUNCTION settle_mrr(customer uuid, changed_subscription uuid, origin text DEFAULT 'change') RETURNS void
+-- Two transactions cannot book for one customer at once: the unique index on live subscriptions makes the second wait.
+CREATE FUNCTION book_mrr_difference(customer uuid, changed_subscription uuid, origin text DEFAULT 'change') RETURNS void
 LANGUAGE plpgsql
 SET search_path = public, pg_temp
 AS $$
@@ -13,7 +13,7 @@ BEGIN
     SELECT * INTO paying FROM paying_subscriptions AS p WHERE p.user_id = customer;
     SELECT * INTO booked FROM mrr_movements AS m WHERE m.user_id = customer ORDER BY m.id DESC LIMIT 1;
 
-    IF booked.transaction_id = pg_current_xact_id() AND booked.origin = settle_mrr.origin THEN
+    IF booked.transaction_id = pg_current_xact_id() AND booked.origin = book_mrr_difference.origin THEN
         DELETE FROM mrr_movements AS m WHERE m.id = booked.id;
         SELECT * INTO booked FROM mrr_movements AS m WHERE m.user_id = customer ORDER BY m.id DESC LIMIT 1;
     END IF;
@@ -28,7 +28,7 @@ BEGIN
         )
         VALUES (
             customer, booked.subscription_id, 'churn', booked.currency, -booked.after_cents, booked.after_cents, 0,
-            booked.tier_after, settle_mrr.origin
+            booked.tier_after, book_mrr_difference.origin
         );
         booked.after_cents := 0;
         booked.tier_after := NULL;
@@ -62,7 +62,7 @@ BEGIN
         paying.mrr_cents,
         booked.tier_after,
         paying.tier,
-        settle_mrr.origin
+        book_mrr_difference.origin
     );
 END
 $$;

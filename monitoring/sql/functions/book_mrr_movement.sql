@@ -6,10 +6,10 @@ SET search_path = public, pg_temp
 AS $$
 BEGIN
     IF TG_OP <> 'INSERT' AND (TG_OP = 'DELETE' OR OLD.user_id <> NEW.user_id) THEN
-        PERFORM settle_mrr(OLD.user_id, OLD.id);
+        PERFORM book_mrr_difference(OLD.user_id, OLD.id);
     END IF;
     IF TG_OP <> 'DELETE' THEN
-        PERFORM settle_mrr(NEW.user_id, NEW.id);
+        PERFORM book_mrr_difference(NEW.user_id, NEW.id);
     END IF;
     RETURN NULL;
 END

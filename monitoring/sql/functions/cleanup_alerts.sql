@@ -4,15 +4,9 @@ LANGUAGE plpgsql
 SET search_path = public, pg_temp
 AS $$
 DECLARE
-    cutoff timestamptz;
+    cutoff CONSTANT timestamptz := retention_cutoff('cleanup_alerts', days);
     deleted bigint;
 BEGIN
-    IF days IS NULL OR days < 1 THEN
-        RAISE EXCEPTION 'cleanup_alerts: days must be 1 or more, not %', coalesce(days::text, 'NULL')
-            USING ERRCODE = 'invalid_parameter_value';
-    END IF;
-    -- No date lies millions of days back.
-    cutoff := now() - least(days, 100000) * interval '24 hours';
     DELETE FROM notifications AS n WHERE n.kind = 'report' AND n.report_on < (cutoff AT TIME ZONE 'UTC')::date;
     DELETE FROM alerts AS a WHERE a.state = 'resolved' AND a.resolved_at < cutoff;
     GET DIAGNOSTICS deleted = ROW_COUNT;

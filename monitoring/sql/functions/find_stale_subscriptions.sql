@@ -1,5 +1,4 @@
--- Subscriptions that are active or trialing although their period has ended: an event from Stripe is missing. The one
--- that is longest overdue comes first.
+-- The rows of v_stale_subscriptions, the one that is longest overdue first.
 CREATE FUNCTION find_stale_subscriptions()
 RETURNS TABLE (
     subscription_id uuid,
@@ -16,16 +15,14 @@ STABLE
 SET search_path = public, pg_temp
 AS $$
     SELECT
-        s.id,
+        s.subscription_id,
         s.user_id,
-        u.email,
+        s.email,
         s.tier,
         s.status,
         s.current_period_end,
-        round(extract(epoch FROM now() - s.current_period_end) / 86400, 2),
+        s.days_overdue,
         s.stripe_subscription_id
-    FROM subscriptions AS s
-    INNER JOIN users AS u ON u.id = s.user_id
-    WHERE s.status IN ('trialing', 'active') AND s.current_period_end < now()
-    ORDER BY s.current_period_end, s.id
+    FROM v_stale_subscriptions AS s
+    ORDER BY s.current_period_end, s.subscription_id
 $$;

@@ -21,13 +21,13 @@ BEGIN
         SELECT
             s.id, s.user_id, s.tier, s.currency, s.price_cents,
             greatest(s.created_at, s.trial_end) AS started_at,
-            CASE s.status
-                WHEN 'active' THEN 'infinity'
-                WHEN 'past_due' THEN 'infinity'
-                WHEN 'canceled' THEN s.canceled_at
+            CASE
+                WHEN p.subscription_id IS NOT NULL THEN 'infinity'
+                WHEN s.status = 'canceled' THEN s.canceled_at
                 ELSE coalesce(s.current_period_start, s.created_at)
             END AS ended_at
         FROM subscriptions AS s
+        LEFT JOIN paying_subscriptions AS p ON p.subscription_id = s.id
         WHERE s.tier <> 'free' AND s.price_cents > 0 AND NOT s.is_duplicate AND s.status <> 'trialing'
     ),
     spans AS (

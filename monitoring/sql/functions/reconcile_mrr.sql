@@ -5,7 +5,7 @@ SET search_path = public, pg_temp
 AS $$
 DECLARE
     drifted record;
-    settled int := 0;
+    booked int := 0;
 BEGIN
     PERFORM pg_advisory_xact_lock(hashtextextended('reconcile_mrr', 0));
     FOR drifted IN
@@ -19,9 +19,9 @@ BEGIN
         WHERE (p.mrr_cents, p.tier, p.currency) IS DISTINCT FROM (b.after_cents, b.tier_after, b.currency)
         ORDER BY user_id
     LOOP
-        PERFORM settle_mrr(drifted.user_id, drifted.subscription_id, 'reconciled');
-        settled := settled + 1;
+        PERFORM book_mrr_difference(drifted.user_id, drifted.subscription_id, 'reconciled');
+        booked := booked + 1;
     END LOOP;
-    RETURN settled;
+    RETURN booked;
 END
 $$;

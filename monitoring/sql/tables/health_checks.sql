@@ -21,11 +21,11 @@ INSERT INTO health_checks (check_name, title, unit, lower_is_worse, warning_at, 
 VALUES
 (
     'stale_subscriptions', 'Subscriptions past their end', 'days', false, 1, 3,
-    'Reconcile the customer with Stripe; if Stripe says it ended, the event that said so was lost.'
+    'Sync the customer from Stripe; if Stripe says it ended, the event that said so was lost.'
 ),
 (
     'orphaned_stripe_customers', 'Stripe customers without a subscription', 'customers', false, 10, NULL,
-    'Fix orphans gives each of them the free tier; then reconcile, in case Stripe has a paid one.'
+    'Fix orphans gives each of them the free plan; then reconcile, in case Stripe has a paid one.'
 ),
 (
     'duplicate_subscriptions', 'Customers with two subscriptions at Stripe', 'customers', false, 0, NULL,
@@ -33,7 +33,7 @@ VALUES
 ),
 (
     'unmatched_stripe_customers', 'Customers at Stripe who belong to nobody here', 'customers', false, 0, NULL,
-    'Link each to a user by hand, or create one, then replay the events that wait.'
+    'Link each to a customer by hand, or create one, then replay the events that wait.'
 ),
 (
     'paid_users_without_keys', 'Paying customers without an API key', 'customers', false, NULL, NULL,
@@ -45,11 +45,11 @@ VALUES
 ),
 (
     'failed_webhooks', 'Most attempts of a failed event', 'attempts', false, 0, 3,
-    'Read the last error, mend its cause, then retry the event.'
+    'Read the last error, remove its cause, then retry the event.'
 ),
 (
     'dead_webhooks', 'Events given up', 'events', false, 0, 0,
-    'Read the last error, mend its cause, then replay the event: nothing retries it by itself.'
+    'Read the last error, remove its cause, then replay the event: nothing retries it by itself.'
 ),
 (
     'webhook_delay', 'Longest wait of an event that is due', 'minutes', false, 5, 15,
@@ -89,7 +89,7 @@ VALUES
 ),
 (
     'failed_jobs', 'Jobs whose last run failed', 'jobs', false, 0, NULL,
-    'Read the error of the run, mend its cause, then run the job again.'
+    'Read the error of the run, remove its cause, then run the job again.'
 ),
 (
     'connections', 'Connections used', '%', false, 60, 80,
@@ -101,7 +101,7 @@ VALUES
 ),
 (
     'idle_in_transaction', 'Longest idle transaction', 'minutes', false, 5, 15,
-    'End the session and mend the program that forgot to commit; it holds back vacuum and locks.'
+    'End the session and correct the program that forgot to commit; it holds back vacuum and locks.'
 ),
 (
     'long_running_queries', 'Longest running statement', 'minutes', false, 1, 5,
@@ -145,7 +145,7 @@ VALUES
 ),
 (
     'failed_backups', 'Backups or drills that failed last', 'kinds', false, 0, NULL,
-    'Read the error, mend its cause (space, rights, client older than the server), then run it again.'
+    'Read the error, remove its cause (space, rights, client older than the server), then run it again.'
 ),
 (
     'drift', 'Differences from what the migrations define', 'differences', false, 0, NULL,

@@ -20,13 +20,13 @@ SELECT
     'duplicate_subscriptions' AS check_name,
     count(DISTINCT s.user_id)::numeric AS value,
     format('Customers who pay for more than one subscription: %s.', count(DISTINCT s.user_id)) AS message
-FROM subscriptions AS s
-WHERE s.is_duplicate AND s.status IN ('trialing', 'active', 'past_due', 'unpaid', 'paused')
+FROM live_subscriptions AS s
+WHERE s.is_duplicate
 UNION ALL
 SELECT
     'unmatched_stripe_customers' AS check_name,
     count(*)::numeric AS value,
-    format('Customers at Stripe who belong to no user: %s.', count(*)) AS message
+    format('Stripe customers who belong to no customer here: %s.', count(*)) AS message
 FROM unmatched_stripe_customers
 UNION ALL
 SELECT
@@ -73,8 +73,8 @@ FROM (
     FROM stripe_webhook_events AS e
     WHERE e.status IN ('pending', 'failed') AND coalesce(e.next_retry_at, e.received_at) <= now()
     UNION ALL
-    -- A claim is void after 15 minutes: its worker died.
+    -- A claim is void when its lease has run out: its worker died.
     SELECT coalesce(e.processing_started_at, e.received_at) AS due_at
     FROM stripe_webhook_events AS e
-    WHERE e.status = 'processing' AND coalesce(e.processing_started_at, e.received_at) <= now() - interval '15 minutes'
+    WHERE e.status = 'processing' AND coalesce(e.processing_started_at, e.received_at) <= now() - webhook_lease()
 ) AS w;

@@ -24,15 +24,4 @@ SELECT
         END
     ) AS message
 FROM (VALUES ('verify')) AS compared (job)
-LEFT JOIN LATERAL (
-    SELECT
-        j.status,
-        j.rows_affected,
-        j.detail,
-        j.finished_at
-    FROM job_runs AS j
-    -- A slot that met a run still going on is skipped too, and has no rows.
-    WHERE j.job = compared.job AND j.status IN ('succeeded', 'skipped') AND j.rows_affected IS NOT NULL
-    ORDER BY j.started_at DESC
-    LIMIT 1
-) AS r ON true;
+LEFT JOIN last_job_runs AS r ON compared.job = r.job AND r.kind = 'did_not_fail';

@@ -98,9 +98,9 @@ FROM (
             u.email,
             count(*) AS duplicates,
             min(s.created_at) AS since
-        FROM subscriptions AS s
+        FROM live_subscriptions AS s
         INNER JOIN users AS u ON s.user_id = u.id
-        WHERE s.is_duplicate AND s.status IN ('trialing', 'active', 'past_due', 'unpaid', 'paused')
+        WHERE s.is_duplicate
         GROUP BY s.user_id, u.email
     ) AS d
     INNER JOIN health_checks AS t ON t.check_name = 'duplicate_subscriptions'

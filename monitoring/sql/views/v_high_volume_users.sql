@@ -45,9 +45,5 @@ SELECT
     u.status AS user_status
 FROM day
 LEFT JOIN users AS u ON day.user_id = u.id
-LEFT JOIN subscriptions AS s
-    ON
-        day.user_id = s.user_id
-        AND s.status IN ('trialing', 'active', 'past_due', 'unpaid', 'paused')
-        AND NOT s.is_duplicate
+LEFT JOIN live_subscriptions AS s ON day.user_id = s.user_id AND NOT s.is_duplicate
 ORDER BY requests_last_hour DESC, requests_last_24h DESC;

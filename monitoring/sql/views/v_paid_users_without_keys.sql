@@ -5,7 +5,7 @@ SELECT
     u.email,
     s.tier,
     s.created_at AS subscribed_at
-FROM subscriptions AS s
+FROM counted_subscriptions AS s
 -- Looked up for the few who are left; without OFFSET the planner would read all of them before.
 INNER JOIN LATERAL (
     SELECT c.email
@@ -14,9 +14,7 @@ INNER JOIN LATERAL (
     OFFSET 0 -- noqa: AM09
 ) AS u ON true
 WHERE
-    s.status IN ('active', 'past_due')
-    AND s.tier <> 'free'
-    AND NOT s.is_duplicate
+    s.is_paid_for
     AND NOT EXISTS (
         SELECT
         FROM api_keys AS k

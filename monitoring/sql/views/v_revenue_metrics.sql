@@ -7,9 +7,8 @@ WITH paying AS MATERIALIZED (
     SELECT
         s.currency,
         count(DISTINCT s.user_id) AS customers,
-        sum(s.price_cents)::bigint AS mrr_cents
-    FROM subscriptions AS s
-    WHERE s.status IN ('active', 'past_due') AND s.tier <> 'free' AND s.price_cents > 0 AND NOT s.is_duplicate
+        sum(s.mrr_cents)::bigint AS mrr_cents
+    FROM paying_subscriptions AS s
     GROUP BY s.currency
 ),
 

@@ -6,11 +6,8 @@
 CREATE VIEW v_users_near_limit AS
 WITH least AS MATERIALIZED (
     SELECT greatest(ceil(0.8 * min(s.monthly_request_limit)), 1)::bigint AS requests
-    FROM subscriptions AS s
-    WHERE
-        s.status IN ('trialing', 'active', 'past_due', 'unpaid', 'paused')
-        AND NOT s.is_duplicate
-        AND s.monthly_request_limit IS NOT NULL
+    FROM live_subscriptions AS s
+    WHERE NOT s.is_duplicate AND s.monthly_request_limit IS NOT NULL
 ),
 
 queued AS MATERIALIZED (
@@ -62,11 +59,7 @@ SELECT
         ELSE round(100.0 * usage.requests / s.monthly_request_limit, 2)
     END AS percent_used
 FROM usage
-INNER JOIN subscriptions AS s
-    ON
-        usage.user_id = s.user_id
-        AND s.status IN ('trialing', 'active', 'past_due', 'unpaid', 'paused')
-        AND NOT s.is_duplicate
+INNER JOIN live_subscriptions AS s ON usage.user_id = s.user_id AND NOT s.is_duplicate
 -- Looked up for the few who are left; without OFFSET the planner would read all of them before.
 INNER JOIN LATERAL (
     SELECT c.email

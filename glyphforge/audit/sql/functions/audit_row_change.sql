@@ -1,6 +1,6 @@
--- Writes who changed a row, and only what changed, into audit_log. The argument names the table's key column. Actor,
--- reason and request id come from the settings app.actor, app.reason and app.request_id; without an actor the
--- session's role stands. Counters and updated_at are no changes; secrets and hashes are masked.
+-- Writes who changed a row, and only what changed, into audit_log. The first argument names the table's key column; the
+-- others name its counters, which like updated_at are no changes. Actor, reason and request id come from the settings
+-- app.actor, app.reason and app.request_id; without an actor the session's role stands. Secrets and hashes are masked.
 CREATE FUNCTION audit_row_change() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
@@ -10,7 +10,7 @@ DECLARE
     before jsonb := CASE WHEN TG_OP <> 'INSERT' THEN to_jsonb(OLD) END;
     after jsonb := CASE WHEN TG_OP <> 'DELETE' THEN to_jsonb(NEW) END;
     key text := coalesce(after, before) ->> TG_ARGV[0];
-    not_audited CONSTANT text[] := ARRAY['updated_at', 'usage_count', 'last_used_at', 'usage_synced_at'];
+    not_audited CONSTANT text[] := array_append(TG_ARGV[1:], 'updated_at');
     secret CONSTANT text := '(hash|secret|password|token)';
     old_values jsonb;
     new_values jsonb;

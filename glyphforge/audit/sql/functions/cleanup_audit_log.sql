@@ -5,16 +5,10 @@ SECURITY DEFINER
 SET search_path = public, pg_temp
 AS $$
 DECLARE
-    cutoff timestamptz;
+    cutoff CONSTANT timestamptz := retention_cutoff('cleanup_audit_log', days);
     dropped bigint;
     deleted bigint;
 BEGIN
-    IF days IS NULL OR days < 1 THEN
-        RAISE EXCEPTION 'cleanup_audit_log: days must be at least 1, not %', coalesce(days::text, 'NULL')
-            USING ERRCODE = 'invalid_parameter_value';
-    END IF;
-    -- No date lies millions of days back.
-    cutoff := now() - least(days, 100000) * interval '24 hours';
     PERFORM pg_advisory_xact_lock(hashtextextended('audit_log partitions', 0));
 
     SELECT count(*) INTO dropped

@@ -7,10 +7,6 @@ SECURITY DEFINER
 SET search_path = public, pg_temp
 AS $$
 BEGIN
-    IF months IS NULL OR months NOT BETWEEN 0 AND 120 THEN
-        RAISE EXCEPTION 'create_audit_log_partitions: months must be between 0 and 120, not %', coalesce(months::text, 'NULL')
-            USING ERRCODE = 'invalid_parameter_value';
-    END IF;
     PERFORM pg_advisory_xact_lock(hashtextextended('audit_log partitions', 0));
     RETURN create_monthly_partitions('audit_log', months);
 END

@@ -12,13 +12,18 @@ from django.db import DEFAULT_DB_ALIAS, Error
 from rich.filesize import decimal
 from rich.table import Table
 
-from glyphforge.database import backup, connection, diagram, drill, restore, roles, status, verify
+from glyphforge.database import backup, connection, diagram, drill, freeze, restore, roles, status, verify
 from glyphforge.database.connection import DatabaseError
 from glyphforge.database.migrate import migrate
-from glyphforge.terminal import print_table
+from glyphforge.observability.terminal import print_table
 
 
 class Command(BaseCommand):
+    """Each subcommand calls one function of `glyphforge.database` and prints its result, as JSON with `--json`.
+
+    Failures end in one line and exit code 1, and so does `verify` when it finds a difference.
+    """
+
     help = "Test, initialise, verify, describe, back up and restore the database."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -35,6 +40,13 @@ class Command(BaseCommand):
         self._add(actions, "verify", self._verify, "compare the database with what the migrations define")
         self._add(actions, "status", self._status, "migrations, sizes, partitions, last runs of jobs and backups")
         self._add(actions, "diagram", self._diagram, "print the entity-relationship diagram as Mermaid text")
+        freezing = self._add(actions, "freeze", self._freeze, "write a migration's frozen SQL from the definitions")
+        freezing.add_argument("app", help="the app's label")
+        freezing.add_argument("name", help="NNNN_topic")
+        freezing.add_argument(
+            "objects", nargs="*", metavar="OBJECT", help="its kind and name, as views/NAME; default: all"
+        )
+        freezing.add_argument("--recreate", action="store_true", help="drop changed views and make them anew")
         taking = self._add(actions, "backup", self._backup, "write a verified backup with its manifest")
         taking.add_argument("file", type=Path, nargs="?", help="default: a dated file in BACKUP_DIR, else var/backups")
         content = taking.add_mutually_exclusive_group()
@@ -96,12 +108,17 @@ class Command(BaseCommand):
         missing = f", {len(waiting)} not applied: {', '.join(waiting[:5])}" if waiting else ", none missing"
         self.stdout.write(f"Database {found['database']}: {decimal(found['total_bytes'])}")
         self.stdout.write(f"Migrations: {found['migrations']['applied']} applied{missing}")
-        for part in ("tables", "partitions", "jobs", "backups"):
-            self._table(part, found[part])
+        for part, rows in found.items():
+            if isinstance(rows, list):
+                self._table(part, rows)
 
     def _diagram(self, *, json: bool, **_: Any) -> None:
         drawn = diagram.entity_relationship_diagram()
         self._print(json, {"mermaid": drawn}, drawn)
+
+    def _freeze(self, *, json: bool, app: str, name: str, objects: list[str], recreate: bool, **_: Any) -> None:
+        written = freeze.freeze(app, name, objects, recreate=recreate)
+        self._print(json, {"files": [str(path) for path in written]}, "\n".join(f"Wrote {path}" for path in written))
 
     def _backup(
         self, *, database: str, json: bool, file: Path | None, schema_only: bool, data_only: bool, **_: Any

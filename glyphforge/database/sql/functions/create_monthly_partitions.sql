@@ -1,28 +1,29 @@
--- Partitions of api_usage or audit_log for this month (UTC), for that many ahead, and for every month that has rows in
--- the default partition. Returns how many of this month and the ones ahead were made.
+-- Partitions of a table that is partitioned by month: for this month (UTC), for `months` ahead, 0 to 120, and for every
+-- month that has rows in the default partition. Returns how many of this month and the ones ahead were made. The error
+-- names create_<table>_partitions(), which takes the advisory lock before it asks.
 --
 -- Attaching needs the default partition to itself for a moment. Writers are kept out of the parent meanwhile: one
 -- that had chosen the default partition for its row would find, once let in, that the row belongs elsewhere, and fail.
--- A lock request that waits stalls everybody behind it, so each attempt gives up after 100 ms and lets them pass.
 CREATE FUNCTION create_monthly_partitions(parent regclass, months int) RETURNS int
 LANGUAGE plpgsql
 SET search_path = public, pg_temp
 SET lock_timeout = '100ms'
 AS $$
 DECLARE
-    max_attempts CONSTANT int := 20;
-    attempt int := 0;
-    key_column CONSTANT text := CASE parent WHEN 'api_usage'::regclass THEN 'created_at' ELSE 'occurred_at' END;
+    key_column CONSTANT text := partition_key(parent);
     default_partition CONSTANT regclass := (SELECT nullif(t.partdefid, 0) FROM pg_partitioned_table AS t WHERE t.partrelid = parent);
     this_month CONSTANT date := date_trunc('month', now() AT TIME ZONE 'UTC');
-    wanted CONSTANT date[] := ARRAY(
-        SELECT (this_month + make_interval(months => n))::date FROM generate_series(0, months) AS n
-    );
+    wanted date[];
     waiting boolean := false;
     stray date[] := '{}';
     month date;
     made int := 0;
 BEGIN
+    IF months IS NULL OR months NOT BETWEEN 0 AND 120 THEN
+        RAISE EXCEPTION 'create_%_partitions: months must be between 0 and 120, not %', parent, coalesce(months::text, 'NULL')
+            USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    wanted := ARRAY(SELECT (this_month + make_interval(months => n))::date FROM generate_series(0, months) AS n);
     IF default_partition IS NOT NULL THEN
         EXECUTE format('SELECT EXISTS (SELECT 1 FROM %s)', default_partition) INTO waiting;
     END IF;
@@ -38,22 +39,16 @@ BEGIN
         RETURN 0;
     END IF;
 
-    LOOP
-        BEGIN
-            EXECUTE format('LOCK TABLE ONLY %s IN SHARE ROW EXCLUSIVE MODE', parent);
-            IF default_partition IS NOT NULL THEN
-                EXECUTE format('LOCK TABLE %s IN ACCESS EXCLUSIVE MODE', default_partition);
-            END IF;
-            EXIT;
-        EXCEPTION WHEN lock_not_available THEN
-            attempt := attempt + 1;
-            IF attempt = max_attempts THEN
-                RAISE EXCEPTION '%: gave up after % attempts to lock its default partition', parent, attempt
-                    USING ERRCODE = 'lock_not_available', HINT = 'A long transaction reads or writes it; try again later.';
-            END IF;
-            PERFORM pg_sleep(least(0.05 * attempt, 0.5) * (0.5 + random()));
-        END;
-    END LOOP;
+    PERFORM lock_for_partitions(
+        parent,
+        array_remove(
+            ARRAY[
+                'LOCK TABLE ONLY ' || parent || ' IN SHARE ROW EXCLUSIVE MODE',
+                'LOCK TABLE ' || default_partition || ' IN ACCESS EXCLUSIVE MODE'
+            ], NULL
+        ),
+        'its default partition'
+    );
 
     IF default_partition IS NOT NULL THEN
         EXECUTE format(

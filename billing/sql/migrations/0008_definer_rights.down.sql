@@ -1,9 +1,0 @@
-GRANT EXECUTE ON FUNCTION roll_up_usage() TO public;
-GRANT EXECUTE ON FUNCTION create_api_usage_partitions(int) TO public;
-GRANT EXECUTE ON FUNCTION create_audit_log_partitions(int) TO public;
-GRANT EXECUTE ON FUNCTION cleanup_old_api_usage(int) TO public;
-GRANT EXECUTE ON FUNCTION cleanup_audit_log(int) TO public;
-GRANT EXECUTE ON FUNCTION analyze_partitioned_tables() TO public;
-GRANT EXECUTE ON FUNCTION record_api_usage TO public;
-GRANT EXECUTE ON FUNCTION check_rate_limit(uuid) TO public;
-GRANT EXECUTE ON FUNCTION audit_row_change() TO public;

@@ -1,1 +1,0 @@
-DROP TABLE cognito_sync_cursors;

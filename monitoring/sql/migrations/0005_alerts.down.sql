@@ -1,3 +1,0 @@
-DROP FUNCTION cleanup_alerts(int);
-DROP TABLE notifications;
-DROP TABLE alerts;
