@@ -1,0 +1,1 @@
+"""Customers, subscriptions, payments, API keys and usage, kept in line with Stripe and Cognito."""

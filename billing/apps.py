@@ -1,16 +1,32 @@
 from django.apps import AppConfig
 
+from glyphforge.database.rights import Rights
+
 
 class BillingConfig(AppConfig):
     """Customers, subscriptions, keys, usage and payments."""
 
     name = "billing"
     verbose_name = "Billing"
+    audit_pages = {
+        "users": "admin:billing_user_change",
+        "subscriptions": "admin:billing_subscription_change",
+        "api_keys": "admin:billing_apikey_change",
+        "plans": "admin:billing_plan_change",
+        "plan_prices": "admin:billing_planprice_change",
+        "payment_history": "admin:billing_payment_change",
+        "stripe_webhook_events": "admin:billing_webhookevent_changelist",  # logged by Stripe's id
+    }
+    database_rights = Rights(
+        append_only=("api_usage", "api_usage_deltas"),
+        read_only=("monthly_usage_totals",),
+        hidden_columns={"api_keys": ("key_hash",)},
+    )
+    without_rows = ("djstripe_apikey",)  # the Stripe key, in plain text
 
     def ready(self) -> None:
-        from billing import roles  # noqa: PLC0415 - needs the app registry
-        from billing.stripe import gateway, mirror  # noqa: PLC0415
+        """Give stripe-python our settings, and keep the secret key out of dj-stripe's tables."""
+        from billing.stripe import gateway, mirror  # noqa: PLC0415 - needs the app registry
 
         gateway.configure()
         mirror.keep_api_keys_out_of_the_database()
-        roles.connect()

@@ -7,27 +7,30 @@ from django.db import OperationalError
 from django.utils import timezone
 from django_q.tasks import schedule
 
+from billing.keys import leak_notice
 from billing.models import ApiKey
-from billing.services import leak_notice, replay_runs
-from billing.stripe import processing, resync
-from billing.stripe import sweep as inbox_sweep
+from billing.stripe import resync
 from billing.stripe.errors import TransientError
-from glyphforge.logs import log_context
+from billing.stripe.events import processing, replay_runs, requeue
+from glyphforge.observability.logs import log_context
 
 ATTEMPTS = 8
 
 
-def tell_of_leaked_key(api_key_id: str, attempt: int = 1) -> None:
-    """Mail the owner of a leaked key; tried again later, for some hours, while the mail server refuses."""
+def send_leak_notice(api_key_id: str, attempt: int = 1) -> None:
+    """Mail the owner of a leaked key; tried again after 2, 4, … 128 minutes while the mail server refuses.
+
+    Raises what the mail server raises at the eighth attempt, OSError or SMTPException.
+    """
     try:
         leak_notice.send(ApiKey.objects.select_related("user").get(pk=api_key_id))
     except (OSError, SMTPException):
         if attempt >= ATTEMPTS:
             raise
-        _again("billing.tasks.tell_of_leaked_key", api_key_id, attempt)
+        _retry_later("billing.tasks.send_leak_notice", api_key_id, attempt)
 
 
-def _again(task: str, argument: str, attempt: int) -> None:
+def _retry_later(task: str, argument: str, attempt: int) -> None:
     """Schedule the next attempt: the queue itself never repeats a task that failed."""
     when = timezone.now() + timedelta(minutes=2**attempt)
     schedule(task, argument, attempt + 1, schedule_type="O", next_run=when)
@@ -39,22 +42,28 @@ def process_event(event_id: str) -> str | None:
         return processing.process(event_id)
 
 
-def sweep() -> int:
-    """Enqueue every event that is due or was lost, and stalled replays; returns how many."""
-    inbox_sweep.bury_the_hopeless()
-    return inbox_sweep.sweep() + replay_runs.rescue()
+def requeue_due() -> int:
+    """Give up events whose every lease ran out, enqueue those that are due or were lost, and stalled replays.
+
+    Returns how many were enqueued.
+    """
+    requeue.dead_letter()
+    return requeue.requeue_due() + replay_runs.requeue_stalled()
 
 
 def advance_replay(run_id: str) -> None:
-    """Work on a background replay for a while."""
+    """Work on a background replay for up to 50 seconds."""
     replay_runs.advance(run_id)
 
 
 def resync_customer(stripe_customer_id: str, attempt: int = 1) -> None:
-    """Bring everything of one customer in line with Stripe; tried again later while Stripe or the lock is busy."""
+    """Bring everything of one customer in line with Stripe; tried again like the mail while Stripe is busy.
+
+    Raises TransientError or OperationalError at the eighth attempt, PermanentError at once.
+    """
     try:
         resync.resync(stripe_customer_id)
     except (TransientError, OperationalError):
         if attempt >= ATTEMPTS:
             raise
-        _again("billing.tasks.resync_customer", stripe_customer_id, attempt)
+        _retry_later("billing.tasks.resync_customer", stripe_customer_id, attempt)

@@ -7,12 +7,13 @@ from django.http.request import UnreadablePostError
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
 
-from billing.stripe import gateway, inbox
+from billing.stripe import gateway
 from billing.stripe.errors import InvalidSignatureError
+from billing.stripe.events import inbox
 
 logger = logging.getLogger(__name__)
 
-#: Stripe's largest events are a few hundred kilobytes.
+# Stripe's largest events are a few hundred kilobytes.
 MAX_BODY_BYTES = 1_048_576
 
 
@@ -21,7 +22,8 @@ MAX_BODY_BYTES = 1_048_576
 def stripe_webhook(request: HttpRequest) -> HttpResponse:
     """Store a verified event and answer 200, also for a duplicate; no call to Stripe is made here.
 
-    400 for a bad or missing signature, an old timestamp or what is no event; 413 for a body over 1 MiB.
+    400 for a bad or missing signature, an old timestamp or what is no event; 413 for a body over 1 MiB. What Stripe
+    expects of an endpoint: https://docs.stripe.com/webhooks
     """
     try:
         too_large = int(request.META.get("CONTENT_LENGTH") or 0) > MAX_BODY_BYTES

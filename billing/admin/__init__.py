@@ -2,9 +2,6 @@
 
 from billing.admin import (
     api_key,
-    audit_log,
-    authentication_failure,
-    backup_run,
     customer,
     payment,
     plan,
@@ -19,9 +16,6 @@ from billing.admin import (
 
 __all__ = [
     "api_key",
-    "audit_log",
-    "authentication_failure",
-    "backup_run",
     "customer",
     "payment",
     "plan",

@@ -1,26 +1,27 @@
+"""The pages of API keys, with what may be done to a key."""
+
 from typing import Any
 
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
-from django.utils import timezone
 from django.utils.safestring import SafeString
 
 from billing.admin.customer_link import SearchByCustomerMixin, customer_column
 from billing.admin.key_operations import ReportLeakedKey, RevokeKey, RotateKey
-from billing.admin.operations import OperationsMixin
+from billing.keys import format as key_format
 from billing.models import ApiKey
-from glyphforge.admin import ReadOnlyModelAdmin
-from glyphforge.display import Tone, badge, badge_column, column, copyable_column, moment_column, number
-
-ENVIRONMENT = {ApiKey.Environment.PRODUCTION: Tone.SUCCESS, ApiKey.Environment.STAGING: Tone.INFO}
+from glyphforge.admin.columns import badge, badge_column, column, copyable_column, moment_column, number
+from glyphforge.admin.model_admin import ReadOnlyModelAdmin
+from glyphforge.admin.operations import OperationsMixin
+from glyphforge.choices import Tone
 
 
 def key_state(key: ApiKey) -> SafeString:
     """Whether the key may be used, and if not, why."""
     if key.revoked_at:
         return badge("Revoked", Tone.DANGER)
-    if key.expires_at and key.expires_at <= timezone.now():
+    if key.is_expired:
         return badge("Expired", Tone.WARNING)
     return badge("Usable", Tone.SUCCESS)
 
@@ -47,7 +48,7 @@ class ApiKeyAdmin(OperationsMixin, SearchByCustomerMixin, ReadOnlyModelAdmin):
     operations = (RotateKey(), RevokeKey(), ReportLeakedKey())
     customer = customer_column()
     prefix = copyable_column("key_prefix", description="begins with")
-    kind = badge_column("environment", ENVIRONMENT, description="environment")
+    kind = badge_column("environment", ApiKey.Environment, description="environment")
     requests = column("usage_count", number, description="requests")
     row_id = copyable_column("id", description="id")
     last_used = moment_column("last_used_at", description="last used")
@@ -91,8 +92,8 @@ class ApiKeyAdmin(OperationsMixin, SearchByCustomerMixin, ReadOnlyModelAdmin):
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
-        if search_term.strip().startswith("glyph_sk_"):
+        term = search_term.strip()
+        if term.startswith(key_format.BEGINS):
             # A whole key may have been pasted: only its beginning is stored.
-            longest = 32
-            return queryset.filter(key_prefix__startswith=search_term.strip()[:longest]), False
+            return queryset.filter(key_prefix__startswith=key_format.prefix_of(term) or term), False
         return super().get_search_results(request, queryset, search_term)

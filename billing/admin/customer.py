@@ -1,3 +1,5 @@
+"""The list of customers, its search, and the page that shows all of one customer."""
+
 from typing import Any
 
 from django.contrib import admin
@@ -11,7 +13,7 @@ from django.urls import URLPattern, path
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from billing.admin import customer_page, search, tones
+from billing.admin import customer_page, search
 from billing.admin.customer_operations import (
     AddNote,
     CreateKey,
@@ -21,11 +23,11 @@ from billing.admin.customer_operations import (
     Suspend,
     SyncFromStripe,
 )
-from billing.admin.operations import OperationsMixin
-from billing.models import Subscription, User
+from billing.models import Subscription, Tier, User
 from billing.services.search import find
-from glyphforge.admin import ReadOnlyModelAdmin
-from glyphforge.display import EMPTY, badge, badge_column, moment_column, number
+from glyphforge.admin.columns import EMPTY, badge, badge_column, choice_badge, moment_column, number
+from glyphforge.admin.model_admin import ReadOnlyModelAdmin
+from glyphforge.admin.operations import OperationsMixin
 
 
 @admin.register(User)
@@ -41,7 +43,7 @@ class CustomerAdmin(OperationsMixin, ReadOnlyModelAdmin):
         Reactivate(),
         FixOrphans(),
     )
-    state = badge_column("status", tones.CUSTOMER, description="status")
+    state = badge_column("status", User.Status, description="status")
     created = moment_column("created_at", description="created", ordering="created_at")
 
     list_display = ("address", "name", "plan", "subscription_state", "usage", "state", "created")
@@ -97,13 +99,13 @@ class CustomerAdmin(OperationsMixin, ReadOnlyModelAdmin):
 
     @admin.display(description="plan")
     def plan(self, obj: Any) -> str | SafeString:
-        return badge(obj.live[0].get_tier_display(), tones.TIER[obj.live[0].tier]) if obj.live else EMPTY
+        return choice_badge(Tier(obj.live[0].tier)) if obj.live else EMPTY
 
     @admin.display(description="subscription")
     def subscription_state(self, obj: Any) -> str | SafeString:
         if not obj.live:
             return badge("None", "warning")
-        return badge(obj.live[0].get_status_display(), tones.SUBSCRIPTION[obj.live[0].status])
+        return choice_badge(Subscription.Status(obj.live[0].status))
 
     @admin.display(description="used this month")
     def usage(self, obj: Any) -> str | SafeString:

@@ -11,7 +11,8 @@ from django.utils.html import format_html
 
 from billing.models import User
 from billing.services.search import by_index_only
-from glyphforge.admin import ModelAdmin
+from glyphforge.admin.columns import EMPTY
+from glyphforge.admin.model_admin import ModelAdmin
 
 CUSTOMERS_CONSIDERED = 200
 
@@ -22,10 +23,12 @@ def customer_url(user_id: Any) -> str:
 
 
 def customer_column() -> Callable[[Any, Model], str]:
-    """A column that names the customer and opens the customer's page. Needs `user` selected."""
+    """A column that names the customer and opens the customer's page; a dash for none. Needs `user` selected."""
 
     @admin.display(description="customer")
     def show(self: Any, obj: Any) -> str:
+        if obj.user is None:
+            return EMPTY
         return format_html('<a class="gf-link" href="{}">{}</a>', customer_url(obj.user_id), obj.user)
 
     return show

@@ -8,18 +8,19 @@ from django.http import HttpRequest, HttpResponseBase
 from django.template.response import TemplateResponse
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
 
-from billing.admin.operations import Operation, ReasonForm, counted
+from billing.keys import lifecycle
 from billing.models import ApiKey, Subscription, User
-from billing.services import accounts, api_keys, customers, notes, orphans
+from billing.services import accounts, customers, notes, orphans
+from glyphforge.admin.operations import GIVEN, Operation, ReasonForm, counted
 
 
 class FixOrphans(Operation):
-    """Every customer at Stripe without a live subscription here gets the free tier."""
+    """Every customer at Stripe without a live subscription here gets the free plan."""
 
     name = "fix_orphans"
     label = "Fix orphans"
     permission = "billing.fix_orphans"
-    icon = "healing"
+    icon = "build"
     on_one = False
     on_all = True
 
@@ -31,12 +32,12 @@ class FixOrphans(Operation):
     def effect(self, count: int) -> str:
         return (
             f"{counted(count, 'customer')} with a Stripe customer and without a live subscription"
-            f" {'gets' if count == 1 else 'get'} the free tier."
+            f" {'gets' if count == 1 else 'get'} the free plan."
         )
 
     def carry_out(self, rows: QuerySet[Any], *, actor: str, reason: str, form: ReasonForm) -> str:
         fixed = orphans.fix(actor=actor, reason=reason)
-        return f"{counted(len(fixed), 'customer')} got the free tier."
+        return f"{counted(len(fixed), 'customer')} got the free plan."
 
 
 class Suspend(Operation):
@@ -47,12 +48,7 @@ class Suspend(Operation):
     permission = "billing.suspend_user"
     icon = "block"
     danger = True
-
-    def applicable(self, rows: QuerySet[Any]) -> QuerySet[Any]:
-        return rows.filter(status=User.Status.ACTIVE)
-
-    def offered(self, row: User) -> bool:
-        return row.status == User.Status.ACTIVE
+    when = {"status": User.Status.ACTIVE}
 
     def effect(self, count: int) -> str:
         return "The customer's API keys stop working within seconds. Subscription and payments at Stripe go on."
@@ -70,12 +66,7 @@ class Reactivate(Operation):
     label = "Reactivate"
     permission = "billing.suspend_user"
     icon = "check_circle"
-
-    def applicable(self, rows: QuerySet[Any]) -> QuerySet[Any]:
-        return rows.filter(status=User.Status.SUSPENDED)
-
-    def offered(self, row: User) -> bool:
-        return row.status == User.Status.SUSPENDED
+    when = {"status": User.Status.SUSPENDED}
 
     def effect(self, count: int) -> str:
         return "The customer's API keys that are neither revoked nor expired work again."
@@ -93,12 +84,7 @@ class SyncFromStripe(Operation):
     label = "Sync from Stripe"
     permission = "billing.sync_customer"
     icon = "sync"
-
-    def applicable(self, rows: QuerySet[Any]) -> QuerySet[Any]:
-        return rows.filter(stripe_customer_id__isnull=False)
-
-    def offered(self, row: User) -> bool:
-        return bool(row.stripe_customer_id)
+    when = {"stripe_customer_id": GIVEN}
 
     def effect(self, count: int) -> str:
         return "Name, subscriptions and payments are fetched from Stripe and our rows brought in line with them."
@@ -110,6 +96,8 @@ class SyncFromStripe(Operation):
 
 
 class LinkForm(ReasonForm):
+    """The id of a customer at Stripe, `cus_…`, and why."""
+
     stripe_customer_id = forms.RegexField(
         r"^cus_\w+$",
         label="Stripe customer",
@@ -127,12 +115,7 @@ class LinkCustomer(Operation):
     permission = "billing.link_customer"
     icon = "link"
     form_class = LinkForm
-
-    def applicable(self, rows: QuerySet[Any]) -> QuerySet[Any]:
-        return rows.filter(stripe_customer_id__isnull=True).exclude(status=User.Status.DELETED)
-
-    def offered(self, row: User) -> bool:
-        return not row.stripe_customer_id and row.status != User.Status.DELETED
+    when = {"stripe_customer_id": None, "status": {User.Status.ACTIVE, User.Status.SUSPENDED}}
 
     def effect(self, count: int) -> str:
         return (
@@ -147,6 +130,8 @@ class LinkCustomer(Operation):
 
 
 class NoteForm(ReasonForm):
+    """The note itself, in place of a reason."""
+
     reason = forms.CharField(
         label="Note",
         min_length=3,
@@ -174,6 +159,8 @@ class AddNote(Operation):
 
 
 class NewKeyForm(ReasonForm):
+    """What the key is for; `issued` is set once it is made, for the page that shows it."""
+
     environment = forms.ChoiceField(choices=ApiKey.Environment.choices, widget=UnfoldAdminSelectWidget)
     name = forms.CharField(
         required=False,
@@ -182,7 +169,7 @@ class NewKeyForm(ReasonForm):
         help_text="What the customer calls it; may stay empty.",
     )
     field_order = ["environment", "name", "reason"]
-    issued: api_keys.IssuedKey
+    issued: lifecycle.IssuedKey
 
 
 class CreateKey(Operation):
@@ -193,18 +180,13 @@ class CreateKey(Operation):
     permission = "billing.add_apikey"
     icon = "key"
     form_class = NewKeyForm
-
-    def applicable(self, rows: QuerySet[Any]) -> QuerySet[Any]:
-        return rows.filter(status=User.Status.ACTIVE)
-
-    def offered(self, row: User) -> bool:
-        return row.status == User.Status.ACTIVE
+    when = {"status": User.Status.ACTIVE}
 
     def effect(self, count: int) -> str:
         return "A new API key is made for the customer. It is shown once, on the next page."
 
     def carry_out(self, rows: QuerySet[Any], *, actor: str, reason: str, form: Any) -> str:
-        form.issued = api_keys.issue(
+        form.issued = lifecycle.issue(
             rows.get(),
             environment=form.cleaned_data["environment"],
             name=form.cleaned_data["name"],
@@ -218,10 +200,10 @@ class CreateKey(Operation):
 
 
 def shown_once(
-    request: HttpRequest, context: dict[str, Any], issued: api_keys.IssuedKey, back: str
+    request: HttpRequest, context: dict[str, Any], issued: lifecycle.IssuedKey, back: str
 ) -> HttpResponseBase:
     """The only page that ever shows a whole key; nothing on the way may keep it."""
     page = {**context, "title": "API key", "issued": issued, "back": back}
-    response = TemplateResponse(request, "billing/operations/key_shown_once.html", page)
+    response = TemplateResponse(request, "billing/key_shown_once.html", page)
     response["Cache-Control"] = "no-store"
     return response

@@ -12,16 +12,12 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
 
-from billing import customer_sources
-from billing.admin import tones
+from billing import customer_panels
 from billing.admin.api_key import key_state
-from billing.admin.audit_log import changes
-from billing.admin.operations import OperationsMixin
 from billing.admin.payment import document_link
 from billing.admin.stripe_links import dashboard_url, stripe_id
 from billing.models import (
     ApiKey,
-    AuditEntry,
     CustomerNote,
     MonthlyUsageSummary,
     Payment,
@@ -31,7 +27,12 @@ from billing.models import (
     User,
     WebhookEvent,
 )
-from glyphforge.display import Tone, badge, distance, money
+from glyphforge.admin.columns import badge, choice_badge, relative_time
+from glyphforge.admin.operations import OperationsMixin
+from glyphforge.audit.admin import changes
+from glyphforge.audit.models import AuditEntry
+from glyphforge.choices import Tone
+from glyphforge.money import money
 
 DAYS = 90
 ROWS = 10  # of each list; the rest is behind its link
@@ -41,7 +42,7 @@ SEVERITY = {"critical": Tone.DANGER, "warning": Tone.WARNING}
 
 
 @dataclass(frozen=True)
-class Moment:
+class TimelineEntry:
     """One entry of the timeline."""
 
     at: datetime
@@ -75,7 +76,7 @@ class Usage:
 
 
 def context(request: HttpRequest, user: User) -> dict[str, Any]:
-    """What the customer page's template shows to this person."""
+    """What the template of the page shows, by name; events and audit rows only to who may view them."""
     live_first = Case(When(status__in=Subscription.LIVE, is_duplicate=False, then=0), default=1)
     subscriptions = list(user.subscriptions.order_by(live_first, "-created_at")[:ROWS])
     live = next((row for row in subscriptions if row.is_live), None)
@@ -84,7 +85,7 @@ def context(request: HttpRequest, user: User) -> dict[str, Any]:
     events = _events(user) if request.user.has_perm("billing.view_webhookevent") else []
     return {
         "customer": user,
-        "status": badge(f"Account {user.get_status_display().lower()}", tones.CUSTOMER[User.Status(user.status)]),
+        "status": badge(f"Account {user.get_status_display().lower()}", User.Status(user.status).tone),
         "facts": _facts(user, live),
         "ids": _ids(user),
         "live": _subscription(request, live) if live else None,
@@ -118,7 +119,7 @@ def _facts(user: User, live: Subscription | None) -> list[tuple[str, str, str]]:
         ("Pays a month", monthly, _renews(live)),
         ("Paid so far", paid, f"last on {last:%Y-%m-%d}" if last else "nothing yet"),
         ("Failed payments", f"{failed:,}", "ever"),
-        ("Customer since", f"{since:%Y-%m-%d}", distance(user.created_at)),
+        ("Customer since", f"{since:%Y-%m-%d}", relative_time(user.created_at)),
     ]
 
 
@@ -152,8 +153,8 @@ def _subscription(request: HttpRequest, row: Subscription) -> dict[str, Any]:
     return {
         "row": row,
         "url": _url(row),
-        "tier": badge(row.get_tier_display(), tones.TIER[Tier(row.tier)]),
-        "status": badge(row.get_status_display(), tones.SUBSCRIPTION[Subscription.Status(row.status)]),
+        "tier": choice_badge(Tier(row.tier)),
+        "status": choice_badge(Subscription.Status(row.status)),
         "price": money(row.price_cents, row.currency),
         "stripe": stripe_id(row.stripe_subscription_id),
         "offers": _offers(request, row),
@@ -170,7 +171,7 @@ def _payment(request: HttpRequest, row: Payment) -> dict[str, Any]:
         "url": _url(row),
         "amount": money(row.amount_cents, row.currency),
         "refunded": money(row.refunded_cents, row.currency) if row.refunded_cents else "",
-        "status": badge(row.get_status_display(), tones.PAYMENT[Payment.Status(row.status)]),
+        "status": choice_badge(Payment.Status(row.status)),
         "documents": [
             document_link(url, name)
             for url, name in ((row.receipt_url, "Receipt"), (row.invoice_url, "Invoice"))
@@ -181,7 +182,7 @@ def _payment(request: HttpRequest, row: Payment) -> dict[str, Any]:
 
 
 def _event(row: WebhookEvent) -> dict[str, Any]:
-    status = badge(row.get_status_display(), tones.EVENT[WebhookEvent.Status(row.status)])
+    status = choice_badge(WebhookEvent.Status(row.status))
     return {"row": row, "url": _url(row), "status": status}
 
 
@@ -195,13 +196,13 @@ def _events(user: User) -> list[WebhookEvent]:
     return sorted(found, key=lambda event: event.received_at, reverse=True)
 
 
-def _timeline(request: HttpRequest, user: User, rows: Sequence[Any]) -> list[Moment]:
+def _timeline(request: HttpRequest, user: User, rows: Sequence[Any]) -> list[TimelineEntry]:
     """Changes of the customer and of the rows shown, and the notes, newest first."""
-    moments = [
-        Moment(at=note.created_at, actor=note.author, title="Note", reason=note.body, is_note=True)
+    timeline = [
+        TimelineEntry(at=note.created_at, actor=note.author, title="Note", reason=note.body, is_note=True)
         for note in CustomerNote.objects.filter(user=user)[:TIMELINE]
     ]
-    if request.user.has_perm("billing.view_auditentry"):
+    if request.user.has_perm("audit.view_auditentry"):
         named: dict[str, list[str]] = {"users": [str(user.pk)]}
         for row in rows:
             key = row.stripe_event_id if isinstance(row, WebhookEvent) else str(row.pk)
@@ -211,11 +212,11 @@ def _timeline(request: HttpRequest, user: User, rows: Sequence[Any]) -> list[Mom
             wanted |= Q(table_name=table, row_id__in=ids)
         # The note itself is there already.
         entries = AuditEntry.objects.filter(wanted).exclude(action="add_note").order_by("-occurred_at", "-id")
-        moments += [_moment(entry) for entry in entries[:TIMELINE]]
-    return sorted(moments, key=lambda moment: moment.at, reverse=True)[:TIMELINE]
+        timeline += [_timeline_entry(entry) for entry in entries[:TIMELINE]]
+    return sorted(timeline, key=lambda entry: entry.at, reverse=True)[:TIMELINE]
 
 
-def _moment(entry: AuditEntry) -> Moment:
+def _timeline_entry(entry: AuditEntry) -> TimelineEntry:
     words = {"insert": "created", "update": "changed", "delete": "deleted"}
     nouns = {
         "users": "Customer",
@@ -227,11 +228,11 @@ def _moment(entry: AuditEntry) -> Moment:
     action = words.get(entry.action, entry.action.replace("_", " "))
     shown = [] if entry.action == "insert" else changes(entry)
     title = f"{nouns.get(entry.table_name, entry.table_name)} {action}"
-    return Moment(at=entry.occurred_at, actor=entry.actor, title=title, changes=shown, reason=entry.reason or "")
+    return TimelineEntry(at=entry.occurred_at, actor=entry.actor, title=title, changes=shown, reason=entry.reason or "")
 
 
 def _alerts(user: User, subscriptions: list[Subscription]) -> list[dict[str, Any]]:
-    found = customer_sources.open_alerts([user.pk, *(row.pk for row in subscriptions)])
+    found = customer_panels.open_alerts([user.pk, *(row.pk for row in subscriptions)])
     return [
         {"alert": alert, "severity": badge(alert.severity.capitalize(), SEVERITY.get(alert.severity, Tone.INFO))}
         for alert in found
@@ -242,7 +243,7 @@ def _usage(user: User, live: Subscription | None) -> Usage:
     today = timezone.now().date()
     month = MonthlyUsageSummary.objects.filter(user=user, month=today.replace(day=1)).first()
     since = today - timedelta(days=DAYS - 1)
-    by_day = {day.day: day for day in customer_sources.usage_days(user.pk, since)}
+    by_day = {day.day: day for day in customer_panels.usage_days(user.pk, since)}
     days = [since + timedelta(days=number) for number in range(DAYS)]
     failed = [by_day[day].failed if day in by_day else 0 for day in days]
     answered = [by_day[day].requests - by_day[day].failed if day in by_day else 0 for day in days]
@@ -286,15 +287,15 @@ OPTIONS = json.dumps(
 def _links(user: User) -> dict[str, str]:
     """Where each section goes on."""
 
-    def every(model: str, query: str) -> str:
+    def all_link(model: str, query: str) -> str:
         return f"{reverse(f'admin:billing_{model}_changelist')}?{query}"
 
     by_user = f"user__id__exact={user.pk}"
     return {
-        "subscriptions": every("subscription", by_user),
-        "keys": every("apikey", by_user),
-        "payments": every("payment", by_user),
-        "requests": every("apiusage", by_user),
-        "events": every("webhookevent", f"q={user.stripe_customer_id}") if user.stripe_customer_id else "",
+        "subscriptions": all_link("subscription", by_user),
+        "keys": all_link("apikey", by_user),
+        "payments": all_link("payment", by_user),
+        "requests": all_link("apiusage", by_user),
+        "events": all_link("webhookevent", f"q={user.stripe_customer_id}") if user.stripe_customer_id else "",
         "stripe": dashboard_url(user.stripe_customer_id) or "",
     }

@@ -4,13 +4,13 @@ from typing import Any
 
 from django.db.models import QuerySet
 
-from billing.admin.operations import Operation, ReasonForm, counted
 from billing.models import WebhookEvent
-from billing.services import replay_runs, webhooks
-from billing.services.event_filter import EventFilter
+from billing.stripe.events import replay, replay_runs
+from billing.stripe.events.filter import EventFilter
+from glyphforge.admin.operations import Operation, ReasonForm, counted
 
 Status = WebhookEvent.Status
-RETRIED = (Status.FAILED, Status.DEAD)
+RETRIED = EventFilter.statuses
 
 
 class Replay(Operation):
@@ -21,14 +21,11 @@ class Replay(Operation):
     permission = "billing.replay_webhookevent"
     icon = "replay"
     on_selection = True
-    statuses: tuple[str, ...] = (Status.PENDING, Status.FAILED, Status.DEAD, Status.PROCESSED, Status.IGNORED)
-
-    def applicable(self, rows: QuerySet[Any]) -> QuerySet[Any]:
-        return rows.filter(status__in=self.statuses)
+    when = {"status": (Status.PENDING, Status.FAILED, Status.DEAD, Status.PROCESSED, Status.IGNORED)}
 
     def offered(self, row: WebhookEvent) -> bool:
         # For what failed there is the retry, which is the same.
-        return row.status in self.statuses and row.status not in RETRIED
+        return super().offered(row) and row.status not in RETRIED
 
     def describe(self, row: WebhookEvent) -> str:
         return f"{row.stripe_event_id} · {row.event_type} · {row.get_status_display().lower()}"
@@ -38,13 +35,13 @@ class Replay(Operation):
         return f"{counted(count, 'event')} {again}, from what Stripe says now. Doing it twice changes nothing more."
 
     def carry_out(self, rows: QuerySet[Any], *, actor: str, reason: str, form: ReasonForm) -> str:
-        ids = tuple(rows.order_by("received_at").values_list("stripe_event_id", flat=True)[: webhooks.AT_ONCE + 1])
-        if len(ids) > webhooks.AT_ONCE:
+        ids = tuple(rows.order_by("received_at").values_list("stripe_event_id", flat=True)[: replay.AT_ONCE + 1])
+        if len(ids) > replay.AT_ONCE:
             everything = tuple(rows.values_list("stripe_event_id", flat=True))
-            wanted = EventFilter(statuses=self.statuses, ids=everything)
+            wanted = EventFilter(statuses=self.when["status"], ids=everything)
             run = replay_runs.start(wanted, actor=actor, reason=reason)
             return f"{counted(run.total, 'event')} are processed again in the background, oldest first."
-        replayed = webhooks.replay(WebhookEvent.objects.filter(stripe_event_id__in=ids), actor=actor, reason=reason)
+        replayed = replay.replay(WebhookEvent.objects.filter(stripe_event_id__in=ids), actor=actor, reason=reason)
         return f"{counted(replayed, 'event')} set back to pending; the worker takes them up at once."
 
 
@@ -56,7 +53,7 @@ class RetryWebhooks(Replay):
     permission = "billing.retry_webhookevent"
     icon = "refresh"
     on_all = True
-    statuses = RETRIED
+    when = {"status": RETRIED}
 
     def offered(self, row: WebhookEvent) -> bool:
-        return row.status in self.statuses
+        return row.status in RETRIED

@@ -10,9 +10,9 @@ from django.utils import timezone
 from unfold.widgets import UnfoldAdminPasswordWidget, UnfoldAdminSelectWidget
 
 from billing.admin.customer_operations import shown_once
-from billing.admin.operations import Operation, ReasonForm, counted
+from billing.keys import lifecycle
 from billing.models import ApiKey
-from billing.services import api_keys
+from glyphforge.admin.operations import Operation, ReasonForm, counted
 
 OVERLAPS = [(0, "None: the old key ends now"), (1, "1 hour"), (24, "1 day"), (168, "7 days"), (720, "30 days")]
 
@@ -23,6 +23,8 @@ def _named(key: ApiKey) -> str:
 
 
 class RotateForm(ReasonForm):
+    """For how many hours old and new key both work; `issued` is set once the new one is made."""
+
     overlap = forms.TypedChoiceField(
         coerce=int,
         choices=OVERLAPS,
@@ -31,7 +33,7 @@ class RotateForm(ReasonForm):
         help_text="How long old and new key both work.",
     )
     field_order = ["overlap", "reason"]
-    issued: api_keys.IssuedKey
+    issued: lifecycle.IssuedKey
 
 
 class RotateKey(Operation):
@@ -47,7 +49,7 @@ class RotateKey(Operation):
         return rows.filter(Q(expires_at__isnull=True) | Q(expires_at__gt=timezone.now()), revoked_at__isnull=True)
 
     def offered(self, row: ApiKey) -> bool:
-        return row.revoked_at is None and (row.expires_at is None or row.expires_at > timezone.now())
+        return row.revoked_at is None and not row.is_expired
 
     def describe(self, row: ApiKey) -> str:
         return _named(row)
@@ -58,7 +60,7 @@ class RotateKey(Operation):
     def carry_out(self, rows: QuerySet[Any], *, actor: str, reason: str, form: Any) -> str:
         old = rows.get()
         overlap = timedelta(hours=form.cleaned_data["overlap"])
-        form.issued = api_keys.rotate(old, actor=actor, reason=reason, overlap=overlap)
+        form.issued = lifecycle.rotate(old, actor=actor, reason=reason, overlap=overlap)
         return f"{form.issued.key.key_prefix} replaces {old.key_prefix}."
 
     def respond(self, request: HttpRequest, context: dict[str, Any], form: Any, back: str) -> HttpResponseBase:
@@ -73,12 +75,7 @@ class RevokeKey(Operation):
     permission = "billing.revoke_apikey"
     icon = "key_off"
     danger = True
-
-    def applicable(self, rows: QuerySet[Any]) -> QuerySet[Any]:
-        return rows.filter(revoked_at__isnull=True)
-
-    def offered(self, row: ApiKey) -> bool:
-        return row.revoked_at is None
+    when = {"revoked_at": None}
 
     def describe(self, row: ApiKey) -> str:
         return _named(row)
@@ -87,11 +84,13 @@ class RevokeKey(Operation):
         return "The key stops working within seconds and can never be revived. Whoever uses it is refused."
 
     def carry_out(self, rows: QuerySet[Any], *, actor: str, reason: str, form: ReasonForm) -> str:
-        key = api_keys.revoke(rows.get(), actor=actor, reason=reason)
+        key = lifecycle.revoke(rows.get(), actor=actor, reason=reason)
         return f"{key.key_prefix}… is revoked."
 
 
 class LeakForm(ReasonForm):
+    """What was found in the open, and where; what was found is never shown again."""
+
     # A password's widget: what is pasted is not shown, not offered again and not put back into the page.
     found = forms.CharField(
         label="Key, or how it begins",
@@ -119,5 +118,5 @@ class ReportLeakedKey(Operation):
         return "The key stops working within seconds and can never be revived. Its owner gets an e-mail."
 
     def carry_out(self, rows: QuerySet[Any], *, actor: str, reason: str, form: ReasonForm) -> str:
-        keys = api_keys.report_leaked(form.cleaned_data["found"], actor=actor, reason=reason)
+        keys = lifecycle.report_leaked(form.cleaned_data["found"], actor=actor, reason=reason)
         return f"{counted(len(keys), 'key')} revoked: {', '.join(f'{key.key_prefix}… of {key.user}' for key in keys)}."

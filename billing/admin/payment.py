@@ -1,14 +1,15 @@
+"""The pages of payments: what was charged, what was given back, and the refund."""
+
 from django.contrib import admin
 from django.utils.html import format_html
 
-from billing.admin import tones
 from billing.admin.customer_link import SearchByCustomerMixin, customer_column
-from billing.admin.operations import OperationsMixin
 from billing.admin.payment_operations import RefundPayment
 from billing.admin.stripe_links import stripe_id_column
 from billing.models import Payment
-from glyphforge.admin import ReadOnlyModelAdmin
-from glyphforge.display import EMPTY, badge_column, copyable_column, moment_column, money_column
+from glyphforge.admin.columns import EMPTY, badge_column, copyable_column, moment_column, money_column
+from glyphforge.admin.model_admin import ReadOnlyModelAdmin
+from glyphforge.admin.operations import OperationsMixin
 
 
 def document_link(url: str | None, text: str) -> str:
@@ -28,7 +29,7 @@ class PaymentAdmin(OperationsMixin, SearchByCustomerMixin, ReadOnlyModelAdmin):
     customer = customer_column()
     amount = money_column("amount_cents")
     refunded = money_column("refunded_cents", zero=EMPTY)
-    state = badge_column("status", tones.PAYMENT, description="status")
+    state = badge_column("status", Payment.Status, description="status")
     charge = copyable_column("stripe_charge_id", description="Stripe charge")
     stripe_charge = stripe_id_column("stripe_charge_id", description="Stripe charge")
     stripe_invoice = stripe_id_column("stripe_invoice_id", description="Stripe invoice")

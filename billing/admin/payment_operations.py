@@ -7,14 +7,15 @@ from django import forms
 from django.db.models import QuerySet
 from unfold.widgets import UnfoldAdminDecimalFieldWidget
 
-from billing.admin.operations import Operation, ReasonForm
 from billing.models import Payment
-from billing.services import refunds
-from glyphforge.currency import decimals, smallest_units
-from glyphforge.display import money
+from billing.services import payments
+from glyphforge.admin.operations import GIVEN, Operation, ReasonForm
+from glyphforge.money import decimals, money, smallest_units
 
 
 class RefundForm(ReasonForm):
+    """An amount in the payment's currency, not in cents; refuses decimals it has not and more than is left."""
+
     amount = forms.DecimalField(
         required=False,
         min_value=Decimal("0.001"),
@@ -28,7 +29,7 @@ class RefundForm(ReasonForm):
         super().__init__(*args, rows=rows, **kwargs)
         payment = rows.first()
         self.currency: str = payment.currency if payment else "usd"
-        self.left: int = payment.amount_cents - payment.refunded_cents if payment else 0
+        self.left: int = payment.left_cents if payment else 0
         self.fields["amount"].label = f"Amount in {self.currency.upper()}"
 
     def clean_amount(self) -> Decimal | None:
@@ -56,15 +57,10 @@ class RefundPayment(Operation):
     icon = "currency_exchange"
     danger = True
     form_class = RefundForm
-
-    def applicable(self, rows: QuerySet[Any]) -> QuerySet[Any]:
-        return rows.filter(status__in=refunds.REFUNDABLE, stripe_charge_id__isnull=False)
-
-    def offered(self, row: Payment) -> bool:
-        return row.status in refunds.REFUNDABLE and bool(row.stripe_charge_id)
+    when = {"status": payments.REFUNDABLE, "stripe_charge_id": GIVEN}
 
     def describe(self, row: Payment) -> str:
-        left = money(row.amount_cents - row.refunded_cents, row.currency)
+        left = money(row.left_cents, row.currency)
         paid = money(row.amount_cents, row.currency)
         return f"{row.stripe_charge_id} of {row.user}: {paid} paid, {left} left to refund"
 
@@ -74,6 +70,6 @@ class RefundPayment(Operation):
     def carry_out(self, rows: QuerySet[Any], *, actor: str, reason: str, form: Any) -> str:
         payment = rows.get()
         amount = form.cents
-        refund_id = refunds.refund(payment, actor=actor, reason=reason, amount_cents=amount)
-        given = money(payment.amount_cents - payment.refunded_cents if amount is None else amount, payment.currency)
+        refund_id = payments.refund(payment, actor=actor, reason=reason, amount_cents=amount)
+        given = money(payment.left_cents if amount is None else amount, payment.currency)
         return f"Stripe refunds {given} of {payment.stripe_charge_id} ({refund_id})."

@@ -1,21 +1,23 @@
+"""The pages of plans and of the Stripe prices that sell them."""
+
 from typing import Any
 
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
 
-from billing.admin import tones
-from billing.admin.operations import OperationsMixin
-from billing.admin.price_operations import MapPrice, every
+from billing.admin.price_operations import MapPrice, billing_period
 from billing.admin.stripe_links import stripe_id, stripe_id_column
-from billing.models import Plan, PlanPrice
-from billing.services import price_mapping
-from glyphforge.admin import ReadOnlyModelAdmin
-from glyphforge.display import badge_column, column, copyable_column, moment_column, money, number
+from billing.models import Plan, PlanPrice, Tier
+from billing.services import prices
+from glyphforge.admin.columns import badge_column, column, copyable_column, moment_column, number
+from glyphforge.admin.model_admin import ReadOnlyModelAdmin
+from glyphforge.admin.operations import OperationsMixin
+from glyphforge.money import money
 
 
 @admin.register(Plan)
 class PlanAdmin(ReadOnlyModelAdmin):
-    """What each tier allows and costs by default."""
+    """What each plan allows and costs by default."""
 
     limit = column(
         "monthly_request_limit", lambda limit: number(limit, none="unlimited"), description="requests a month"
@@ -32,14 +34,14 @@ class PlanAdmin(ReadOnlyModelAdmin):
 
 @admin.register(PlanPrice)
 class PlanPriceAdmin(OperationsMixin, ReadOnlyModelAdmin):
-    """Which tier each Stripe price sells, and above that the prices that none claims."""
+    """Which plan each Stripe price sells, and above that the prices that none claims."""
 
     operations = (MapPrice(),)
     list_before_template = "billing/prices/unmapped.html"
     nothing = "No price is mapped by hand: metadata or lookup keys name the plan of each"
     price = copyable_column("stripe_price_id", description="Stripe price")
     stripe_price = stripe_id_column("stripe_price_id", description="Stripe price")
-    tier = badge_column("plan__tier", tones.TIER, description="plan")
+    tier = badge_column("plan__tier", Tier, description="plan")
     updated = moment_column("updated_at", description="updated")
 
     list_display = ("stripe_price_id", "tier", "note", "updated")
@@ -52,15 +54,15 @@ class PlanPriceAdmin(OperationsMixin, ReadOnlyModelAdmin):
     readonly_fields = ("stripe_price", "tier", "updated")
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        unmapped = price_mapping.unmapped_prices()
+        unmapped = prices.unmapped_prices()
         rows = [
             {
                 "price": price,
                 "stripe": stripe_id(price.stripe_price_id),
                 "product": stripe_id(price.product_id),
-                "amount": every(price.amount_cents, price.currency, price.interval, price.interval_count),
+                "amount": billing_period(price.amount_cents, price.currency, price.interval, price.interval_count),
             }
             for price in unmapped
         ]
-        context = {"unmapped": rows, "unmapped_shown": price_mapping.AT_MOST}
+        context = {"unmapped": rows, "unmapped_shown": prices.AT_MOST}
         return super().changelist_view(request, {**context, **(extra_context or {})})

@@ -1,3 +1,5 @@
+"""The pages of replays in the background, with the button that stops one."""
+
 import json
 from typing import Any
 
@@ -5,12 +7,11 @@ from django.contrib import admin
 from django.db.models import QuerySet
 from django.utils.html import format_html
 
-from billing.admin import tones
-from billing.admin.operations import Operation, OperationsMixin, ReasonForm, counted
 from billing.models import ReplayRun
-from billing.services import replay_runs
-from glyphforge.admin import ReadOnlyModelAdmin
-from glyphforge.display import badge_column, copyable_column, moment_column
+from billing.stripe.events import replay_runs
+from glyphforge.admin.columns import badge_column, copyable_column, moment_column, preformatted
+from glyphforge.admin.model_admin import ReadOnlyModelAdmin
+from glyphforge.admin.operations import Operation, OperationsMixin, ReasonForm, counted
 
 
 class StopReplay(Operation):
@@ -20,12 +21,7 @@ class StopReplay(Operation):
     label = "Stop"
     permission = "billing.stop_replayrun"
     icon = "stop_circle"
-
-    def applicable(self, rows: QuerySet[Any]) -> QuerySet[Any]:
-        return rows.filter(status=ReplayRun.Status.RUNNING)
-
-    def offered(self, row: ReplayRun) -> bool:
-        return row.status == ReplayRun.Status.RUNNING
+    when = {"status": ReplayRun.Status.RUNNING}
 
     def effect(self, count: int) -> str:
         return "The event that is being tried is finished; no other is tried. What was replayed stays replayed."
@@ -41,7 +37,7 @@ class ReplayRunAdmin(OperationsMixin, ReadOnlyModelAdmin):
     """Replays of stored events in the background, and how far they are."""
 
     operations = (StopReplay(),)
-    state = badge_column("status", tones.REPLAY, description="status")
+    state = badge_column("status", ReplayRun.Status, description="status")
     created = moment_column("created_at", description="started")
     finished = moment_column("finished_at", description="ended")
     row_id = copyable_column("id", description="id")
@@ -64,4 +60,4 @@ class ReplayRunAdmin(OperationsMixin, ReadOnlyModelAdmin):
 
     @admin.display(description="filter")
     def wanted(self, obj: ReplayRun) -> str:
-        return format_html('<pre class="gf-json" tabindex="0">{}</pre>', json.dumps(obj.filters, indent=2))
+        return preformatted(json.dumps(obj.filters, indent=2))

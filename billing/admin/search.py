@@ -24,7 +24,7 @@ def hit_url(hit: Hit) -> str:
 
 
 def find(request: HttpRequest) -> HttpResponse:
-    """Opens the page of the only hit, or lists the hits."""
+    """Open the page of the only hit, or list the hits."""
     if not request.user.has_perm("billing.view_user"):
         raise PermissionDenied
     text = request.GET.get("q", "")

@@ -8,7 +8,7 @@ from django.contrib import admin
 from django.db.models import Model
 from django.utils.html import format_html
 
-from glyphforge.display import EMPTY, copyable
+from glyphforge.admin.columns import EMPTY, copyable
 
 DASHBOARD = "https://dashboard.stripe.com"
 PAGES = {

@@ -9,13 +9,14 @@ from typing import Any
 from django.apps import apps
 from django.contrib import admin
 from django.db.models import Model
-from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from billing.admin.price_operations import every
+from billing.admin.price_operations import billing_period
 from billing.admin.stripe_links import stripe_id_column
-from glyphforge.admin import ReadOnlyModelAdmin
-from glyphforge.display import Tone, badge, figure, moment_column, money
+from glyphforge.admin.columns import badge, figure, moment_column, preformatted
+from glyphforge.admin.model_admin import ReadOnlyModelAdmin
+from glyphforge.choices import Tone
+from glyphforge.money import money
 
 MIRROR = "djstripe"
 # https://docs.stripe.com/invoicing/overview#invoice-statuses
@@ -41,10 +42,12 @@ class MirrorAdmin(ReadOnlyModelAdmin):
 
     @admin.display(description="object")
     def content(self, obj: Any) -> str:
-        return format_html('<pre class="gf-json" tabindex="0">{}</pre>', json.dumps(obj.stripe_data, indent=2))
+        return preformatted(json.dumps(obj.stripe_data, indent=2))
 
 
 class ProductAdmin(MirrorAdmin):
+    """Products as they were last fetched; archived ones are not sold any more."""
+
     list_display: tuple[str, ...] = ("name", "id", "state", "mode", "fetched")
 
     @admin.display(description="state")
@@ -53,6 +56,8 @@ class ProductAdmin(MirrorAdmin):
 
 
 class PriceAdmin(ProductAdmin):
+    """Prices as they were last fetched, with the period that the amount is for."""
+
     list_display = ("id", "product", "amount", "lookup_key", "state", "mode", "fetched")
     list_select_related = ("product",)
 
@@ -60,10 +65,12 @@ class PriceAdmin(ProductAdmin):
     def amount(self, obj: Any) -> str:
         recurring = obj.recurring or {}
         cents, count = obj.stripe_data.get("unit_amount"), int(recurring.get("interval_count") or 1)
-        return figure(every(cents, obj.currency, recurring.get("interval", ""), count))
+        return figure(billing_period(cents, obj.currency, recurring.get("interval", ""), count))
 
 
 class InvoiceAdmin(MirrorAdmin):
+    """Invoices as they were last fetched; an invoice without a status counts as a draft."""
+
     list_display = ("id", "customer", "total", "state", "mode", "created_at_stripe")
     list_select_related = ("customer",)
 

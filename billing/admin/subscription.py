@@ -1,23 +1,24 @@
+"""The pages of subscriptions, with cancelling and resuming."""
+
 from django.contrib import admin
 
-from billing.admin import tones
 from billing.admin.customer_link import SearchByCustomerMixin, customer_column
-from billing.admin.operations import OperationsMixin
 from billing.admin.stripe_links import stripe_id_column
-from billing.admin.subscription_operations import CancelSubscription, KeepSubscription
-from billing.models import Subscription
-from glyphforge.admin import ReadOnlyModelAdmin
-from glyphforge.display import badge_column, copyable_column, moment_column, money_column, number, yes_no_column
+from billing.admin.subscription_operations import CancelSubscription, ResumeSubscription
+from billing.models import Subscription, Tier
+from glyphforge.admin.columns import badge_column, copyable_column, moment_column, money_column, number, yes_no_column
+from glyphforge.admin.model_admin import ReadOnlyModelAdmin
+from glyphforge.admin.operations import OperationsMixin
 
 
 @admin.register(Subscription)
 class SubscriptionAdmin(OperationsMixin, SearchByCustomerMixin, ReadOnlyModelAdmin):
     """Subscriptions, as Stripe has them."""
 
-    operations = (CancelSubscription(), KeepSubscription())
+    operations = (CancelSubscription(), ResumeSubscription())
     customer = customer_column()
-    plan = badge_column("tier", tones.TIER, description="plan")
-    state = badge_column("status", tones.SUBSCRIPTION, description="status")
+    plan = badge_column("tier", Tier, description="plan")
+    state = badge_column("status", Subscription.Status, description="status")
     price = money_column("price_cents", description="a month")
     stripe_subscription = stripe_id_column("stripe_subscription_id", description="Stripe subscription")
     stripe_price = stripe_id_column("stripe_price_id", description="Stripe price")

@@ -6,16 +6,16 @@ from django import forms
 from django.db.models import QuerySet
 from unfold.widgets import UnfoldAdminSelectWidget
 
-from billing.admin.operations import Operation, ReasonForm
 from billing.models import Subscription
-from billing.services import cancellation
+from billing.services import subscriptions
+from glyphforge.admin.operations import GIVEN, Operation, ReasonForm
 
-
-def _running(row: Subscription) -> bool:
-    return bool(row.stripe_subscription_id) and row.status in Subscription.LIVE
+RUNNING = {"stripe_subscription_id": GIVEN, "status": Subscription.LIVE}
 
 
 class CancelForm(ReasonForm):
+    """When the subscription is to end, and why."""
+
     when = forms.ChoiceField(
         choices=[("period_end", "At the end of the paid period"), ("now", "Now")],
         widget=UnfoldAdminSelectWidget,
@@ -33,12 +33,7 @@ class CancelSubscription(Operation):
     icon = "cancel"
     danger = True
     form_class = CancelForm
-
-    def applicable(self, rows: QuerySet[Any]) -> QuerySet[Any]:
-        return rows.filter(stripe_subscription_id__isnull=False, status__in=Subscription.LIVE)
-
-    def offered(self, row: Subscription) -> bool:
-        return _running(row)
+    when = RUNNING
 
     def describe(self, row: Subscription) -> str:
         return f"{row} of {row.user} · {row.stripe_subscription_id}"
@@ -46,31 +41,25 @@ class CancelSubscription(Operation):
     def effect(self, count: int) -> str:
         return (
             "Stripe is asked to end the subscription, now or with its period. The row here changes when Stripe's event"
-            " comes back; the customer then falls to the free tier."
+            " comes back; the customer then falls to the free plan."
         )
 
     def carry_out(self, rows: QuerySet[Any], *, actor: str, reason: str, form: ReasonForm) -> str:
         row = rows.get()
         at_period_end = form.cleaned_data["when"] == "period_end"
-        cancellation.cancel_subscription(row, actor=actor, reason=reason, at_period_end=at_period_end)
+        subscriptions.cancel_subscription(row, actor=actor, reason=reason, at_period_end=at_period_end)
         ends = "with its period" if at_period_end else "now"
         return f"Stripe ends {row.stripe_subscription_id} {ends}; the page shows it when Stripe's event has come."
 
 
-class KeepSubscription(Operation):
+class ResumeSubscription(Operation):
     """A cancellation at the end of the period is taken back."""
 
-    name = "keep"
-    label = "Keep subscription"
+    name = "resume"
+    label = "Resume subscription"
     permission = "billing.cancel_subscription"
     icon = "undo"
-
-    def applicable(self, rows: QuerySet[Any]) -> QuerySet[Any]:
-        running = rows.filter(stripe_subscription_id__isnull=False, status__in=Subscription.LIVE)
-        return running.filter(cancel_at_period_end=True)
-
-    def offered(self, row: Subscription) -> bool:
-        return _running(row) and row.cancel_at_period_end
+    when = RUNNING | {"cancel_at_period_end": True}
 
     def describe(self, row: Subscription) -> str:
         return f"{row} of {row.user} · {row.stripe_subscription_id}"
@@ -80,5 +69,5 @@ class KeepSubscription(Operation):
 
     def carry_out(self, rows: QuerySet[Any], *, actor: str, reason: str, form: ReasonForm) -> str:
         row = rows.get()
-        cancellation.resume_subscription(row, actor=actor, reason=reason)
-        return f"Stripe keeps {row.stripe_subscription_id}; the page shows it when Stripe's event has come."
+        subscriptions.resume_subscription(row, actor=actor, reason=reason)
+        return f"Stripe resumes {row.stripe_subscription_id}; the page shows it when Stripe's event has come."

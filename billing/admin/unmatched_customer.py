@@ -1,3 +1,5 @@
+"""The customers at Stripe that belong to nobody here: linked to a customer, or made one, on this page."""
+
 from typing import Any
 
 from django import forms
@@ -5,15 +7,17 @@ from django.contrib import admin
 from django.db.models import QuerySet
 from unfold.widgets import UnfoldAdminEmailInputWidget, UnfoldAdminTextInputWidget
 
-from billing.admin.operations import Operation, OperationsMixin, ReasonForm
 from billing.admin.stripe_links import stripe_id_column
 from billing.models import UnmatchedCustomer, User
 from billing.services import customers
-from glyphforge.admin import ReadOnlyModelAdmin
-from glyphforge.display import moment_column
+from glyphforge.admin.columns import moment_column
+from glyphforge.admin.model_admin import ReadOnlyModelAdmin
+from glyphforge.admin.operations import Operation, OperationsMixin, ReasonForm
 
 
 class OwnerForm(ReasonForm):
+    """The e-mail of the customer it belongs to; refuses one that no customer here has. `owner` is who has it."""
+
     email = forms.CharField(label="Customer's e-mail", widget=UnfoldAdminTextInputWidget)
     field_order = ["email", "reason"]
 
@@ -45,6 +49,8 @@ class LinkToCustomer(Operation):
 
 
 class NewCustomerForm(ReasonForm):
+    """Another e-mail for the new customer, where somebody here has the one at Stripe."""
+
     email = forms.EmailField(
         label="Another e-mail",
         required=False,
@@ -67,7 +73,7 @@ class CreateCustomer(Operation):
 
     def carry_out(self, rows: QuerySet[Any], *, actor: str, reason: str, form: Any) -> str:
         email = form.cleaned_data["email"] or None
-        user = customers.create_user_for_customer(rows.get().pk, actor=actor, reason=reason, email=email)
+        user = customers.create_customer(rows.get().pk, actor=actor, reason=reason, email=email)
         return f"{user} is a customer now."
 
 

@@ -1,22 +1,24 @@
+"""The list of single API requests, paged by time because the table has too many rows to count."""
+
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
-from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from billing.admin.customer_link import customer_url
+from billing.admin.customer_link import customer_column
 from billing.models import ApiUsage
-from glyphforge.display import EMPTY, Tone, badge, column, moment_column, number
-from glyphforge.keyset import KeysetModelAdmin
+from glyphforge.admin.columns import EMPTY, badge, column, moment_column, number
+from glyphforge.admin.keyset import KeysetModelAdmin
+from glyphforge.choices import Tone
 
 
 @admin.register(ApiUsage)
 class ApiUsageAdmin(KeysetModelAdmin):
     """Single requests to the API, newest first; usually those of one customer or key."""
 
+    customer = customer_column()
     when = moment_column("created_at", description="when")
     took = column("response_time_ms", lambda value: f"{number(value)} ms", description="took")
-
     address = column("ip_address", lambda value: value or EMPTY, description="IP address")
 
     list_display = ("when", "method", "endpoint", "answer", "took", "customer", "address", "error_message")
@@ -31,7 +33,3 @@ class ApiUsageAdmin(KeysetModelAdmin):
     def answer(self, obj: ApiUsage) -> SafeString:
         tone = Tone.SUCCESS if obj.status_code < 400 else Tone.WARNING if obj.status_code < 500 else Tone.DANGER
         return badge(str(obj.status_code), tone)
-
-    @admin.display(description="customer")
-    def customer(self, obj: ApiUsage) -> str:
-        return format_html('<a class="gf-link" href="{}">{}</a>', customer_url(obj.user_id), obj.user)

@@ -1,3 +1,5 @@
+"""The inbox of Stripe's events: search, content, retry and replay."""
+
 import json
 from typing import Any
 
@@ -6,14 +8,13 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html
 
-from billing.admin import tones
 from billing.admin.event_operations import Replay, RetryWebhooks
-from billing.admin.operations import OperationsMixin
 from billing.admin.stripe_links import stripe_id_column
 from billing.models import WebhookEvent
-from glyphforge.display import EMPTY, badge_column, copyable_column, moment_column, yes_no_column
-from glyphforge.keyset import KeysetModelAdmin
-from glyphforge.masking import mask_values
+from glyphforge.admin.columns import EMPTY, badge_column, copyable_column, moment_column, preformatted, yes_no_column
+from glyphforge.admin.keyset import KeysetModelAdmin
+from glyphforge.admin.operations import OperationsMixin
+from glyphforge.audit.masking import mask_values
 
 
 @admin.register(WebhookEvent)
@@ -21,7 +22,7 @@ class WebhookEventAdmin(OperationsMixin, KeysetModelAdmin):
     """The events that Stripe sent, and how far their processing is."""
 
     operations = (RetryWebhooks(), Replay())
-    state = badge_column("status", tones.EVENT, description="status")
+    state = badge_column("status", WebhookEvent.Status, description="status")
     stripe_event = stripe_id_column("stripe_event_id", description="Stripe event")
     received = moment_column("received_at", description="received")
     started = moment_column("processing_started_at", description="started")
@@ -76,4 +77,4 @@ class WebhookEventAdmin(OperationsMixin, KeysetModelAdmin):
 
     @admin.display(description="payload")
     def content(self, obj: WebhookEvent) -> str:
-        return format_html('<pre class="gf-json" tabindex="0">{}</pre>', json.dumps(mask_values(obj.payload), indent=2))
+        return preformatted(json.dumps(mask_values(obj.payload), indent=2))

@@ -11,10 +11,11 @@ from ninja.errors import AuthenticationError, HttpError, ValidationError
 
 from billing.api.schemas import ErrorOut, KeyIn, KeyOut, Problem, RateLimitOut, RequestIn, UsageIn, UsageOut
 from billing.api.service_token import ServiceToken
+from billing.keys import authentication
 from billing.models import ApiKey
-from billing.services import api_keys, rate_limits, usage
-from billing.services.errors import Refused
-from glyphforge.masking import mask
+from billing.services import rate_limits, usage
+from glyphforge.audit.masking import mask
+from glyphforge.errors import Refused
 
 ERRORS = {400: ErrorOut, 401: ErrorOut, 413: ErrorOut, 422: ErrorOut, 429: ErrorOut}
 
@@ -30,9 +31,9 @@ api = NinjaAPI(
 
 @api.post("/keys/authenticate", response={200: KeyOut, **ERRORS}, summary="Authenticate a customer's key")
 def authenticate(request: HttpRequest, body: KeyIn) -> KeyOut:
-    """Says whether a key may be used now. Servers may remember a valid answer for five seconds, not longer."""
-    verdict = api_keys.examine(body.key, source=str(body.client_address) if body.client_address else None)
-    valid = verdict.outcome is api_keys.Outcome.OK
+    """Say whether a key may be used now. Servers may remember a valid answer for five seconds, not longer."""
+    verdict = authentication.authenticate(body.key, source=str(body.client_address) if body.client_address else None)
+    valid = verdict.outcome is authentication.Outcome.OK
     if verdict.key is None:
         return KeyOut(valid=valid, outcome=verdict.outcome)
     return KeyOut(
@@ -47,13 +48,13 @@ def authenticate(request: HttpRequest, body: KeyIn) -> KeyOut:
 
 @api.post("/keys/{api_key_id}/rate-limit", response={200: RateLimitOut, **ERRORS}, summary="Count one request")
 def check_rate_limit(request: HttpRequest, api_key_id: UUID) -> rate_limits.Decision:
-    """Counts one request against the plan's limits per minute and month. A refused request is not counted."""
+    """Count one request against the plan's limits per minute and month. A refused request is not counted."""
     return rate_limits.check(api_key_id)
 
 
 @api.post("/usage", response={200: UsageOut, **ERRORS}, summary="Record answered requests")
 def record_usage(request: HttpRequest, body: UsageIn) -> UsageOut:
-    """Records up to 1000 requests in one transaction. With a `request_id` each, sending a batch again is safe."""
+    """Record up to 1000 requests in one transaction. With a `request_id` each, sending a batch again is safe."""
     batch = [_request(item) for item in body.requests]
     recorded = usage.record_batch(batch)
     return UsageOut(recorded=recorded, duplicates=len(batch) - recorded)
@@ -68,7 +69,7 @@ def _request(item: RequestIn) -> usage.Request:
 
 
 def _answers(error_type: type[Exception]) -> Callable[[Callable[..., tuple[int, ErrorOut]]], None]:
-    """Registers what an exception becomes."""
+    """Register what an exception becomes."""
 
     def register(explain: Callable[..., tuple[int, ErrorOut]]) -> None:
         def handler(request: HttpRequest, error: Any) -> HttpResponse:

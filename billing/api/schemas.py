@@ -8,9 +8,9 @@ from django.utils import timezone
 from ninja import Schema
 from pydantic import AfterValidator, AwareDatetime, ConfigDict, Field, IPvAnyAddress, StringConstraints
 
+from billing.keys.authentication import Outcome
 from billing.models import ApiKey
-from billing.services.api_keys import Outcome
-from glyphforge.masking import mask
+from glyphforge.audit.masking import mask
 
 LARGEST_INT = 2**31 - 1
 MOST_REQUESTS = 1000
@@ -25,13 +25,13 @@ def _plausible(moment: datetime) -> datetime:
     return moment
 
 
-def _storable(text: str) -> str:
+def _jsonb_safe(text: str) -> str:
     if "\x00" in text:
         raise ValueError("must not contain NUL characters")
     return text
 
 
-Text = Annotated[str, AfterValidator(_storable)]
+Text = Annotated[str, AfterValidator(_jsonb_safe)]
 Count = Annotated[int, Field(ge=0, le=LARGEST_INT)]
 
 
@@ -84,7 +84,7 @@ class RequestIn(Strict):
     """One request that an API server has answered."""
 
     api_key_id: UUID
-    endpoint: Annotated[str, StringConstraints(min_length=1, max_length=2000), AfterValidator(_storable)]
+    endpoint: Annotated[str, StringConstraints(min_length=1, max_length=2000), AfterValidator(_jsonb_safe)]
     method: Annotated[str, StringConstraints(pattern=r"^[A-Z]{1,16}$")]
     status_code: Annotated[int, Field(ge=100, le=599)]
     response_time_ms: Count

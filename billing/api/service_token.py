@@ -8,16 +8,18 @@ from django.http import HttpRequest
 from ninja.errors import HttpError
 from ninja.security import HttpBearer
 
-from glyphforge import brute_force
-from glyphforge.client_address import client_address
+from glyphforge.web import brute_force
+from glyphforge.web.client_address import client_address
 
 
 class ServiceToken(HttpBearer):
     """A bearer token, one per server, so that one can be replaced without the others."""
 
     def authenticate(self, request: HttpRequest, token: str) -> str | None:
-        """The name of the token's holder. Compares with every token in constant time; an address that goes on failing
-        is turned away with 429."""
+        """Find the name of the token's holder; None for a wrong token, which counts against the address it came from.
+
+        Compares with every token in constant time. Raises HttpError 429 for an address that goes on failing.
+        """
         source = client_address(request) or "unknown"
         presented = hashlib.sha256(token.encode()).digest()
         holder = None

@@ -9,14 +9,17 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from django.conf import settings
 
-from billing.services.errors import Refused
+from glyphforge.errors import Refused
 
-PAGE_SIZE = 60  # Cognito's own ceiling
+PAGE_SIZE = 60  # Cognito's own maximum
 
 
 @dataclass(frozen=True)
 class Identity:
-    """A user of the pool, named by its `sub`, which never changes and is never used again."""
+    """A user of the pool, named by its `sub`, which never changes and is never used again.
+
+    `email` is None, not empty, without an address.
+    """
 
     sub: str
     email: str | None
@@ -27,6 +30,11 @@ class Identity:
 
     @classmethod
     def from_attributes(cls, attributes: Mapping[str, str], **state: bool) -> "Identity":
+        """Read an identity out of Cognito's attributes by their names; KeyError without a `sub`.
+
+        Without a `name`, given and family name make one. `state` may say `enabled` and `confirmed`, which are no
+        attributes.
+        """
         full_name = " ".join(filter(None, (attributes.get("given_name"), attributes.get("family_name"))))
         return cls(
             sub=attributes["sub"],
@@ -39,7 +47,7 @@ class Identity:
 
 @dataclass(frozen=True)
 class Page:
-    """Up to 60 identities, and the token of the page after it."""
+    """Up to 60 identities, and the token of the page after it; None after the last."""
 
     identities: list[Identity]
     next_token: str | None
@@ -59,7 +67,11 @@ class Pool:
         self._client = boto3.client("cognito-idp", region_name=settings.AWS_REGION, config=retries)
 
     def pages(self, token: str | None = None) -> Iterator[Page]:
-        """Every page from the token on, from the first without one."""
+        """Yield every page from the token on, from the first without one.
+
+        Raises `StaleTokenError` for a token that Cognito does not know any more, `Refused` for anything else:
+        https://docs.aws.amazon.com/cognito-user-identity-pools/latest/APIReference/API_ListUsers.html
+        """
         while True:
             following = {"PaginationToken": token} if token else {}
             answer = self._call("list_users", Limit=PAGE_SIZE, **following)
@@ -69,7 +81,7 @@ class Pool:
                 return
 
     def find(self, sub: str) -> Identity | None:
-        """The identity of that sub; None when the pool has none."""
+        """Ask for the identity of that sub; None when the pool has none."""
         answer = self._call("list_users", Limit=1, Filter=f'sub = "{sub}"')
         found = [_identity(user, user["Attributes"]) for user in answer["Users"]]
         return found[0] if found else None

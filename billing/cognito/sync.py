@@ -12,11 +12,12 @@ from django.db import transaction
 from django.db.models import Q
 from django.db.models.functions import Lower
 
-from billing.models import AuditEntry, CognitoSyncCursor, User
-from billing.services.cognito_pool import Identity, Page, Pool, StaleTokenError
-from billing.services.errors import Refused
-from billing.stripe import inbox
+from billing.cognito.pool import Identity, Page, Pool, StaleTokenError
+from billing.models import CognitoSyncCursor, User
+from billing.stripe.events import inbox
 from glyphforge import audit
+from glyphforge.audit.models import AuditEntry
+from glyphforge.errors import Refused
 
 ACTOR = "cognito"
 FEW = 20  # up to so many customers may vanish from the pool in one pass
@@ -24,7 +25,7 @@ PLAUSIBLE_SHARE = 0.1  # and of many customers up to this share; more looks like
 
 
 class Action(StrEnum):
-    """What a pass does about one identity or customer."""
+    """What a pass does about one identity or customer. A conflict is left to a person."""
 
     CREATE = "create"
     LINK = "link"
@@ -37,7 +38,10 @@ class Action(StrEnum):
 
 @dataclass
 class Step:
-    """One decision: the customer it is about, with the new values already set on it, and why."""
+    """One decision: the customer it is about, with the new values already set on it, and why.
+
+    `subject` names the customer to people; `fields` are the columns that change.
+    """
 
     action: Action
     subject: str
@@ -46,11 +50,12 @@ class Step:
     fields: list[str] = field(default_factory=list)
 
 
-def synchronize(pool: Pool, *, apply: bool, restart: bool = False, allow_many: bool = False) -> Iterator[Step]:
-    """Yields what there is to do, page by page; with `apply`, each page is done before its steps are yielded.
+def sync_pool(pool: Pool, *, apply: bool, restart: bool = False, allow_many: bool = False) -> Iterator[Step]:
+    """Yield what there is to do, page by page; with `apply`, each page is done before its steps are yielded.
 
-    An interrupted pass goes on where it stopped. After the last page, customers whose identity is gone are suspended,
-    after asking Cognito for each; refuses that step when they are more than 20 and a tenth of all.
+    An interrupted pass goes on where it stopped, unless `restart`. After the last page, customers whose identity is
+    gone are suspended, after asking Cognito for each; refuses that when they are more than 20 and a tenth of all,
+    unless `allow_many`. Raises `Refused` for whatever Cognito refuses.
     """
     seen: set[str] = set()
     for page in _pages(pool, resume=apply and not restart):
@@ -58,21 +63,24 @@ def synchronize(pool: Pool, *, apply: bool, restart: bool = False, allow_many: b
             steps = [step for step in _decide(page.identities) if step.action is not Action.NONE]
             if apply:
                 for step in steps:
-                    _do(step)
-                _remember(pool, page)
+                    _apply(step)
+                _save_cursor(pool, page)
         seen.update(identity.sub for identity in page.identities)
         yield from steps
-    for step in _vanished(pool, seen, allow_many=allow_many):
+    for step in _missing_from_pool(pool, seen, allow_many=allow_many):
         if apply:
-            _do(step)
+            _apply(step)
         yield step
 
 
-def take_in(identity: Identity) -> Step:
-    """Creates, links or updates the customer of one identity, as when Cognito reports a confirmed sign-up."""
+def ingest(identity: Identity) -> Step:
+    """Create, link or update the customer of one identity, as when Cognito reports a confirmed sign-up.
+
+    Returns what was done; an identity whose sign-up is not confirmed, or a conflict, changes nothing.
+    """
     with transaction.atomic():
         (step,) = _decide([identity])
-        _do(step)
+        _apply(step)
     return step
 
 
@@ -106,29 +114,31 @@ def _step(identity: Identity, user: User | None, by_address: dict[str, User]) ->
     subject = identity.email or identity.sub
     if not identity.confirmed:
         return Step(Action.NONE, subject, "has not confirmed the sign-up")
-    namesake = by_address.get((identity.email or "").lower())
+    email_owner = by_address.get((identity.email or "").lower())
     if user is not None:
-        return _update(identity, user, namesake if namesake is not user else None)
-    if namesake is None:
+        return _update(identity, user, email_owner if email_owner is not user else None)
+    if email_owner is None:
         user = User(cognito_user_id=identity.sub, email=identity.email, name=identity.name)
         user.status = User.Status.ACTIVE if identity.enabled else User.Status.SUSPENDED
         return Step(Action.CREATE, subject, f"Cognito user {identity.sub}", user)
-    return _link(identity, namesake)
+    return _link(identity, email_owner)
 
 
-def _link(identity: Identity, namesake: User) -> Step:
-    subject = str(namesake)
-    if namesake.cognito_user_id:
-        return Step(Action.CONFLICT, subject, f"belongs to Cognito user {namesake.cognito_user_id}, not {identity.sub}")
+def _link(identity: Identity, email_owner: User) -> Step:
+    subject = str(email_owner)
+    if email_owner.cognito_user_id:
+        return Step(
+            Action.CONFLICT, subject, f"belongs to Cognito user {email_owner.cognito_user_id}, not {identity.sub}"
+        )
     if not identity.email_verified:
         return Step(Action.CONFLICT, subject, "a customer has this address, and Cognito has not verified it")
-    if namesake.status == User.Status.DELETED:
+    if email_owner.status == User.Status.DELETED:
         return Step(Action.CONFLICT, subject, "the customer of this address was deleted")
-    namesake.cognito_user_id = identity.sub
-    return Step(Action.LINK, subject, f"Cognito user {identity.sub}", namesake, ["cognito_user_id"])
+    email_owner.cognito_user_id = identity.sub
+    return Step(Action.LINK, subject, f"Cognito user {identity.sub}", email_owner, ["cognito_user_id"])
 
 
-def _update(identity: Identity, user: User, namesake: User | None) -> Step:
+def _update(identity: Identity, user: User, email_owner: User | None) -> Step:
     subject = user.email or identity.sub
     if user.status == User.Status.DELETED:
         return Step(Action.NONE, subject, "was deleted here")
@@ -140,7 +150,7 @@ def _update(identity: Identity, user: User, namesake: User | None) -> Step:
         return Step(Action.REACTIVATE, subject, "enabled in Cognito", user, ["status"])
     wanted = {"email": identity.email or user.email, "name": identity.name or user.name}
     changed = [name for name, value in wanted.items() if value != getattr(user, name)]
-    if "email" in changed and namesake is not None:
+    if "email" in changed and email_owner is not None:
         return Step(Action.CONFLICT, subject, f"another customer has the new address {identity.email}")
     if not changed:
         return Step(Action.NONE, subject, "is up to date")
@@ -159,7 +169,7 @@ def _suspended_by_us(user: User) -> bool:
     return last is not None and last.actor == ACTOR
 
 
-def _vanished(pool: Pool, seen: set[str], *, allow_many: bool) -> Iterator[Step]:
+def _missing_from_pool(pool: Pool, seen: set[str], *, allow_many: bool) -> Iterator[Step]:
     linked = User.objects.filter(cognito_user_id__isnull=False, status=User.Status.ACTIVE)
     missing = [user for user in linked.order_by("pk") if user.cognito_user_id not in seen]
     gone = [user for user in missing if pool.find(str(user.cognito_user_id)) is None]
@@ -175,7 +185,7 @@ def _vanished(pool: Pool, seen: set[str], *, allow_many: bool) -> Iterator[Step]
 # --- Doing ----------------------------------------------------------------------------------------
 
 
-def _do(step: Step) -> None:
+def _apply(step: Step) -> None:
     if step.user is None or step.action in {Action.NONE, Action.CONFLICT}:
         return
     with audit.acting_as(actor=ACTOR, reason=f"{step.action}: {step.detail}"), transaction.atomic():
@@ -188,7 +198,7 @@ def _do(step: Step) -> None:
             step.user.save(update_fields=step.fields)
         if step.action in {Action.LINK, Action.UPDATE}:
             # By the address that it was found by, or gave up: Stripe's events may wait for this.
-            inbox.wake(step.subject)
+            inbox.retry_waiting(step.subject)
 
 
 def _pages(pool: Pool, *, resume: bool) -> Iterator[Page]:
@@ -199,7 +209,7 @@ def _pages(pool: Pool, *, resume: bool) -> Iterator[Page]:
         yield from pool.pages()
 
 
-def _remember(pool: Pool, page: Page) -> None:
+def _save_cursor(pool: Pool, page: Page) -> None:
     if page.next_token is None:
         CognitoSyncCursor.objects.filter(pk=pool.pool_id).delete()
         return

@@ -43,14 +43,16 @@ class VerifiedKeys:
         self._lock = threading.Lock()
 
     def digest(self, raw_key: str) -> bytes:
+        """Compute the HMAC under which this process keeps a raw key; another process computes another."""
         return hmac.digest(self._secret, raw_key.encode(), "sha256")
 
     @property
     def generation(self) -> int:
-        """Changes whenever something was forgotten: what was read before is not stored after."""
+        """A number that changes whenever something was forgotten: what was read before is not stored after."""
         return self._forgotten
 
     def find(self, digest: bytes) -> Entry | None:
+        """Look up what is known of a raw key; None when nothing is, or it is too old to be believed."""
         with self._lock:
             entry = self._entries.get(digest)
             if entry is None:
@@ -62,7 +64,10 @@ class VerifiedKeys:
             return entry
 
     def remember(self, digest: bytes, key_id: UUID | None) -> Entry:
-        """Stores which row a raw key belongs to; None for a well-formed key that belongs to none."""
+        """Store which row a raw key belongs to, for ten minutes; None for a well-formed key that belongs to none.
+
+        What belongs to none is kept for one minute. Beyond the capacity the entry used longest ago goes.
+        """
         lifetime = WRONG_SECONDS if key_id is None else PROOF_SECONDS
         entry = Entry(key_id, time.monotonic() + lifetime)
         with self._lock:
@@ -73,16 +78,17 @@ class VerifiedKeys:
 
     @staticmethod
     def is_fresh(entry: Entry) -> bool:
+        """Whether the row was read within the last three seconds, so that it may decide about a request."""
         return entry.row_until > time.monotonic()
 
     def refresh(self, entry: Entry, row: ApiKey | None, generation: int) -> None:
-        """Stores the row as just read, unless a key was forgotten since `generation`."""
+        """Store the row as just read, unless a key was forgotten since `generation`."""
         with self._lock:
             if generation == self._forgotten:
                 entry.row, entry.row_until = row, time.monotonic() + ROW_SECONDS
 
     def forget(self, key_id: UUID) -> None:
-        """The next request with this key reads its row again."""
+        """Have the next request with this key read its row again."""
         with self._lock:
             self._forgotten += 1
             for entry in self._entries.values():
@@ -90,6 +96,7 @@ class VerifiedKeys:
                     entry.row, entry.row_until = None, 0.0
 
     def clear(self) -> None:
+        """Forget every key: each is hashed again at its next request."""
         with self._lock:
             self._forgotten += 1
             self._entries.clear()

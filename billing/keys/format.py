@@ -13,21 +13,22 @@ from billing.models import ApiKey
 ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
 RANDOM_LENGTH = 26  # 154 bits
 CHECKSUM_LENGTH = 6  # 62**6 > 2**32
-SHOWN_LENGTH = 8  # of the random characters; the 18 that stay secret are 107 bits
+PREFIX_LENGTH = 8  # of the random characters; the 18 that stay secret are 107 bits
 WORDS = {
     ApiKey.Environment.DEVELOPMENT: "dev",
     ApiKey.Environment.STAGING: "test",
     ApiKey.Environment.PRODUCTION: "live",
 }
-PREFIX_PATTERN = rf"glyph_sk_(?:{'|'.join(WORDS.values())})_[0-9A-Za-z]{{{SHOWN_LENGTH}}}"
-_KEY = re.compile(rf"{PREFIX_PATTERN}[0-9A-Za-z]{{{RANDOM_LENGTH - SHOWN_LENGTH + CHECKSUM_LENGTH}}}")
+BEGINS = "glyph_sk_"
+PREFIX_PATTERN = rf"{BEGINS}(?:{'|'.join(WORDS.values())})_[0-9A-Za-z]{{{PREFIX_LENGTH}}}"
+_KEY = re.compile(rf"{PREFIX_PATTERN}[0-9A-Za-z]{{{RANDOM_LENGTH - PREFIX_LENGTH + CHECKSUM_LENGTH}}}")
 _PREFIX = re.compile(PREFIX_PATTERN)
 
 
 def generate(environment: str) -> str:
-    """A new random key of the environment; ValueError for an environment that is none."""
+    """Make a new random key of the environment; ValueError for an environment that is none."""
     word = WORDS[ApiKey.Environment(environment)]
-    body = f"glyph_sk_{word}_{''.join(secrets.choice(ALPHABET) for _ in range(RANDOM_LENGTH))}"
+    body = f"{BEGINS}{word}_{''.join(secrets.choice(ALPHABET) for _ in range(RANDOM_LENGTH))}"
     return body + _checksum(body)
 
 
@@ -36,13 +37,13 @@ def is_well_formed(raw_key: str) -> bool:
     return bool(_KEY.fullmatch(raw_key)) and _checksum(raw_key[:-CHECKSUM_LENGTH]) == raw_key[-CHECKSUM_LENGTH:]
 
 
-def shown(raw_key: str) -> str:
-    """The prefix of a well-formed key."""
-    return raw_key[: -(RANDOM_LENGTH - SHOWN_LENGTH + CHECKSUM_LENGTH)]
+def key_prefix(raw_key: str) -> str:
+    """The part of a well-formed key that may be stored and shown; see `prefix_of` for any other text."""
+    return raw_key[: -(RANDOM_LENGTH - PREFIX_LENGTH + CHECKSUM_LENGTH)]
 
 
 def prefix_of(text: str) -> str | None:
-    """The part of a key, or of anything that begins like one, that may be stored and shown."""
+    """The part of a key, or of anything that begins like one, that may be stored and shown; None without one."""
     match = _PREFIX.match(text)
     return match.group() if match else None
 

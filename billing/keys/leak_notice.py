@@ -1,4 +1,4 @@
-"""Tells the customer and the staff that a key was found in the open and has been revoked."""
+"""The message that a key was found in the open and has been revoked, to its owner and to staff."""
 
 from django.conf import settings
 from django.core.mail import EmailMessage
@@ -7,9 +7,9 @@ from billing.models import ApiKey
 
 
 def send(key: ApiKey) -> None:
-    """Mails the key's owner, if there is an address, with the alert address in blind copy.
+    """Mail the key's owner, if there is an address, with `ALERT_EMAIL` in blind copy.
 
-    Raises what the mail server raises.
+    The key must be revoked and its user loaded. Raises what the mail server raises: `OSError` or `SMTPException`.
     """
     assert key.revoked_at is not None, "a notice follows the revocation"  # noqa: S101 - the caller's mistake
     EmailMessage(

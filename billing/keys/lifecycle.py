@@ -1,29 +1,19 @@
-"""Customers' API keys: issued once, checked quickly, rotated, revoked and reported as leaked."""
+"""What becomes of API keys: issued, rotated, revoked, reported as leaked."""
 
-import base64
-import copy
-import hashlib
-import logging
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from enum import StrEnum
-from functools import cache
-from uuid import UUID
 
-import bcrypt
-from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 from django_q.tasks import async_task
 
+from billing.keys import authentication
+from billing.keys import format as key_format
+from billing.keys.cache import verified_keys
 from billing.models import ApiKey, User
-from billing.services import key_format
-from billing.services.errors import Refused
-from billing.services.verified_keys import verified_keys
-from glyphforge import audit, brute_force
-from glyphforge.masking import mask
-
-logger = logging.getLogger(__name__)
+from glyphforge import audit
+from glyphforge.audit.masking import mask
+from glyphforge.errors import Refused
 
 DEFAULT_OVERLAP = timedelta(hours=24)
 LONGEST_OVERLAP = timedelta(days=30)
@@ -31,125 +21,10 @@ LONGEST_OVERLAP = timedelta(days=30)
 
 @dataclass(frozen=True)
 class IssuedKey:
-    """A new key and, this once, the key itself; it is stored nowhere and cannot be shown again."""
+    """A new key and, this once, the key itself, `raw_key`; it is stored nowhere and cannot be shown again."""
 
     key: ApiKey
     raw_key: str = field(repr=False)
-
-
-class Outcome(StrEnum):
-    """What the check of a raw key came to. MALFORMED and UNKNOWN say nothing about which keys exist."""
-
-    OK = "ok"
-    MALFORMED = "malformed"
-    UNKNOWN = "unknown"
-    REVOKED = "revoked"
-    EXPIRED = "expired"
-    SUSPENDED = "suspended"
-    STOPPED = "stopped"
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """The outcome, and the key's row whenever the caller has proven to hold the key."""
-
-    outcome: Outcome
-    key: ApiKey | None = None
-
-
-# --- Checking -------------------------------------------------------------------------------------
-
-
-def authenticate(raw_key: str, *, source: str | None = None) -> ApiKey | None:
-    """The row of a key that may be used now, with its user loaded; None for any other text. Never raises for bad input.
-
-    `source`, the address the request came from, is stopped after too many failures.
-    """
-    verdict = examine(raw_key, source=source)
-    return verdict.key if verdict.outcome is Outcome.OK else None
-
-
-def examine(raw_key: str, *, source: str | None = None) -> Verdict:
-    """What `authenticate` decided and why.
-
-    A mistyped key costs neither a query nor a hash. A wrong prefix and a wrong secret both cost one query and one
-    hash, so that time does not tell them apart. A key checked before costs an HMAC, and a query every three seconds.
-    """
-    if not isinstance(raw_key, str) or not key_format.is_well_formed(raw_key):
-        return Verdict(Outcome.MALFORMED)
-    digest = verified_keys.digest(raw_key)
-    entry = verified_keys.find(digest)
-    if entry is None:
-        if source and brute_force.is_stopped(brute_force.Kind.API_KEY, source):
-            return Verdict(Outcome.STOPPED)
-        entry = verified_keys.remember(digest, _holder(raw_key))
-        if entry.key_id is None:
-            _count_failure(raw_key, source)
-    if entry.key_id is None:
-        return Verdict(Outcome.UNKNOWN)
-
-    row = entry.row if verified_keys.is_fresh(entry) else None
-    if row is None:
-        generation = verified_keys.generation
-        row = ApiKey.objects.select_related("user").defer("key_hash").filter(pk=entry.key_id).first()
-        if row is None:  # deleted with its customer
-            return Verdict(Outcome.UNKNOWN)
-        verified_keys.refresh(entry, row, generation)
-    return Verdict(_state(row), copy.copy(row))
-
-
-def hash_key(raw_key: str) -> str:
-    """The bcrypt hash to store. Hashed with SHA-256 first, as bcrypt takes no more than 72 bytes."""
-    return bcrypt.hashpw(_prehash(raw_key), bcrypt.gensalt(settings.API_KEY_BCRYPT_ROUNDS)).decode("ascii")
-
-
-def _state(row: ApiKey) -> Outcome:
-    if row.revoked_at is not None:
-        return Outcome.REVOKED
-    if row.user.status != User.Status.ACTIVE:
-        return Outcome.SUSPENDED
-    if row.expires_at is not None and row.expires_at <= timezone.now():
-        return Outcome.EXPIRED
-    return Outcome.OK
-
-
-def _holder(raw_key: str) -> UUID | None:
-    """The id of the row that the raw key belongs to. Takes as long when there is none."""
-    candidates = list(
-        ApiKey.objects.filter(key_prefix=key_format.shown(raw_key)).values_list("pk", "key_hash").order_by("pk")
-    )
-    if not candidates:
-        _matches(raw_key, _nobodys_hash())
-        return None
-    return next((pk for pk, key_hash in candidates if _matches(raw_key, key_hash)), None)
-
-
-def _matches(raw_key: str, key_hash: str) -> bool:
-    try:
-        return bcrypt.checkpw(_prehash(raw_key), key_hash.encode())
-    except ValueError:
-        logger.warning(
-            "The stored hash of %s… is no bcrypt hash; nobody can use that key", key_format.prefix_of(raw_key)
-        )
-        return False
-
-
-def _prehash(raw_key: str) -> bytes:
-    return base64.b64encode(hashlib.sha256(raw_key.encode()).digest())
-
-
-@cache
-def _nobodys_hash() -> str:
-    return hash_key(key_format.generate(ApiKey.Environment.DEVELOPMENT))
-
-
-def _count_failure(raw_key: str, source: str | None) -> None:
-    prefix = key_format.shown(raw_key)
-    brute_force.count_failure(brute_force.Kind.API_KEY, source or "unknown", prefix)
-    logger.warning("A well-formed but unknown key was tried: %s…", prefix, extra={"source": source})
-
-
-# --- Changing -------------------------------------------------------------------------------------
 
 
 def issue(
@@ -161,11 +36,15 @@ def issue(
     name: str = "",
     expires_at: datetime | None = None,
 ) -> IssuedKey:
-    """Creates a key and returns it whole, this once. Refuses for a customer who is not active and for a past expiry."""
+    """Create a key and return it whole, this once.
+
+    Refuses an unknown environment, a past expiry, an empty reason and a customer who is not active. Keys and other
+    secrets in `name` and `reason` are masked.
+    """
     if environment not in ApiKey.Environment.values:
         raise Refused(f"{environment!r} is no environment; use {', '.join(ApiKey.Environment.values)}.")
-    _must_be_ahead(expires_at)
-    reason = _given(reason)
+    _require_future(expires_at)
+    reason = _cleaned_reason(reason)
     with audit.acting_as(actor=actor, reason=reason), transaction.atomic():
         owner = User.objects.select_for_update().get(pk=user.pk)
         if owner.status != User.Status.ACTIVE:
@@ -175,24 +54,25 @@ def issue(
             user=owner,
             name=mask(name),
             environment=environment,
-            key_prefix=key_format.shown(raw_key),
-            key_hash=hash_key(raw_key),
+            key_prefix=key_format.key_prefix(raw_key),
+            key_hash=authentication.hash_key(raw_key),
             expires_at=expires_at,
         )
     return IssuedKey(key, raw_key)
 
 
 def rotate(key: ApiKey, *, actor: str, reason: str, overlap: timedelta = DEFAULT_OVERLAP) -> IssuedKey:
-    """Issues a successor and lets the old key expire after the overlap, in which both work.
+    """Issue a successor and let the old key expire after the overlap, in which both work.
 
-    Refuses a key that is revoked or expired, and an overlap that is negative or longer than 30 days.
+    The successor lives as long as the old key was meant to. Refuses a key that is revoked or expired, what `issue`
+    refuses, and an overlap that is negative or longer than 30 days.
     """
     if not timedelta(0) <= overlap <= LONGEST_OVERLAP:
         raise Refused(f"The overlap must be between 0 and {LONGEST_OVERLAP.days} days.")
-    reason = _given(reason)
+    reason = _cleaned_reason(reason)
     with audit.acting_as(actor=actor, reason=reason), transaction.atomic():
         old = _locked(key)
-        _must_be_usable(old)
+        _require_usable(old)
         lifetime = old.expires_at - old.created_at if old.expires_at else None
         successor = issue(
             old.user,
@@ -210,8 +90,11 @@ def rotate(key: ApiKey, *, actor: str, reason: str, overlap: timedelta = DEFAULT
 
 
 def revoke(key: ApiKey, *, actor: str, reason: str) -> ApiKey:
-    """Ends the key for good: at once in this process, within five seconds everywhere. Refuses a revoked key."""
-    reason = _given(reason)
+    """End the key for good: at once in this process, within five seconds everywhere; returns its row.
+
+    Refuses a key that is revoked already, and an empty reason.
+    """
+    reason = _cleaned_reason(reason)
     with audit.acting_as(actor=actor, reason=reason), transaction.atomic():
         row = _locked(key)
         if row.revoked_at:
@@ -223,9 +106,10 @@ def revoke(key: ApiKey, *, actor: str, reason: str) -> ApiKey:
 
 
 def report_leaked(prefix_or_key: str, *, actor: str, reason: str) -> list[ApiKey]:
-    """Revokes the key that was found in the open, given whole or by its prefix, and tells customer and staff.
+    """Revoke the key that was found in the open, given whole or by its prefix, and tell customer and staff.
 
-    Refuses a text that names no key in use. The text is neither stored nor repeated beyond its prefix.
+    Returns the keys that it revoked. Refuses a text that is no key, is mistyped or names no key in use, and an empty
+    reason. The text is neither stored nor repeated beyond its prefix.
     """
     text = prefix_or_key.strip().rstrip(".…*")
     prefix = key_format.prefix_of(text)
@@ -235,16 +119,16 @@ def report_leaked(prefix_or_key: str, *, actor: str, reason: str) -> list[ApiKey
         raise Refused(f"{prefix}… is mistyped or cut off; report the prefix alone if that is all there is.")
     found = list(ApiKey.objects.filter(key_prefix=prefix).order_by("created_at"))
     if text != prefix:
-        holder = _holder(text)
-        found = [key for key in found if key.pk == holder]
+        matching = authentication.matching_key_id(text)
+        found = [key for key in found if key.pk == matching]
     usable = [key for key in found if key.revoked_at is None]
     if not usable:
         raise Refused(f"{prefix}… is already revoked." if found else f"No key begins with {prefix}.")
     with transaction.atomic():
-        revoked = [revoke(key, actor=actor, reason=f"Reported as leaked: {_given(reason)}") for key in usable]
+        revoked = [revoke(key, actor=actor, reason=f"Reported as leaked: {_cleaned_reason(reason)}") for key in usable]
         for key in revoked:
             # Queued in this transaction: told if and only if revoked, and told again when a mail server was down.
-            async_task("billing.tasks.tell_of_leaked_key", str(key.pk))
+            async_task("billing.tasks.send_leak_notice", str(key.pk))
     return revoked
 
 
@@ -262,23 +146,23 @@ def _unused_key(environment: str) -> str:
     """A key whose prefix no other key has: support can name a key by its prefix."""
     while True:
         raw_key = key_format.generate(environment)
-        if not ApiKey.objects.filter(key_prefix=key_format.shown(raw_key)).exists():
+        if not ApiKey.objects.filter(key_prefix=key_format.key_prefix(raw_key)).exists():
             return raw_key
 
 
-def _given(reason: str) -> str:
+def _cleaned_reason(reason: str) -> str:
     """The reason as it may be stored; people paste keys into it."""
     if not reason.strip():
         raise Refused("A reason is needed.")
     return mask(reason.strip())
 
 
-def _must_be_ahead(moment: datetime | None) -> None:
+def _require_future(moment: datetime | None) -> None:
     if moment is not None and moment <= timezone.now():
         raise Refused("The expiry must be in the future.")
 
 
-def _must_be_usable(key: ApiKey) -> None:
-    state = _state(key)
-    if state in {Outcome.REVOKED, Outcome.EXPIRED}:
+def _require_usable(key: ApiKey) -> None:
+    state = authentication.state(key)
+    if state in {authentication.Outcome.REVOKED, authentication.Outcome.EXPIRED}:
         raise Refused(f"{key.key_prefix}… is already {state}.")

@@ -1,9 +1,6 @@
 """The tables of schema `public`, one noun a file. The SQL under `billing/sql` defines them; these models follow."""
 
 from billing.models.api_key import ApiKey
-from billing.models.audit_entry import AuditEntry
-from billing.models.authentication_failure import AuthenticationFailure
-from billing.models.backup_run import BackupRun
 from billing.models.cognito_sync import CognitoSyncCursor
 from billing.models.customer_note import CustomerNote
 from billing.models.payment import Payment
@@ -22,9 +19,6 @@ from billing.models.webhook_event import WebhookEvent
 __all__ = [
     "ApiKey",
     "ApiUsage",
-    "AuditEntry",
-    "AuthenticationFailure",
-    "BackupRun",
     "CognitoSyncCursor",
     "CustomerNote",
     "Difference",

@@ -1,19 +1,23 @@
-from django.db import models
+"""`api_keys`: `billing.keys.lifecycle` writes them, `roll_up_usage()` counts their requests."""
 
-from billing.models.fields import created_at, updated_at, uuid_key
+from django.db import models
+from django.utils import timezone
+
 from billing.models.user import User
+from glyphforge.choices import Tone, ToneChoices
+from glyphforge.rows import created_at, updated_at, uuid_key
 
 
 class ApiKey(models.Model):
     """A customer's key, as a bcrypt hash; the key itself is shown once and kept nowhere."""
 
-    class Environment(models.TextChoices):
-        DEVELOPMENT = "development", "Development"
-        STAGING = "staging", "Staging"
-        PRODUCTION = "production", "Production"
+    class Environment(ToneChoices):
+        DEVELOPMENT = "development", Tone.NEUTRAL, "Development"
+        STAGING = "staging", Tone.INFO, "Staging"
+        PRODUCTION = "production", Tone.SUCCESS, "Production"
 
     id = uuid_key()
-    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="api_keys")
+    user = models.ForeignKey(User, verbose_name="customer", on_delete=models.CASCADE, related_name="api_keys")
     name = models.TextField(db_default="", blank=True)
     environment = models.TextField(choices=Environment.choices, db_default=Environment.DEVELOPMENT)
     key_prefix = models.TextField(
@@ -38,3 +42,8 @@ class ApiKey(models.Model):
 
     def __str__(self) -> str:
         return f"{self.key_prefix}…"
+
+    @property
+    def is_expired(self) -> bool:
+        """Whether the key had an end and has reached it."""
+        return self.expires_at is not None and self.expires_at <= timezone.now()

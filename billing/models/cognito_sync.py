@@ -1,3 +1,5 @@
+"""`cognito_sync_cursors`: kept by `billing.cognito.sync` while a pass over the pool is unfinished."""
+
 from django.db import models
 from django.db.models.functions import Now
 

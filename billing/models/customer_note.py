@@ -1,14 +1,16 @@
+"""`customer_notes`: written by `billing.services.notes`, never changed."""
+
 from django.db import models
 
-from billing.models.fields import created_at, uuid_key
 from billing.models.user import User
+from glyphforge.rows import created_at, uuid_key
 
 
 class CustomerNote(models.Model):
     """What staff want the next person to know about a customer; never shown to the customer."""
 
     id = uuid_key()
-    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="notes")
+    user = models.ForeignKey(User, verbose_name="customer", on_delete=models.CASCADE, related_name="notes")
     author = models.TextField()
     body = models.TextField()
     created_at = created_at()

@@ -1,23 +1,26 @@
+"""`payment_history`: written by `billing.stripe.projection.payments` from the charges at Stripe."""
+
 from django.db import models
 
-from billing.models.fields import created_at, updated_at, uuid_key
 from billing.models.user import User
-from glyphforge.display import money
+from glyphforge.choices import Tone, ToneChoices
+from glyphforge.money import money
+from glyphforge.rows import created_at, updated_at, uuid_key
 
 
 class Payment(models.Model):
     """One charge at Stripe, failed ones included."""
 
-    class Status(models.TextChoices):
-        PENDING = "pending", "Pending"
-        SUCCEEDED = "succeeded", "Succeeded"
-        FAILED = "failed", "Failed"
-        REFUNDED = "refunded", "Refunded"
-        PARTIALLY_REFUNDED = "partially_refunded", "Partially refunded"
-        DISPUTED = "disputed", "Disputed"
+    class Status(ToneChoices):
+        PENDING = "pending", Tone.INFO, "Pending"
+        SUCCEEDED = "succeeded", Tone.SUCCESS, "Succeeded"
+        FAILED = "failed", Tone.DANGER, "Failed"
+        REFUNDED = "refunded", Tone.NEUTRAL, "Refunded"
+        PARTIALLY_REFUNDED = "partially_refunded", Tone.WARNING, "Partially refunded"
+        DISPUTED = "disputed", Tone.DANGER, "Disputed"
 
     id = uuid_key()
-    user = models.ForeignKey(User, on_delete=models.PROTECT, related_name="payments")
+    user = models.ForeignKey(User, verbose_name="customer", on_delete=models.PROTECT, related_name="payments")
     stripe_invoice_id = models.TextField("Stripe invoice", null=True)
     stripe_payment_intent_id = models.TextField("Stripe payment intent", null=True)
     stripe_charge_id = models.TextField("Stripe charge", unique=True, null=True)
@@ -38,3 +41,8 @@ class Payment(models.Model):
 
     def __str__(self) -> str:
         return money(self.amount_cents, self.currency)
+
+    @property
+    def left_cents(self) -> int:
+        """What was charged and not given back, in the currency's smallest unit."""
+        return self.amount_cents - self.refunded_cents

@@ -1,13 +1,15 @@
+"""`plans`, filled with the four tiers by its SQL, and `plan_prices`, written by `billing.services.prices`."""
+
 from django.db import models
 
-from billing.models.fields import created_at, updated_at
 from billing.models.tier import Tier
+from glyphforge.rows import created_at, updated_at
 
 
 class Plan(models.Model):
     """What a tier allows and costs by default."""
 
-    tier = models.TextField(primary_key=True, choices=Tier.choices)
+    tier = models.TextField("plan", primary_key=True, choices=Tier.choices)
     name = models.TextField()
     monthly_request_limit = models.BigIntegerField(
         null=True, blank=True, help_text="Requests a month; empty is unlimited."
@@ -38,7 +40,7 @@ class PlanPrice(models.Model):
 
     class Meta:
         db_table = "plan_prices"
-        permissions = [("map_planprice", "Can say which tier a Stripe price sells")]
+        permissions = [("map_planprice", "Can say which plan a Stripe price sells")]
         ordering = ["plan", "stripe_price_id"]
 
     def __str__(self) -> str:

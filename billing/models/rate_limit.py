@@ -1,7 +1,9 @@
+"""`rate_limits`: counted by `check_rate_limit()`, emptied by `cleanup_rate_limits()`; Python only reads it."""
+
 from django.db import models
 
 from billing.models.api_key import ApiKey
-from billing.models.fields import uuid_key
+from glyphforge.rows import uuid_key
 
 
 class RateLimit(models.Model):

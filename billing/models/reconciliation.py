@@ -1,18 +1,21 @@
+"""`reconciliation_runs` and `reconciliation_differences`: written by `billing.stripe.reconciliation`."""
+
 from django.db import models
 from django.db.models.functions import Now
 
-from billing.models.fields import updated_at, uuid_key
 from billing.models.user import User
+from glyphforge.choices import Tone, ToneChoices
+from glyphforge.rows import updated_at, uuid_key
 
 
 class ReconciliationRun(models.Model):
     """One comparison with Stripe, resumable: what was asked for and how far it is."""
 
-    class Status(models.TextChoices):
-        RUNNING = "running", "Running"
-        PAUSED = "paused", "Paused: budget used up"
-        FINISHED = "finished", "Finished"
-        FAILED = "failed", "Failed"
+    class Status(ToneChoices):
+        RUNNING = "running", Tone.INFO, "Running"
+        PAUSED = "paused", Tone.WARNING, "Paused: budget used up"
+        FINISHED = "finished", Tone.SUCCESS, "Finished"
+        FAILED = "failed", Tone.DANGER, "Failed"
 
     class Phase(models.TextChoices):
         EVENTS = "events", "Events"
@@ -25,8 +28,8 @@ class ReconciliationRun(models.Model):
     status = models.TextField(choices=Status.choices, db_default=Status.RUNNING)
     phase = models.TextField(choices=Phase.choices, db_default=Phase.EVENTS)
     position = models.TextField(null=True, help_text="The last object of the last page.")
-    take_in = models.BooleanField(db_default=False, help_text="Store events that never arrived.")
-    heal = models.BooleanField(db_default=False, help_text="Bring differing rows in line.")
+    ingest = models.BooleanField(db_default=False, help_text="Store events that never arrived.")
+    repair = models.BooleanField(db_default=False, help_text="Bring differing rows in line.")
     events_from = models.DateTimeField()
     events_until = models.DateTimeField(help_text="Where the next run starts to list events.")
     request_budget = models.IntegerField()
@@ -34,7 +37,7 @@ class ReconciliationRun(models.Model):
     compared = models.IntegerField(db_default=0)
     missing_events = models.IntegerField(db_default=0)
     differences_found = models.IntegerField(db_default=0)
-    healed = models.IntegerField(db_default=0)
+    repaired = models.IntegerField(db_default=0)
     error = models.TextField(null=True)
     actor = models.TextField()
     reason = models.TextField()
@@ -54,14 +57,14 @@ class Difference(models.Model):
     """One field in which our tables and Stripe disagree."""
 
     class Kind(models.TextChoices):
-        MISSING_HERE = "missing_here", "Missing here"
-        MISSING_THERE = "missing_there", "Missing at Stripe"
+        MISSING_LOCALLY = "missing_locally", "Missing locally"
+        MISSING_AT_STRIPE = "missing_at_stripe", "Missing at Stripe"
         DIFFERS = "differs", "Differs"
 
-    class Status(models.TextChoices):
-        OPEN = "open", "Open"
-        HEALED = "healed", "Healed"
-        GONE = "gone", "Gone by itself"
+    class Status(ToneChoices):
+        OPEN = "open", Tone.WARNING, "Open"
+        REPAIRED = "repaired", Tone.SUCCESS, "Repaired"
+        GONE = "gone", Tone.NEUTRAL, "Gone by itself"
 
     id = models.BigAutoField(primary_key=True)
     run = models.ForeignKey(ReconciliationRun, on_delete=models.CASCADE, related_name="differences")
@@ -69,19 +72,19 @@ class Difference(models.Model):
     object_kind = models.TextField(help_text="event, customer, subscription or charge.")
     stripe_id = models.TextField()
     stripe_customer_id = models.TextField(null=True)
-    user = models.ForeignKey(User, on_delete=models.SET_NULL, null=True, related_name="+")
+    user = models.ForeignKey(User, verbose_name="customer", on_delete=models.SET_NULL, null=True, related_name="+")
     field = models.TextField(db_default="")
-    here = models.TextField(null=True)
-    there = models.TextField(null=True)
+    local_value = models.TextField(null=True)
+    stripe_value = models.TextField(null=True)
     status = models.TextField(choices=Status.choices, db_default=Status.OPEN)
-    note = models.TextField(null=True, help_text="Why it could not be healed.")
+    note = models.TextField(null=True, help_text="Why it could not be repaired.")
     found_at = models.DateTimeField(db_default=Now())
     closed_at = models.DateTimeField(null=True)
 
     class Meta:
         db_table = "reconciliation_differences"
         ordering = ["-id"]
-        permissions = [("heal_difference", "Can bring differing rows in line with Stripe")]
+        permissions = [("repair_difference", "Can bring differing rows in line with Stripe")]
 
     def __str__(self) -> str:
         return f"{self.stripe_id} {self.field}".strip()

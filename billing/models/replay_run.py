@@ -1,19 +1,22 @@
+"""`replay_runs`: written by `billing.stripe.events.replay_runs`."""
+
 from django.db import models
 
-from billing.models.fields import created_at, updated_at, uuid_key
+from glyphforge.choices import Tone, ToneChoices
+from glyphforge.rows import created_at, updated_at, uuid_key
 
 
 class ReplayRun(models.Model):
     """A replay of stored events in the background: which, how fast, how far, and for whom."""
 
-    class Status(models.TextChoices):
-        RUNNING = "running", "Running"
-        FINISHED = "finished", "Finished"
-        STOPPED = "stopped", "Stopped"
+    class Status(ToneChoices):
+        RUNNING = "running", Tone.INFO, "Running"
+        FINISHED = "finished", Tone.SUCCESS, "Finished"
+        STOPPED = "stopped", Tone.NEUTRAL, "Stopped"
 
     id = uuid_key()
     status = models.TextField(choices=Status.choices, db_default=Status.RUNNING)
-    filters = models.JSONField(help_text="Which events; see billing.services.event_filter.EventFilter.")
+    filters = models.JSONField(help_text="Which events; see billing.stripe.events.filter.EventFilter.")
     events_per_minute = models.IntegerField()
     total = models.IntegerField(db_default=0)
     processed = models.IntegerField(db_default=0)

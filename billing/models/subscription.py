@@ -1,24 +1,27 @@
+"""`subscriptions`: written by `billing.stripe.projection.subscriptions`; triggers set limits and guard counters."""
+
 from django.db import models
 
-from billing.models.fields import created_at, updated_at, uuid_key
 from billing.models.tier import Tier
 from billing.models.user import User
+from glyphforge.choices import Tone, ToneChoices
+from glyphforge.rows import created_at, updated_at, uuid_key
 
 
 class Subscription(models.Model):
     """One subscription of a customer, free or Stripe's; at most one of them is live."""
 
-    class Status(models.TextChoices):
-        """Stripe's words."""
+    class Status(ToneChoices):
+        """Stripe's words: https://docs.stripe.com/api/subscriptions/object#subscription_object-status"""
 
-        INCOMPLETE = "incomplete", "Incomplete"
-        INCOMPLETE_EXPIRED = "incomplete_expired", "Incomplete, expired"
-        TRIALING = "trialing", "Trialing"
-        ACTIVE = "active", "Active"
-        PAST_DUE = "past_due", "Past due"
-        UNPAID = "unpaid", "Unpaid"
-        PAUSED = "paused", "Paused"
-        CANCELED = "canceled", "Canceled"
+        INCOMPLETE = "incomplete", Tone.WARNING, "Incomplete"
+        INCOMPLETE_EXPIRED = "incomplete_expired", Tone.NEUTRAL, "Incomplete, expired"
+        TRIALING = "trialing", Tone.INFO, "Trialing"
+        ACTIVE = "active", Tone.SUCCESS, "Active"
+        PAST_DUE = "past_due", Tone.WARNING, "Past due"
+        UNPAID = "unpaid", Tone.DANGER, "Unpaid"
+        PAUSED = "paused", Tone.WARNING, "Paused"
+        CANCELED = "canceled", Tone.NEUTRAL, "Canceled"
 
     class Interval(models.TextChoices):
         DAY = "day", "Daily"
@@ -29,8 +32,8 @@ class Subscription(models.Model):
     LIVE = frozenset({Status.TRIALING, Status.ACTIVE, Status.PAST_DUE, Status.UNPAID, Status.PAUSED})
 
     id = uuid_key()
-    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="subscriptions")
-    tier = models.TextField(choices=Tier.choices, db_default=Tier.FREE)
+    user = models.ForeignKey(User, verbose_name="customer", on_delete=models.CASCADE, related_name="subscriptions")
+    tier = models.TextField("plan", choices=Tier.choices, db_default=Tier.FREE)
     status = models.TextField(choices=Status.choices, db_default=Status.ACTIVE)
     stripe_subscription_id = models.TextField("Stripe subscription", unique=True, null=True, blank=True)
     stripe_price_id = models.TextField("Stripe price", null=True, blank=True)

@@ -1,3 +1,5 @@
+"""`stripe_tombstones`: written by `billing.stripe.tombstones`, never deleted."""
+
 from django.db import models
 from django.db.models.functions import Now
 
@@ -7,7 +9,7 @@ class Tombstone(models.Model):
 
     stripe_id = models.TextField(primary_key=True)
     kind = models.TextField()
-    buried_at = models.DateTimeField(db_default=Now())
+    deleted_at = models.DateTimeField(db_default=Now())
 
     class Meta:
         db_table = "stripe_tombstones"

@@ -1,9 +1,11 @@
+"""`unmatched_stripe_customers`: one row for each customer at Stripe that waits for support."""
+
 from django.db import models
 from django.db.models.functions import Now
 
 
 class UnmatchedCustomer(models.Model):
-    """A customer at Stripe that belongs to no user here, waiting for support to link or create one."""
+    """A customer at Stripe that belongs to no customer here, waiting for support to link or create one."""
 
     stripe_customer_id = models.TextField("Stripe customer", primary_key=True)
     email = models.TextField("e-mail", null=True)

@@ -1,3 +1,5 @@
+"""`api_usage`, one row a request, and `monthly_usage_summary`, the view that adds the requests up."""
+
 from django.db import models
 from django.db.models.functions import Now
 
@@ -9,7 +11,9 @@ class ApiUsage(models.Model):
     """One request to the API. Partitioned by month; no foreign keys, so that months can be dropped."""
 
     id = models.BigAutoField(primary_key=True)
-    user = models.ForeignKey(User, on_delete=models.DO_NOTHING, db_constraint=False, related_name="+")
+    user = models.ForeignKey(
+        User, verbose_name="customer", on_delete=models.DO_NOTHING, db_constraint=False, related_name="+"
+    )
     api_key = models.ForeignKey(ApiKey, on_delete=models.DO_NOTHING, db_constraint=False, null=True, related_name="+")
     endpoint = models.TextField()
     method = models.TextField()
@@ -34,7 +38,9 @@ class MonthlyUsageSummary(models.Model):
     """A customer's requests of one calendar month (UTC), exact for every committed request."""
 
     pk = models.CompositePrimaryKey("user_id", "month")
-    user = models.ForeignKey(User, on_delete=models.DO_NOTHING, db_constraint=False, related_name="usage_months")
+    user = models.ForeignKey(
+        User, verbose_name="customer", on_delete=models.DO_NOTHING, db_constraint=False, related_name="usage_months"
+    )
     month = models.DateField()
     total_requests = models.BigIntegerField()
     successful_requests = models.BigIntegerField()

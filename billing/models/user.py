@@ -1,15 +1,18 @@
+"""`users`: the API's customers, written from Stripe, from Cognito and by support."""
+
 from django.db import models
 
-from billing.models.fields import created_at, updated_at, uuid_key
+from glyphforge.choices import Tone, ToneChoices
+from glyphforge.rows import created_at, updated_at, uuid_key
 
 
 class User(models.Model):
     """A customer of the API: signs in through Cognito, pays through Stripe. Staff are Django's own users."""
 
-    class Status(models.TextChoices):
-        ACTIVE = "active", "Active"
-        SUSPENDED = "suspended", "Suspended"
-        DELETED = "deleted", "Deleted"
+    class Status(ToneChoices):
+        ACTIVE = "active", Tone.SUCCESS, "Active"
+        SUSPENDED = "suspended", Tone.WARNING, "Suspended"
+        DELETED = "deleted", Tone.NEUTRAL, "Deleted"
 
     id = uuid_key()
     cognito_user_id = models.TextField("Cognito user", unique=True, null=True, blank=True)
@@ -24,10 +27,10 @@ class User(models.Model):
         db_table = "users"
         verbose_name = "customer"
         permissions = [
-            ("fix_orphans", "Can give customers without a subscription the free tier"),
+            ("fix_orphans", "Can give customers without a subscription the free plan"),
             ("link_customer", "Can link a Stripe customer to a customer"),
             ("suspend_user", "Can suspend and reactivate a customer"),
-            ("sync_customer", "Can fetch a customer's state from Stripe"),
+            ("sync_customer", "Can sync a customer from Stripe"),
         ]
 
     def __str__(self) -> str:

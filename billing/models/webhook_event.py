@@ -1,19 +1,22 @@
+"""`stripe_webhook_events`, the inbox: filled by `billing.stripe.events.inbox`, leased by the database's functions."""
+
 from django.db import models
 from django.db.models.functions import Now
 
-from billing.models.fields import updated_at, uuid_key
+from glyphforge.choices import Tone, ToneChoices
+from glyphforge.rows import updated_at, uuid_key
 
 
 class WebhookEvent(models.Model):
     """An event that Stripe sent, and how far we are with it."""
 
-    class Status(models.TextChoices):
-        PENDING = "pending", "Pending"
-        PROCESSING = "processing", "Processing"
-        PROCESSED = "processed", "Processed"
-        FAILED = "failed", "Failed"
-        IGNORED = "ignored", "Ignored"
-        DEAD = "dead", "Dead"
+    class Status(ToneChoices):
+        PENDING = "pending", Tone.INFO, "Pending"
+        PROCESSING = "processing", Tone.INFO, "Processing"
+        PROCESSED = "processed", Tone.SUCCESS, "Processed"
+        FAILED = "failed", Tone.WARNING, "Failed"
+        IGNORED = "ignored", Tone.NEUTRAL, "Ignored"
+        DEAD = "dead", Tone.DANGER, "Dead"
 
     id = uuid_key()
     stripe_event_id = models.TextField("Stripe event", unique=True)

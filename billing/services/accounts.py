@@ -3,21 +3,21 @@
 from django.db import transaction
 
 from billing.models import User
-from billing.services.errors import Refused
 from glyphforge.audit import acting_as
+from glyphforge.errors import Refused
 
 
 def suspend(user: User, *, actor: str, reason: str) -> None:
     """Stop the customer's keys from working; subscription and payments go on. Refuses unless active."""
-    _move(user, User.Status.ACTIVE, User.Status.SUSPENDED, actor=actor, reason=reason)
+    _set_status(user, User.Status.ACTIVE, User.Status.SUSPENDED, actor=actor, reason=reason)
 
 
 def reactivate(user: User, *, actor: str, reason: str) -> None:
     """Let a suspended customer's keys work again. Refuses unless suspended."""
-    _move(user, User.Status.SUSPENDED, User.Status.ACTIVE, actor=actor, reason=reason)
+    _set_status(user, User.Status.SUSPENDED, User.Status.ACTIVE, actor=actor, reason=reason)
 
 
-def _move(user: User, before: User.Status, after: User.Status, *, actor: str, reason: str) -> None:
+def _set_status(user: User, before: User.Status, after: User.Status, *, actor: str, reason: str) -> None:
     # The audit trigger writes the row, with actor and reason.
     with acting_as(actor=actor, reason=reason), transaction.atomic():
         row = User.objects.select_for_update().get(pk=user.pk)

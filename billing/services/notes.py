@@ -3,9 +3,9 @@
 from django.db import transaction
 
 from billing.models import CustomerNote, User
-from billing.services.errors import Refused
 from glyphforge.audit import acting_as, record
-from glyphforge.masking import mask
+from glyphforge.audit.masking import mask
+from glyphforge.errors import Refused
 
 
 def add(user: User, *, author: str, body: str) -> CustomerNote:

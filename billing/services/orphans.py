@@ -1,4 +1,4 @@
-"""Users with a Stripe customer but without a live subscription row: they get the free tier."""
+"""Customers with a Stripe customer but without a live subscription row: they get the free plan."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from glyphforge.audit import acting_as, record
 
 @dataclass(frozen=True)
 class Orphan:
-    """One user that was, or would be, given the free tier."""
+    """One customer that was, or would be, given the free plan.
+
+    `action` is the database's word for what was done: `created_free_subscription`.
+    """
 
     user_id: str
     email: str | None
@@ -20,7 +23,7 @@ class Orphan:
 
 
 def preview() -> list[Orphan]:
-    """What :func:`fix` would do now: it is done and undone."""
+    """List what `fix` would do now: it is done, and rolled back."""
     with transaction.atomic():
         found = _call()
         transaction.set_rollback(True)
@@ -28,7 +31,7 @@ def preview() -> list[Orphan]:
 
 
 def fix(*, actor: str, reason: str) -> list[Orphan]:
-    """Give every orphan the free tier; returns them. A second call returns none."""
+    """Give every orphan the free plan; returns them. A second call returns none."""
     with acting_as(actor=actor, reason=reason), transaction.atomic():
         found = _call()
         for orphan in found:

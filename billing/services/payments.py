@@ -3,22 +3,24 @@
 from django.db import transaction
 
 from billing.models import Payment
-from billing.services.errors import Refused
-from billing.services.stripe_calls import refusing
+from billing.services.stripe_calls import errors_as_refused
 from billing.stripe import gateway
 from glyphforge.audit import acting_as, record
-from glyphforge.display import money
+from glyphforge.errors import Refused
+from glyphforge.money import money
 
 REFUNDABLE = frozenset({Payment.Status.SUCCEEDED, Payment.Status.PARTIALLY_REFUNDED})
 
 
 def refund(payment: Payment, *, actor: str, reason: str, amount_cents: int | None = None) -> str:
-    """Refund a payment at Stripe, all that is left of it or ``amount_cents``; returns the refund's id.
+    """Refund a payment at Stripe, all that is left of it or `amount_cents`; returns the refund's id.
 
-    Our row changes when Stripe's event comes back. Asking twice before that makes one refund:
-    the idempotency key is made of the payment, what was refunded of it before, how many refunds
-    failed, and the amount.
-    Refuses failed, disputed and fully refunded payments, and more than is left.
+    `amount_cents` is in the smallest unit of the payment's currency. Our row changes when Stripe's event comes back.
+    Asking twice before that makes one refund: the idempotency key is made of the charge, what was refunded of it
+    before, how many refunds failed, and the amount. Stripe keeps keys for at least 24 hours:
+    https://docs.stripe.com/api/idempotent_requests
+
+    Refuses payments without a charge, failed, disputed, pending and fully refunded ones, and more than is left.
     """
     with acting_as(actor=actor, reason=reason), transaction.atomic():
         payment = Payment.objects.select_for_update().get(pk=payment.pk)
@@ -31,7 +33,7 @@ def refund(payment: Payment, *, actor: str, reason: str, amount_cents: int | Non
             new_values={"amount_cents": amount, "currency": payment.currency},
         )
         charge_id = str(payment.stripe_charge_id)
-        with refusing():
+        with errors_as_refused():
             failed = gateway.refunds_that_failed(charge_id)
             return gateway.refund(
                 charge_id,
@@ -45,7 +47,7 @@ def _checked(payment: Payment, amount_cents: int | None) -> int:
         raise Refused("The payment has no charge at Stripe.")
     if payment.status not in REFUNDABLE:
         raise Refused(f"A payment that is {payment.get_status_display().lower()} cannot be refunded.")
-    left = payment.amount_cents - payment.refunded_cents
+    left = payment.left_cents
     amount = left if amount_cents is None else amount_cents
     if not 0 < amount <= left:
         least, most, asked = (money(cents, payment.currency) for cents in (1, left, amount))

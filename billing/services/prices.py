@@ -6,17 +6,16 @@ import re
 from dataclasses import dataclass
 
 from django.db import transaction
-from django_q.tasks import async_task
 
-from billing.models import Plan, PlanPrice, Subscription
-from billing.services import webhooks
-from billing.services.errors import Refused
-from billing.services.event_filter import parked_counts, parked_for
+from billing.models import Plan, PlanPrice
 from billing.stripe import mirror
-from billing.stripe.mirror import Json
+from billing.stripe.events import replay
+from billing.stripe.events.event_object import identifier
+from billing.stripe.events.filter import parked_counts, parked_for
+from billing.stripe.objects import Price
 from billing.stripe.projection import prices
-from billing.stripe.subject import identifier
 from glyphforge.audit import acting_as, record
+from glyphforge.errors import Refused
 
 PRICE_ID = re.compile(r"(price|plan)_\w+|\w[\w-]*")
 AT_MOST = 50
@@ -32,8 +31,11 @@ class Mapped:
 
 @dataclass(frozen=True)
 class UnmappedPrice:
-    """A price that no tier claims. ``amount_cents`` is for ``interval_count`` intervals, None when it has tiers of its
-    own."""
+    """A price that no tier claims.
+
+    `amount_cents` is for `interval_count` intervals; None where Stripe has no whole amount, because the price is tiered
+    or has fractions of the smallest unit: https://docs.stripe.com/api/prices/object
+    """
 
     stripe_price_id: str
     product_id: str
@@ -47,15 +49,16 @@ class UnmappedPrice:
 
 
 def map_price(stripe_price_id: str, tier: str, *, actor: str, reason: str, note: str = "") -> Mapped:
-    """Let ``stripe_price_id`` sell ``tier``, replay the events that waited for it and sync who has it.
+    """Let `stripe_price_id` sell `tier`, replay the events that waited for it and sync who has it.
 
-    Refuses an unknown tier and a malformed price id. Mapping a price again moves it to the new tier.
+    Customers are synced by tasks of their own, later. Refuses an unknown tier and a malformed price id. Mapping a price
+    again moves it to the new tier; an empty `note` keeps the old one.
     """
     price_id = stripe_price_id.strip()
     if not PRICE_ID.fullmatch(price_id):
         raise Refused(f"{stripe_price_id!r} is not a Stripe price id (price_…).")
     if not Plan.objects.filter(pk=tier).exists():
-        raise Refused(f"There is no tier {tier!r}.")
+        raise Refused(f"There is no plan {tier!r}.")
     with acting_as(actor=actor, reason=reason), transaction.atomic():
         values = {"plan_id": tier} | ({"note": note} if note else {})
         PlanPrice.objects.update_or_create(stripe_price_id=price_id, defaults=values)
@@ -66,17 +69,8 @@ def map_price(stripe_price_id: str, tier: str, *, actor: str, reason: str, note:
             reason=reason,
             new_values={"tier": tier},
         )
-        replayed = webhooks.replay_all(parked_for(price_id), actor=actor, reason=reason)
-        customers = (
-            Subscription.objects.filter(stripe_price_id=price_id, status__in=Subscription.LIVE)
-            .exclude(tier=tier)
-            .values_list("user__stripe_customer_id", flat=True)
-            .distinct()
-        )
-        resynced = 0
-        for customer_id in customers:
-            async_task("billing.tasks.resync_customer", customer_id)
-            resynced += 1
+        replayed = replay.replay_all(parked_for(price_id), actor=actor, reason=reason)
+        resynced = prices.move_subscribers(price_id, tier)
     return Mapped(replayed, resynced)
 
 
@@ -95,7 +89,7 @@ def unmapped_prices(limit: int = AT_MOST) -> list[UnmappedPrice]:
     return sorted(unmapped, key=lambda price: -price.events_waiting)
 
 
-def _unmapped(price: Json, names: dict[str, str], events_waiting: int) -> UnmappedPrice:
+def _unmapped(price: Price, names: dict[str, str], events_waiting: int) -> UnmappedPrice:
     recurring = price.get("recurring") or {}
     product_id = identifier(price.get("product")) or ""
     return UnmappedPrice(

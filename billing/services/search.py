@@ -9,8 +9,8 @@ from uuid import UUID
 from django.db import connection, transaction
 from django.db.models import Q, QuerySet
 
+from billing.keys import format as key_format
 from billing.models import ApiKey, Payment, Subscription, User, WebhookEvent
-from billing.services import key_format
 
 LIMIT = 20
 SHORTEST_PART = 3  # characters; fewer make no trigram
@@ -27,15 +27,16 @@ class Hit:
 
     @property
     def user(self) -> User | None:
-        """The customer, unless an event was found."""
+        """The customer; None where an event was found."""
         return self.found if isinstance(self.found, User) else None
 
 
 def find(text: str, *, limit: int = LIMIT) -> list[Hit]:
-    """At most `limit` hits for an e-mail, a name, or an id of ours, Stripe's or Cognito's, or the beginning of a key.
+    """Find at most `limit` customers or events by whatever support has at hand.
 
-    An id finds exactly its row. Words find what begins with them, then what contains them. Reads by index only,
-    however common the word is.
+    That is an e-mail, a name, an id of ours, Stripe's or Cognito's, or the beginning of a key. An id finds exactly its
+    row. Words find the address that equals them, else what begins with them, then what contains them. Reads by index
+    only, however common the word is. An empty text finds nothing.
     """
     term = text.strip()[:LONGEST].replace("\0", "")
     if not term:
@@ -51,7 +52,11 @@ def find(text: str, *, limit: int = LIMIT) -> list[Hit]:
 
 @contextmanager
 def by_index_only() -> Iterator[None]:
-    """For a prefix that most rows share the planner would rather read the table from its start."""
+    """Keep the planner from reading whole tables inside the block, which is a transaction.
+
+    For a prefix that most rows share it would rather read the table from its start. Sets `enable_seqscan`:
+    https://www.postgresql.org/docs/current/runtime-config-query.html
+    """
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SET LOCAL enable_seqscan = off")
         yield
@@ -111,7 +116,7 @@ def _by_words(term: str, limit: int) -> list[Hit]:
     if len(hits) < limit and len(term) >= SHORTEST_PART:
         known = {hit.user.pk for hit in hits if hit.user}
         contains = User.objects.filter(Q(email__icontains=term) | Q(name__icontains=term))
-        # So many that those known already cannot crowd the others out.
+        # So many that those known already cannot push the others out.
         more = [user for user in contains[: limit + len(known)] if user.pk not in known]
         hits += _customers(more[: limit - len(hits)], "contains it")
     return hits
@@ -125,5 +130,5 @@ BY_PREFIX: dict[str, Callable[[str, int], list[Hit]]] = {
     "py_": _by_payment("stripe_charge_id", "Stripe charge"),
     "pi_": _by_payment("stripe_payment_intent_id", "Stripe payment intent"),
     "evt_": _by_event,
-    "glyph_sk_": _by_key,
+    key_format.BEGINS: _by_key,
 }

@@ -3,13 +3,16 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from billing.services.errors import Refused
 from billing.stripe.errors import PermanentError, TransientError
+from glyphforge.errors import Refused
 
 
 @contextmanager
-def refusing() -> Iterator[None]:
-    """Turn what Stripe refuses, or does not answer now, into Refused."""
+def errors_as_refused() -> Iterator[None]:
+    """Turn what Stripe refuses, or does not answer now, into `Refused`.
+
+    Of a `TransientError` the message adds that nothing was changed, so the block must not commit before it.
+    """
     try:
         yield
     except PermanentError as error:

@@ -9,7 +9,7 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from billing.models import ApiKey
-from billing.services.errors import Refused
+from glyphforge.errors import Refused
 
 _COPY = (
     "COPY api_usage (user_id, api_key_id, endpoint, method, status_code, response_time_ms, request_bytes,"
@@ -19,7 +19,10 @@ _COPY = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """One request as an API server saw it; sizes in bytes, time in milliseconds."""
+    """One request as an API server saw it; sizes in bytes, time in milliseconds.
+
+    A `request_id` makes it count once per user, however often it is sent. `created_at` is now when left out.
+    """
 
     api_key_id: UUID
     endpoint: str
@@ -35,7 +38,7 @@ class Request:
 
 
 def record_batch(requests: Iterable[Request]) -> int:
-    """Records the requests in one transaction and returns how many were counted.
+    """Record the requests in one transaction and return how many were counted.
 
     A request whose id was recorded for the same user before, or earlier in the batch, is left out. Refuses the whole
     batch when a key is unknown. Two batches at once never deadlock: both claim their ids in the same order.

@@ -1,4 +1,4 @@
 """Everything that speaks with Stripe: gateway, webhook inbox, processing, projection, reconciliation.
 
-Only :mod:`billing.stripe.gateway` imports ``stripe`` and only this package imports ``djstripe``.
+Only `billing.stripe.gateway` imports `stripe` and only this package imports `djstripe`.
 """

@@ -5,15 +5,17 @@ from psycopg.errors import LockNotAvailable
 
 from billing.stripe.errors import TransientError
 
-#: Longer than one event takes, far shorter than the lease of 15 minutes.
+# Longer than one event takes, far shorter than the lease of 15 minutes.
 WAIT = "20s"
 
 
-def take(key: str) -> None:
-    """Wait for the lock on ``key`` (a customer's id) and hold it until the transaction ends.
+def acquire(key: str) -> None:
+    """Wait for the lock on `key` (a customer's id) and hold it until the transaction ends.
 
-    It must come before the fetch: who fetched later then also writes later, so that the state of
-    an older fetch cannot overwrite a newer one. Not free in time: TransientError.
+    It must come before the fetch: who fetched later then also writes later, so that the state of an older fetch cannot
+    overwrite a newer one. Raises TransientError when it is not free within 20 seconds, RuntimeError outside a
+    transaction. The limit holds for every later lock of the transaction too:
+    https://www.postgresql.org/docs/current/explicit-locking.html#ADVISORY-LOCKS
     """
     if not connection.in_atomic_block:
         raise RuntimeError("customer_lock: needs a transaction to live in")

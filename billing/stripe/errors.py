@@ -4,7 +4,7 @@
 class TransientError(Exception):
     """Trying again later may help: a timeout, a busy or failing Stripe, a lock that was not free.
 
-    ``retry_after`` is the number of seconds that Stripe asked to wait, if it did.
+    `retry_after` is the number of seconds that Stripe asked to wait, if it did.
     """
 
     def __init__(self, message: str, retry_after: float | None = None) -> None:
@@ -21,7 +21,7 @@ class MissingError(PermanentError):
 
 
 class UnlinkedCustomerError(PermanentError):
-    """A Stripe customer that belongs to no user, and that only a person may link to one."""
+    """A Stripe customer that belongs to no customer here, and that only a person may link to one."""
 
     def __init__(self, message: str, *, stripe_customer_id: str, email: str | None, name: str) -> None:
         super().__init__(message)
@@ -31,7 +31,7 @@ class UnlinkedCustomerError(PermanentError):
 
 
 class UnmappedPriceError(PermanentError):
-    """No tier claims the price."""
+    """No plan claims the price."""
 
     def __init__(self, message: str, *, stripe_price_id: str) -> None:
         super().__init__(message)

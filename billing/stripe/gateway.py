@@ -1,7 +1,7 @@
-"""The one door to Stripe: the only module that imports ``stripe``.
+"""The one door to Stripe: the only module that imports `stripe`.
 
-Every call is short (see ``TIMEOUT_SECONDS``), speaks the pinned API version, and fails with one of
-the classes of :mod:`billing.stripe.errors`. Ids and amounts are Stripe's: amounts are in the
+Every call is short (see `TIMEOUT_SECONDS`), speaks the pinned API version, and fails with one of
+the classes of `billing.stripe.errors`. Ids and amounts are Stripe's: amounts are in the
 currency's smallest unit.
 """
 
@@ -21,15 +21,15 @@ from django.conf import settings
 from billing.stripe.errors import InvalidSignatureError, MissingError, PermanentError, TransientError
 
 SIGNATURE_TOLERANCE_SECONDS = 300
-#: Connecting and reading, each; a worker holds a customer's lock for as long as it waits.
+# Connecting and reading, each; a worker holds a customer's lock for as long as it waits.
 TIMEOUT_SECONDS = 10
-#: stripe-python repeats a request by itself only once: the inbox does the patient retrying.
+# stripe-python repeats a request by itself only once: the inbox does the patient retrying.
 NETWORK_RETRIES = 1
 PAGE_SIZE = 100
-#: A longer pause than a day is no answer to an event that waits.
+# A longer pause than a day is no answer to an event that waits.
 LONGEST_RETRY_AFTER = 86_400.0
 
-#: Kind of object, as in its member ``object``, to the resource that serves it.
+# Kind of object, as in its member `object`, to the resource that serves it.
 RESOURCES: dict[str, Any] = {
     "account": stripe.Account,
     "charge": stripe.Charge,
@@ -47,7 +47,7 @@ RESOURCES: dict[str, Any] = {
     "subscription": stripe.Subscription,
 }
 
-#: What is asked for beyond an object's own members. Discounts arrive as ids unless expanded.
+# What is asked for beyond an object's own members. Discounts arrive as ids unless expanded.
 EXPAND: dict[str, list[str]] = {
     "charge": ["balance_transaction"],
     "customer": ["discount.source.coupon"],
@@ -55,7 +55,7 @@ EXPAND: dict[str, list[str]] = {
     "invoiceitem": ["discounts"],
     "subscription": ["discounts.source.coupon", "items.data.discounts"],
 }
-#: Stripe refuses to expand deeper than this many levels.
+# Stripe refuses to expand deeper than this many levels.
 EXPAND_DEPTH = 4
 
 
@@ -65,17 +65,21 @@ class CountingClient(stripe.RequestsClient):
     made = 0
 
     def request(self, *args: Any, **kwargs: Any) -> Any:
+        """Send one request as the library would, after counting it; a repeated request counts again."""
         CountingClient.made += 1
         return super().request(*args, **kwargs)
 
 
 def requests_made() -> int:
-    """How many requests this process has sent to Stripe."""
+    """How many requests this process has sent to Stripe, the ones that the library repeated included."""
     return CountingClient.made
 
 
 def configure() -> None:
-    """Apply the project's settings to the library; called once when Django is ready."""
+    """Apply the project's settings to the library; called once when Django is ready.
+
+    The API version is pinned: https://docs.stripe.com/api/versioning
+    """
     logging.getLogger("stripe").setLevel(logging.WARNING)  # it announces every request
     stripe.enable_telemetry = False  # it would write an id file under the home directory
     stripe.max_network_retries = NETWORK_RETRIES
@@ -85,7 +89,10 @@ def configure() -> None:
 
 
 def api_key() -> str:
-    """The secret key of the configured mode; a missing one is an error that names the variable."""
+    """The secret key of the configured mode.
+
+    A missing one is a TransientError that names the variable: events wait until it is set.
+    """
     key = settings.STRIPE_LIVE_SECRET_KEY if settings.STRIPE_LIVE_MODE else settings.STRIPE_TEST_SECRET_KEY
     if not key:
         name = "STRIPE_LIVE_SECRET_KEY" if settings.STRIPE_LIVE_MODE else "STRIPE_TEST_SECRET_KEY"
@@ -94,9 +101,10 @@ def api_key() -> str:
 
 
 def verify(body: bytes, header: str) -> None:
-    """Accept ``body`` when one of the endpoint's secrets signed it within the last 300 seconds.
+    """Accept `body` when one of the endpoint's secrets signed it within 300 seconds of now; else InvalidSignatureError.
 
-    Several secrets are valid at once while they are rotated. Raises InvalidSignatureError.
+    `header` is the request's `Stripe-Signature`. Several secrets are valid at once while they are rotated:
+    https://docs.stripe.com/webhooks
     """
     if not settings.STRIPE_WEBHOOK_SECRETS:
         raise InvalidSignatureError("STRIPE_WEBHOOK_SECRET is not set; no event can be verified")
@@ -125,22 +133,21 @@ def _refuse_future(header: str) -> None:
 
 
 def retrieve(kind: str, object_id: str) -> Any:
-    """The current state of one object, nested lists and coupons complete; MissingError when Stripe has none."""
+    """Fetch the current state of one object, nested lists and coupons complete.
+
+    `kind` is a key of RESOURCES; what is expanded is in EXPAND. Raises MissingError when Stripe does not know the id; a
+    deleted customer is known, and has `deleted`. Raises TransientError and PermanentError like every function here.
+    """
     with _translated(f"{kind} {object_id}"):
         found = RESOURCES[kind].retrieve(object_id, api_key=api_key(), expand=EXPAND.get(kind, []))
         return _completed(kind, found)
 
 
-def exists(kind: str, object_id: str) -> bool:
-    """Whether Stripe has the object and did not delete it."""
-    try:
-        return not retrieve(kind, object_id).get("deleted")
-    except MissingError:
-        return False
-
-
 def page(kind: str, *, limit: int | None = None, **filters: Any) -> tuple[list[Any], bool]:
-    """One page (at most ``limit`` or 100, newest first) of a list, and whether there is more behind it."""
+    """Fetch one page of a list, newest first: at most `limit` or 100 objects, and whether there is more behind it.
+
+    `filters` are parameters of the list, `starting_after` among them: https://docs.stripe.com/api/pagination
+    """
     paths = [f"data.{path}" for path in EXPAND.get(kind, [])]
     expand = [path for path in paths if path.count(".") < EXPAND_DEPTH]
     with _translated(f"list of {kind}"):
@@ -166,7 +173,7 @@ def _completed(kind: str, item: Any) -> Any:
 
 
 def _put_coupon(discount: Any) -> None:
-    """Newer versions name the coupon at ``source.coupon``, older ones (and dj-stripe) at ``coupon``.
+    """Newer versions name the coupon at `source.coupon`, older ones (and dj-stripe) at `coupon`.
 
     Which products it is for, and what it takes off in other currencies, is said only to who asks for the coupon itself.
     """
@@ -187,7 +194,7 @@ def _put_coupon(discount: Any) -> None:
 def _coupon(coupon_id: str, created: int | None) -> Any:
     """A coupon's terms never change, so one look is enough. None when it was deleted since.
 
-    ``created`` only tells apart what bore the same id.
+    `created` only tells apart what bore the same id.
     """
     try:
         return stripe.Coupon.retrieve(coupon_id, api_key=api_key(), expand=["applies_to", "currency_options"])
@@ -217,8 +224,8 @@ def _options(price_id: str, currency: str) -> Any:
     return stripe.Price.retrieve(price_id, api_key=api_key(), expand=expand)["currency_options"]
 
 
-def every(kind: str, **filters: Any) -> Iterator[Any]:
-    """All members of a list, newest first, a page at a time."""
+def _iterate(kind: str, **filters: Any) -> Iterator[Any]:
+    """Yield all members of a list, newest first, fetched a page at a time. `filters` are as for `page`."""
     after: dict[str, Any] = {}
     more = True
     while more:
@@ -229,22 +236,27 @@ def every(kind: str, **filters: Any) -> Iterator[Any]:
 
 
 def disputes(charge_id: str) -> list[Any]:
-    """All disputes of a charge, which itself does not say how they ended; none where Stripe does not know it."""
+    """All disputes of a charge, which itself does not say how they ended; none where Stripe does not know it.
+
+    For the statuses see https://docs.stripe.com/api/disputes/object
+    """
     try:
-        return list(every("dispute", charge=charge_id))
+        return list(_iterate("dispute", charge=charge_id))
     except MissingError:
         return []
 
 
 def refunds_that_failed(charge_id: str) -> int:
-    """How many refunds of a charge came to nothing, so that their money can be refunded again."""
-    return sum(refund["status"] in ("failed", "canceled") for refund in every("refund", charge=charge_id))
+    """How many refunds of a charge failed or were canceled, so that their money can be refunded again.
+
+    For the statuses see https://docs.stripe.com/api/refunds/object
+    """
+    return sum(refund["status"] in ("failed", "canceled") for refund in _iterate("refund", charge=charge_id))
 
 
-def as_json(item: Any) -> dict[str, Any]:
-    """A fetched object as plain JSON."""
-    plain: dict[str, Any] = json.loads(str(item))
-    return plain
+def as_json(item: Any) -> Any:
+    """A fetched object as plain JSON: one of `billing.stripe.objects`."""
+    return json.loads(str(item))
 
 
 def account_id() -> str:
@@ -264,7 +276,10 @@ def _account(key: str, _base: str) -> Any:
 
 
 def cancel_subscription(subscription_id: str, *, at_period_end: bool, idempotency_key: str) -> None:
-    """End a subscription now, or let it end with its period."""
+    """End a subscription now, or let it end with its period: https://docs.stripe.com/api/subscriptions/cancel
+
+    Repeating it with the same `idempotency_key` changes nothing more.
+    """
     with _translated(f"subscription {subscription_id}"):
         if at_period_end:
             stripe.Subscription.modify(
@@ -278,7 +293,10 @@ def cancel_subscription(subscription_id: str, *, at_period_end: bool, idempotenc
 
 
 def resume_subscription(subscription_id: str, *, idempotency_key: str) -> None:
-    """Take back a cancellation at the end of the period, whether it is a flag or, as the portal's, a moment."""
+    """Take back a cancellation at the end of the period, whether it is a flag or, as the portal's, a moment.
+
+    The flag is `cancel_at_period_end`, the moment `cancel_at`: https://docs.stripe.com/api/subscriptions/object
+    """
     with _translated(f"subscription {subscription_id}"):
         found = stripe.Subscription.retrieve(subscription_id, api_key=api_key())
         terms: dict[str, Any] = {"cancel_at_period_end": False} if found["cancel_at_period_end"] else {"cancel_at": ""}
@@ -286,9 +304,9 @@ def resume_subscription(subscription_id: str, *, idempotency_key: str) -> None:
 
 
 def refund(charge_id: str, *, amount: int | None, idempotency_key: str) -> str:
-    """Refund a charge, in part when ``amount`` is given; returns the refund's id.
+    """Refund a charge, in part when `amount` is given, in the currency's smallest unit; returns the refund's id.
 
-    Two calls with one ``idempotency_key`` make one refund.
+    Two calls with one `idempotency_key` make one refund: https://docs.stripe.com/api/idempotent_requests
     """
     with _translated(f"charge {charge_id}"):
         terms: dict[str, Any] = {"charge": charge_id, "reason": "requested_by_customer"}
@@ -299,7 +317,10 @@ def refund(charge_id: str, *, amount: int | None, idempotency_key: str) -> str:
 
 
 def tag_customer(customer_id: str, user_id: str, *, email: str | None = None) -> None:
-    """Write our user's id into the customer's metadata, so that both sides know the link; optionally the address."""
+    """Write our user's id into the customer's metadata as `user_id`, so that both sides know the link.
+
+    With `email`, replace the customer's address too.
+    """
     terms: dict[str, Any] = {"metadata": {"user_id": user_id}} | ({"email": email} if email else {})
     with _translated(f"customer {customer_id}"):
         stripe.Customer.modify(customer_id, **terms, api_key=api_key())
@@ -316,7 +337,7 @@ def _translated(subject: str) -> Iterator[None]:
         text = error.user_message or type(error).__name__
         raise TransientError(f"Stripe did not answer for {subject}: {text}", _retry_after(error)) from error
     except stripe.AuthenticationError as error:
-        # A key that is being rotated heals without anybody touching the event.
+        # A key that is being rotated is set right without anybody touching the event.
         raise TransientError(f"Stripe refused the API key ({subject}).") from error
     except stripe.StripeError as error:
         message = error.user_message or str(error)
@@ -334,12 +355,15 @@ def _retry_after(error: stripe.StripeError) -> float | None:
 
 
 def translate(action: Callable[[], Any], subject: str) -> Any:
-    """Run ``action``, which calls Stripe by itself (dj-stripe's recursive sync), with our error classes."""
+    """Run `action`, which calls Stripe by itself (dj-stripe's recursive sync), with our error classes.
+
+    `subject` names in messages what was asked for. Returns what `action` returns.
+    """
     with _translated(subject):
         return action()
 
 
-def forget() -> None:
+def clear_cache() -> None:
     """Drop what was remembered about the account, its coupons and prices: another account may answer now."""
     _account.cache_clear()
     _coupon.cache_clear()

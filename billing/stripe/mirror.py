@@ -1,6 +1,7 @@
 """The mirror: Stripe's objects as dj-stripe keeps them, synced from what the gateway fetched.
 
-Nothing outside this package reads it; :mod:`billing.stripe.projection` turns it into our tables.
+`billing.stripe.projection` turns it into our tables. Its objects are read through the functions below; only
+`billing.admin.stripe_mirror` shows rows of dj-stripe's own.
 """
 
 from __future__ import annotations
@@ -17,8 +18,7 @@ from psycopg.errors import NotNullViolation
 
 from billing.stripe import gateway
 from billing.stripe.errors import PermanentError
-
-Json = dict[str, Any]
+from billing.stripe.objects import Discount, Dispute, Invoice, Price
 
 MODELS: dict[str, type[StripeModel]] = {
     "charge": models.Charge,
@@ -35,8 +35,12 @@ MODELS: dict[str, type[StripeModel]] = {
 }
 
 
-def store(fetched: Any) -> Json:
-    """Sync one fetched object, and what it refers to, and return the mirrored JSON."""
+def store(fetched: Any) -> Any:
+    """Sync one object that the gateway fetched, and what it refers to; returns its JSON as it was mirrored.
+
+    Which of `billing.stripe.objects` that is depends on its kind. Raises PermanentError when Stripe does not know what
+    the object refers to, KeyError for a kind that is not in MODELS.
+    """
     model = MODELS[fetched["object"]]
     sync = partial(model.sync_from_stripe_data, fetched, api_key=gateway.api_key())
     subject = f"{fetched['object']} {fetched['id']}"
@@ -58,19 +62,22 @@ def mark_deleted(kind: str, object_id: str) -> None:
         row.save(update_fields=["stripe_data"])
 
 
-def charge_disputes(charge_id: str) -> list[Json]:
+def charge_disputes(charge_id: str) -> list[Dispute]:
     """The disputes of a charge that are known here."""
     return [row.stripe_data for row in models.Dispute.objects.filter(charge_id=charge_id)]
 
 
-def customer_discount(customer_id: str) -> Json | None:
+def customer_discount(customer_id: str) -> Discount | None:
     """The discount that a customer carries itself, if it is known here."""
     row = models.Customer.objects.filter(id=customer_id).first()
     return row.stripe_data.get("discount") if row else None
 
 
-def invoice_paid_by(customer_id: str, charge_id: str, payment_intent_id: str | None) -> Json | None:
-    """The customer's invoice, if it is known here, that a charge or its payment intent paid or tried to pay."""
+def invoice_paid_by(customer_id: str, charge_id: str, payment_intent_id: str | None) -> Invoice | None:
+    """The oldest invoice of the customer, known here, that a charge or its payment intent paid or tried to pay.
+
+    Needs the invoice's `payments`, which replaced a charge's `invoice` in API version 2025-03-31.
+    """
     paid = Q(stripe_data__payments__data__contains=[{"payment": {"charge": charge_id}}])
     if payment_intent_id:
         paid |= Q(stripe_data__payments__data__contains=[{"payment": {"payment_intent": payment_intent_id}}])
@@ -78,13 +85,13 @@ def invoice_paid_by(customer_id: str, charge_id: str, payment_intent_id: str | N
     return row.stripe_data if row else None
 
 
-def invoice(invoice_id: str) -> Json | None:
+def invoice(invoice_id: str) -> Invoice | None:
     """An invoice, if it is known here."""
     row = models.Invoice.objects.filter(id=invoice_id).first()
     return row.stripe_data if row else None
 
 
-def recurring_prices() -> list[Json]:
+def recurring_prices() -> list[Price]:
     """The active recurring prices that are known here, newest first."""
     rows = models.Price.objects.filter(stripe_data__active=True, stripe_data__type="recurring")
     return [row.stripe_data for row in rows.order_by("-created")]
@@ -96,7 +103,7 @@ def product_names(product_ids: Iterable[str]) -> dict[str, str]:
 
 
 def _owner_account(cls: type[models.Account], api_key: str) -> models.Account:
-    """Stands in for dj-stripe's lookup, which stores the secret key in plain text in djstripe_apikey."""
+    """Stand in for dj-stripe's lookup, which stores the secret key in plain text in djstripe_apikey."""
     fetched = gateway.account()
     # A stub first: syncing an account looks for its owner, which is this very row.
     account, created = models.Account.objects.get_or_create(id=fetched["id"])

@@ -1,4 +1,4 @@
-"""Bring everything of one customer in line with Stripe, as healing and support's "sync now" do."""
+"""Bring everything of one customer in line with Stripe, as repairing and support's "sync now" do."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from django.db import transaction
 
 from billing.stripe import customer_lock, gateway, mirror
 from billing.stripe.errors import MissingError, PermanentError, UnlinkedCustomerError
-from billing.stripe.follow import follow_customer
+from billing.stripe.events.handlers import handle_customer
 from billing.stripe.projection import payments, subscriptions
 
 
@@ -17,13 +17,13 @@ def resync(customer_id: str) -> None:
 
     One transaction a page, each under the customer's lock, so that events are not kept waiting.
     What needs a person does not stop the rest: the first such error is raised in the end. Raises the errors of
-    :mod:`billing.stripe.errors`; what was done until then stays.
+    `billing.stripe.errors`; what was done until then stays.
     """
     problems: list[PermanentError] = []
     try:
         with transaction.atomic():
-            customer_lock.take(customer_id)
-            follow_customer(customer_id)
+            customer_lock.acquire(customer_id)
+            handle_customer(customer_id)
     except (MissingError, UnlinkedCustomerError):
         raise  # nobody whose the rest could be
     except PermanentError as error:
@@ -41,7 +41,7 @@ def _pages(customer_id: str, kind: str, **filters: Any) -> list[PermanentError]:
     more = True
     while more:
         with transaction.atomic():
-            customer_lock.take(customer_id)
+            customer_lock.acquire(customer_id)
             items, more = gateway.page(kind, customer=customer_id, **filters, **after)
             for item in items:
                 try:
@@ -54,7 +54,10 @@ def _pages(customer_id: str, kind: str, **filters: Any) -> list[PermanentError]:
 
 
 def project(kind: str, item: dict[str, object]) -> None:
-    """Mirror and project one fetched object; the caller holds the customer's lock."""
+    """Mirror and project one fetched object; the caller holds the customer's lock.
+
+    `kind` is subscription, invoice or charge; of a disputed charge the disputes are fetched first.
+    """
     data = mirror.store(item)
     if kind == "subscription":
         subscriptions.project(data)

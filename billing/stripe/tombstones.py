@@ -3,11 +3,11 @@
 from billing.models import Tombstone
 
 
-def bury(kind: str, stripe_id: str) -> None:
-    """Remember that the object is gone for good; burying twice is burying once."""
+def add_tombstone(kind: str, stripe_id: str) -> None:
+    """Remember that the object is gone for good; doing it again changes nothing."""
     Tombstone.objects.bulk_create([Tombstone(stripe_id=stripe_id, kind=kind)], ignore_conflicts=True)
 
 
-def is_buried(stripe_id: str) -> bool:
+def has_tombstone(stripe_id: str) -> bool:
     """Whether the object was deleted at Stripe."""
     return Tombstone.objects.filter(stripe_id=stripe_id).exists()

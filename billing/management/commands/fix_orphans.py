@@ -1,3 +1,5 @@
+"""Give the free plan to customers with a Stripe customer but no live subscription."""
+
 import json
 from argparse import ArgumentParser
 from dataclasses import asdict
@@ -7,11 +9,13 @@ from django.core.management.base import BaseCommand
 from rich.table import Table
 
 from billing.services import orphans
-from glyphforge.terminal import print_table
+from glyphforge.observability.terminal import print_table
 
 
 class Command(BaseCommand):
-    help = "Give users with a Stripe customer but no live subscription the free tier. Preview unless --apply."
+    """`--json` prints `applied` and `orphans`, each with `user_id`, `email`, `stripe_customer_id` and `action`."""
+
+    help = "Give customers with a Stripe customer but no live subscription the free plan. Preview unless --apply."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--apply", action="store_true", help="write; without it nothing changes")
@@ -25,7 +29,7 @@ class Command(BaseCommand):
             self.stdout.write(json.dumps({"applied": options["apply"], "orphans": rows}))
             return
         if found:
-            table = Table("user", "e-mail", "Stripe customer", "action")
+            table = Table("customer", "e-mail", "Stripe customer", "action")
             for orphan in found:
                 table.add_row(orphan.user_id, orphan.email or "", orphan.stripe_customer_id, orphan.action)
             print_table(self.stdout, table)

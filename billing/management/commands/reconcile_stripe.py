@@ -1,3 +1,5 @@
+"""Compare our tables with Stripe, and repair them when asked to."""
+
 import json
 from argparse import ArgumentParser
 from typing import Any
@@ -8,21 +10,26 @@ from rich.table import Table
 
 from billing.models import Difference, ReconciliationRun
 from billing.services import reconciliation
-from billing.services.errors import Refused
-from billing.stripe.reconciliation import REQUEST_BUDGET
-from glyphforge.terminal import console, print_table
+from billing.stripe.reconciliation.run import REQUEST_BUDGET
+from glyphforge.errors import Refused
+from glyphforge.observability.terminal import console, print_table
 
 SHOWN = 50
 
 
 class Command(BaseCommand):
+    """Fails when the run failed or another is under way; differences alone are no failure.
+
+    `--json` prints the run's id, status, phase, error and counts, and its `differences`.
+    """
+
     help = (
-        "Compare users, subscriptions and payments with Stripe and report every difference. Preview unless --apply, "
-        "which takes in events that never arrived and heals what differs. Goes on where a paused run stopped."
+        "Compare customers, subscriptions and payments with Stripe and report every difference. Preview unless "
+        "--apply, which ingests events that never arrived and repairs what differs. Goes on where a paused run stopped."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--apply", action="store_true", help="take in and heal; without it only report")
+        parser.add_argument("--apply", action="store_true", help="ingest and repair; without it only report")
         parser.add_argument("--budget", type=int, default=REQUEST_BUDGET, help="requests to Stripe at most")
         parser.add_argument("--reason", default="reconcile_stripe command", help="kept in the audit log")
         parser.add_argument("--json", action="store_true", help="print JSON, with every difference")
@@ -35,8 +42,8 @@ class Command(BaseCommand):
             with Progress(*columns, console=console(self.stdout), transient=True) as bar:
                 task = bar.add_task("events")
                 run = reconciliation.run(
-                    take_in=options["apply"],
-                    heal=options["apply"],
+                    ingest=options["apply"],
+                    repair=options["apply"],
                     actor="command",
                     reason=options["reason"],
                     budget=options["budget"],
@@ -54,15 +61,15 @@ class Command(BaseCommand):
     def _print(self, run: ReconciliationRun, *, applied: bool) -> None:
         found = run.differences.order_by("object_kind", "stripe_id", "field")
         if found:
-            table = Table("object", "id", "field", "here", "there", "kind", "state")
+            table = Table("object", "id", "field", "local", "stripe", "kind", "state")
             for row in found[:SHOWN]:
                 state = row.note or row.get_status_display()
                 table.add_row(
                     row.object_kind,
                     row.stripe_id,
                     row.field,
-                    row.here or "-",
-                    row.there or "-",
+                    row.local_value or "-",
+                    row.stripe_value or "-",
                     row.get_kind_display(),
                     state,
                 )
@@ -72,15 +79,25 @@ class Command(BaseCommand):
         still_open = found.filter(status=Difference.Status.OPEN).count()
         self.stdout.write(
             f"{run.compared} compared, {run.missing_events} events never arrived, {run.differences_found} differences, "
-            f"{run.healed} healed, {still_open} open. {run.requests} requests. {run.get_status_display()}."
+            f"{run.repaired} repaired, {still_open} open. {run.requests} requests. {run.get_status_display()}."
         )
         if still_open and not applied:
-            self.stdout.write("--apply heals them.")
+            self.stdout.write("--apply repairs them.")
 
 
 def _as_json(run: ReconciliationRun) -> dict[str, Any]:
-    counts = ("compared", "missing_events", "differences_found", "healed", "requests", "request_budget")
-    fields = ("kind", "object_kind", "stripe_id", "stripe_customer_id", "field", "here", "there", "status", "note")
+    counts = ("compared", "missing_events", "differences_found", "repaired", "requests", "request_budget")
+    fields = (
+        "kind",
+        "object_kind",
+        "stripe_id",
+        "stripe_customer_id",
+        "field",
+        "local_value",
+        "stripe_value",
+        "status",
+        "note",
+    )
     return {
         "run": str(run.pk),
         "status": run.status,

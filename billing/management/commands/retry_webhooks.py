@@ -1,3 +1,5 @@
+"""Try stored Stripe events again: at once up to 100, in the background beyond."""
+
 import json
 from argparse import ArgumentParser
 from datetime import UTC, datetime
@@ -8,13 +10,20 @@ from django.utils.dateparse import parse_datetime
 from rich.table import Table
 
 from billing.models import ReplayRun, WebhookEvent
-from billing.services import event_filter, replay_runs, webhooks
-from billing.services.errors import Refused
-from billing.services.event_filter import EventFilter
-from glyphforge.terminal import print_table
+from billing.stripe.events import filter as event_filter
+from billing.stripe.events import replay, replay_runs
+from billing.stripe.events.filter import EventFilter
+from glyphforge.errors import Refused
+from glyphforge.observability.terminal import print_table
 
 
 class Command(BaseCommand):
+    """Refuses an id that is not stored, is being processed, or is in another status than those asked for.
+
+    `--json` prints `events`, their number, `found` by type and status, `applied`, `pending` and `replay_run`, the id of
+    the run in the background or null.
+    """
+
     help = "Try failed and dead webhook events again. Preview unless --apply."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -30,8 +39,10 @@ class Command(BaseCommand):
         parser.add_argument("--json", action="store_true", help="print JSON")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        if not 1 <= options["rate"] <= replay_runs.FASTEST:
-            raise CommandError(f"--rate: between 1 and {replay_runs.FASTEST} events a minute, not {options['rate']}")
+        if not 1 <= options["rate"] <= replay_runs.MAX_EVENTS_PER_MINUTE:
+            raise CommandError(
+                f"--rate: between 1 and {replay_runs.MAX_EVENTS_PER_MINUTE} events a minute, not {options['rate']}"
+            )
         if not options["reason"].strip():
             raise CommandError(f"--reason: {options['reason']!r} says nothing; the audit log needs a reason")
         wanted = _filter(options)
@@ -58,8 +69,8 @@ class Command(BaseCommand):
         """How many events are pending again, or the run that tries them in the background."""
         who = {"actor": "command", "reason": options["reason"]}
         try:
-            if total <= webhooks.AT_ONCE:
-                return webhooks.replay(event_filter.matching(wanted), **who), None
+            if total <= replay.AT_ONCE:
+                return replay.replay(event_filter.matching(wanted), **who), None
             return 0, replay_runs.start(wanted, **who, events_per_minute=options["rate"])
         except Refused as refusal:
             raise CommandError(str(refusal)) from refusal
@@ -91,7 +102,7 @@ def _require_known(ids: list[str], statuses: tuple[str, ...]) -> None:
     found = dict(WebhookEvent.objects.filter(stripe_event_id__in=ids).values_list("stripe_event_id", "status"))
     for event_id in ids:
         if event_id not in found:
-            raise CommandError(f"{event_id}: no such event in the inbox; reconcile_stripe takes in what never arrived")
+            raise CommandError(f"{event_id}: no such event in the inbox; reconcile_stripe ingests what never arrived")
         if found[event_id] == WebhookEvent.Status.PROCESSING:
             raise CommandError(f"{event_id}: is being processed right now")
         if found[event_id] not in statuses:

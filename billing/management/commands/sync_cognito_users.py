@@ -1,3 +1,5 @@
+"""Sync customers from the Cognito user pool, as the job `cognito` does hourly."""
+
 from argparse import ArgumentParser
 from collections import Counter
 from typing import Any
@@ -6,16 +8,16 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from rich.table import Table
 
-from billing.services import cognito_users
-from billing.services.cognito_pool import Pool
-from billing.services.errors import Refused
-from glyphforge.terminal import print_table
+from billing.cognito import sync
+from billing.cognito.pool import Pool
+from glyphforge.errors import Refused
+from glyphforge.observability.terminal import print_table
 
 
 class Command(BaseCommand):
-    help = (
-        "Bring customers in line with the Cognito user pool. Preview unless --apply; goes on where it was interrupted."
-    )
+    """Prints each action with the customer and why; what was found before a refusal is printed too."""
+
+    help = "Sync customers from the Cognito user pool. Preview unless --apply; goes on where it was interrupted."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--apply", action="store_true", help="write; without it nothing changes")
@@ -28,7 +30,7 @@ class Command(BaseCommand):
         counts: Counter[str] = Counter()
         table = Table("action", "customer", "why")
         try:
-            for step in cognito_users.synchronize(
+            for step in sync.sync_pool(
                 Pool(settings.COGNITO_USER_POOL_ID),
                 apply=options["apply"],
                 restart=options["restart"],

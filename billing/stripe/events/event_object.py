@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import cast
 
 from billing.stripe.errors import PermanentError
+from billing.stripe.objects import EventPayload, Reference
+from glyphforge.rows import Json
 
-Json = dict[str, Any]
-
-#: Longest prefix first: event type to the kind of object whose current state answers it.
+# Longest prefix first: event type to the kind of object whose current state answers it.
 PREFIXES = (
     ("charge.dispute.", "dispute"),
     ("charge.refund.", "refund"),
@@ -28,53 +28,64 @@ PREFIXES = (
     ("refund.", "refund"),
 )
 CUSTOMER_TYPES = frozenset({"customer.created", "customer.updated", "customer.deleted"})
-#: A preview of an invoice that does not exist yet: it has no id to fetch.
-WITHOUT_SUBJECT = frozenset({"invoice.upcoming"})
+# A preview of an invoice that does not exist yet: it has no id to fetch.
+WITHOUT_OBJECT = frozenset({"invoice.upcoming"})
 
 
 @dataclass(frozen=True)
-class Subject:
-    """``kind`` and ``object_id`` name what to fetch; ``customer_id`` is None when the payload does not say."""
+class EventObject:
+    """What an event is about: `kind` and `object_id` name what to fetch.
+
+    `customer_id` is None when the event does not say. `payload` is the event's `data.object`, as it was when the event
+    was made: https://docs.stripe.com/api/events/object
+    """
 
     kind: str
     object_id: str
     customer_id: str | None
     event_type: str
-    payload: Json
+    payload: EventPayload
 
 
 def kind_of(event_type: str) -> str | None:
-    """The kind of object that an event of this type is about; None for types that change nothing here."""
+    """The kind of object that an event of this type is about; None for types that change nothing here.
+
+    All there are: https://docs.stripe.com/api/events/types
+    """
     if event_type in CUSTOMER_TYPES:
         return "customer"
-    if event_type in WITHOUT_SUBJECT:
+    if event_type in WITHOUT_OBJECT:
         return None
     return next((kind for prefix, kind in PREFIXES if event_type.startswith(prefix)), None)
 
 
-def of_event(event_type: str, payload: Json) -> Subject | None:
-    """Read the subject out of an event; None when we do not follow the type.
+def of_event(event_type: str, payload: Json) -> EventObject | None:
+    """Say what an event is about; None when its type changes nothing here.
 
-    Raises PermanentError for a followed type whose payload names no object.
+    `payload` is the whole event, as it came: nobody has checked what is in its `data`. Raises PermanentError for a type
+    that we handle whose payload names no object.
     """
     kind = kind_of(event_type)
     if kind is None:
         return None
     data = payload.get("data")
-    item = data.get("object") if isinstance(data, dict) else None
-    if not isinstance(item, dict):
+    found = data.get("object") if isinstance(data, dict) else None
+    if not isinstance(found, dict):
         raise PermanentError(f"The event carries no object (data.object) for {event_type}.")
+    item = cast(EventPayload, found)
     # Credit notes and invoice payments matter for the invoice that they belong to.
-    wanted = item.get("invoice") if item.get("object") in ("credit_note", "invoice_payment") else item
+    wanted: Reference | None = item.get("invoice") if item.get("object") in ("credit_note", "invoice_payment") else item
     object_id = identifier(wanted)
     if not object_id:
         raise PermanentError(f"The event names no {kind} (data.object.id) for {event_type}.")
     customer_id = object_id if kind == "customer" else identifier(item.get("customer"))
-    return Subject(kind, object_id, customer_id, event_type, item)
+    return EventObject(kind, object_id, customer_id, event_type, item)
 
 
-def identifier(value: Any) -> str | None:
-    """The id in a reference, which Stripe gives as a string or, expanded, as an object."""
-    if isinstance(value, dict):
-        value = value.get("id")
-    return value if isinstance(value, str) and value else None
+def identifier(value: Reference | None) -> str | None:
+    """The id in a reference, which Stripe gives as a string or, expanded, as an object; None without one.
+
+    See https://docs.stripe.com/expand
+    """
+    found = value.get("id") if isinstance(value, dict) else value
+    return found if isinstance(found, str) and found else None

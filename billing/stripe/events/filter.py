@@ -16,7 +16,10 @@ Status = WebhookEvent.Status
 
 @dataclass(frozen=True)
 class EventFilter:
-    """Which events; what is left out does not restrict. Times are inclusive."""
+    """Which events; what is left out does not restrict, but for the statuses: failed and dead. Times are inclusive.
+
+    `error_text` may stand anywhere in the last error, in any case; `ids` are Stripe's.
+    """
 
     statuses: tuple[str, ...] = (Status.FAILED, Status.DEAD)
     event_type: str = ""
@@ -26,7 +29,7 @@ class EventFilter:
     ids: tuple[str, ...] = ()
 
     def query(self) -> Q:
-        """The filter as a condition on :class:`WebhookEvent`."""
+        """The filter as a condition on `WebhookEvent`."""
         wanted = Q(status__in=self.statuses)
         if self.event_type:
             wanted &= Q(event_type=self.event_type)
@@ -41,7 +44,7 @@ class EventFilter:
         return wanted
 
     def as_json(self) -> dict[str, Any]:
-        """The filter as it is stored with a run; :meth:`from_json` reads it back."""
+        """The filter as it is stored with a run, without what does not restrict; `from_json` reads it back."""
 
         def plain(value: Any) -> Any:
             if isinstance(value, datetime):
@@ -52,7 +55,7 @@ class EventFilter:
 
     @classmethod
     def from_json(cls, stored: dict[str, Any]) -> EventFilter:
-        """The filter that :meth:`as_json` wrote."""
+        """The filter that `as_json` wrote."""
         values = dict(stored)
         for name in values.keys() & {"received_from", "received_until"}:
             values[name] = datetime.fromisoformat(values[name])
@@ -67,18 +70,21 @@ def matching(wanted: EventFilter) -> QuerySet[WebhookEvent]:
 
 
 def preview(wanted: EventFilter) -> list[dict[str, Any]]:
-    """How many events a replay would try: rows of ``event_type``, ``status`` and ``events``."""
+    """How many events a replay would try, the most first.
+
+    Rows of `event_type`, `status` and `events`, their number.
+    """
     rows = matching(wanted).values("event_type", "status").annotate(events=Count("pk"))
     return [dict(row) for row in rows.order_by("-events", "event_type", "status")]
 
 
 def parked_for(text: str) -> EventFilter:
-    """Failed and dead events whose error names ``text``: a price, a customer."""
+    """Failed and dead events whose error names `text`: a price, a customer."""
     return EventFilter(error_text=text)
 
 
 def parked_counts(texts: Sequence[str]) -> dict[str, int]:
-    """For each text how many events :func:`parked_for` finds, in one query."""
+    """For each text how many events `parked_for` finds, in one query."""
     if not texts:
         return {}
     named = {f"n{number}": Count("pk", filter=Q(last_error__icontains=text)) for number, text in enumerate(texts)}

@@ -6,30 +6,31 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from django_q.tasks import async_task
-
 from billing.models import Payment, Subscription, User
-from billing.stripe import customer_lock, gateway, inbox, mirror, tombstones
+from billing.stripe import customer_lock, gateway, mirror, objects, tombstones
 from billing.stripe.errors import MissingError
+from billing.stripe.events import inbox
+from billing.stripe.events.event_object import EventObject, identifier
 from billing.stripe.projection import payments, prices, subscriptions, users
 from billing.stripe.projection.rows import write
-from billing.stripe.subject import Subject, identifier
 
-Json = dict[str, Any]
 logger = logging.getLogger(__name__)
 
 
-def follow(subject: Subject) -> None:
-    """Fetch, mirror and project under the customer's lock; runs inside the caller's transaction."""
-    customer_lock.take(_owner(subject) or subject.object_id)
-    HANDLERS[subject.kind](subject)
+def handle(event_object: EventObject) -> None:
+    """Fetch, mirror and project what the event is about, under its customer's lock.
+
+    Runs inside the caller's transaction. Raises the errors of `billing.stripe.errors`.
+    """
+    customer_lock.acquire(_owner(event_object) or event_object.object_id)
+    HANDLERS[event_object.kind](event_object)
 
 
-def _owner(subject: Subject) -> str | None:
+def _owner(event_object: EventObject) -> str | None:
     """The customer whose rows are touched. Disputes do not say; their charge does."""
-    if subject.customer_id or subject.kind not in ("dispute", "refund"):
-        return subject.customer_id
-    charge_id = identifier(subject.payload.get("charge"))
+    if event_object.customer_id or event_object.kind not in ("dispute", "refund"):
+        return event_object.customer_id
+    charge_id = identifier(event_object.payload.get("charge"))
     if charge_id is None:
         return None
     known = Payment.objects.filter(stripe_charge_id=charge_id).values_list("user__stripe_customer_id", flat=True)
@@ -37,124 +38,123 @@ def _owner(subject: Subject) -> str | None:
     return known.first() or identifier(gateway.retrieve("charge", charge_id).get("customer"))
 
 
-def _customer(subject: Subject) -> None:
-    follow_customer(subject.object_id, deleted=subject.event_type == "customer.deleted")
+def _customer(event_object: EventObject) -> None:
+    handle_customer(event_object.object_id, deleted=event_object.event_type == "customer.deleted")
 
 
-def follow_customer(customer_id: str, *, deleted: bool = False) -> None:
+def handle_customer(customer_id: str, *, deleted: bool = False) -> None:
     """Bring one customer's user in line; the caller holds its lock.
 
-    A deletion is final and Stripe's word in the event is enough; the customer's subscriptions were
-    ended with it.
+    A deletion is final and Stripe's word in the event is enough: the customer is not fetched, and its subscriptions
+    were ended with it, see https://docs.stripe.com/api/customers/delete. Raises MissingError for a customer that Stripe
+    does not know, UnlinkedCustomerError for one that only a person can link.
     """
-    if deleted or tombstones.is_buried(customer_id):
-        _bury_customer(customer_id)
+    if deleted or tombstones.has_tombstone(customer_id):
+        _delete_customer(customer_id)
         return
-    customer = mirror.store(gateway.retrieve("customer", customer_id))
+    customer: objects.Customer = mirror.store(gateway.retrieve("customer", customer_id))
     if customer.get("deleted"):
-        _bury_customer(customer_id)
+        _delete_customer(customer_id)
     else:
         subscriptions.ensure_free(users.project(customer))
 
 
-def _bury_customer(customer_id: str) -> None:
-    if tombstones.is_buried(customer_id) and not User.objects.filter(stripe_customer_id=customer_id).exists():
+def _delete_customer(customer_id: str) -> None:
+    if tombstones.has_tombstone(customer_id) and not User.objects.filter(stripe_customer_id=customer_id).exists():
         return  # its user came back with another customer
-    user = users.bury(customer_id)
+    user = users.delete_customer(customer_id)
     mirror.mark_deleted("customer", customer_id)
     paid = Subscription.objects.filter(user=user, status__in=Subscription.LIVE, stripe_subscription_id__isnull=False)
     for row in paid:
         try:
-            follow_subscription(str(row.stripe_subscription_id))
+            handle_subscription(str(row.stripe_subscription_id))
         except MissingError:  # gone with its customer
             write(row, {"status": Subscription.Status.CANCELED})
 
 
-def _subscription(subject: Subject) -> None:
-    follow_subscription(subject.object_id)
+def _subscription(event_object: EventObject) -> None:
+    handle_subscription(event_object.object_id)
 
 
-def follow_subscription(subscription_id: str) -> None:
-    """Bring one subscription's row in line; the caller holds the customer's lock."""
+def handle_subscription(subscription_id: str) -> None:
+    """Bring one subscription's row in line; the caller holds the customer's lock.
+
+    Raises MissingError when Stripe does not know it, UnmappedPriceError when no tier claims its prices.
+    """
     subscriptions.project(mirror.store(gateway.retrieve("subscription", subscription_id)))
 
 
-def _charge(subject: Subject) -> None:
-    follow_charge(subject.object_id)
+def _charge(event_object: EventObject) -> None:
+    handle_charge(event_object.object_id)
 
 
-def follow_charge(charge_id: str) -> None:
-    """Bring one charge's payment in line; the caller holds the customer's lock."""
+def handle_charge(charge_id: str) -> None:
+    """Bring one charge's payment in line; the caller holds the customer's lock.
+
+    Raises MissingError when Stripe does not know it.
+    """
     payments.project(mirror.store(gateway.retrieve("charge", charge_id)))
 
 
-def _dispute(subject: Subject) -> None:
-    dispute = mirror.store(gateway.retrieve("dispute", subject.object_id))
+def _dispute(event_object: EventObject) -> None:
+    dispute: objects.Dispute = mirror.store(gateway.retrieve("dispute", event_object.object_id))
     if charge_id := identifier(dispute.get("charge")):
-        follow_charge(charge_id)
+        handle_charge(charge_id)
 
 
-def _refund(subject: Subject) -> None:
+def _refund(event_object: EventObject) -> None:
     # A refund of a customer's balance has no charge and changes no payment.
-    if charge_id := identifier(subject.payload.get("charge")):
-        follow_charge(charge_id)
+    if charge_id := identifier(event_object.payload.get("charge")):
+        handle_charge(charge_id)
 
 
-def _discount(subject: Subject) -> None:
+def _discount(event_object: EventObject) -> None:
     """A discount changes what the customer's subscriptions cost, whichever of them carries it."""
-    if subject.customer_id is None:
+    if event_object.customer_id is None:
         return
-    follow_customer(subject.customer_id)
+    handle_customer(event_object.customer_id)
     live = Subscription.objects.filter(
-        user__stripe_customer_id=subject.customer_id,
+        user__stripe_customer_id=event_object.customer_id,
         status__in=Subscription.LIVE,
         stripe_subscription_id__isnull=False,
     )
     for stripe_id in live.values_list("stripe_subscription_id", flat=True):
-        follow_subscription(str(stripe_id))
+        handle_subscription(str(stripe_id))
 
 
-def _invoice(subject: Subject) -> None:
-    invoice = _deletable(subject)
+def _invoice(event_object: EventObject) -> None:
+    invoice: objects.Invoice | None = _deletable(event_object)
     if invoice:
         payments.link_invoice(invoice)
 
 
-def _mirrored(subject: Subject) -> None:
-    _deletable(subject)
+def _mirrored(event_object: EventObject) -> None:
+    _deletable(event_object)
 
 
-def _deletable(subject: Subject) -> Json | None:
+def _deletable(event_object: EventObject) -> Any:
     """Mirror an object of a kind that Stripe really deletes (drafts, prices, coupons …); None when it is gone."""
-    if subject.event_type == f"{subject.kind}.deleted":
-        tombstones.bury(subject.kind, subject.object_id)
-    if not tombstones.is_buried(subject.object_id):
+    if event_object.event_type == f"{event_object.kind}.deleted":
+        tombstones.add_tombstone(event_object.kind, event_object.object_id)
+    if not tombstones.has_tombstone(event_object.object_id):
         try:
-            return mirror.store(gateway.retrieve(subject.kind, subject.object_id))
+            return mirror.store(gateway.retrieve(event_object.kind, event_object.object_id))
         except MissingError:
-            logger.info("%s %s is gone at Stripe", subject.kind, subject.object_id)
-    mirror.mark_deleted(subject.kind, subject.object_id)
+            logger.info("%s %s is gone at Stripe", event_object.kind, event_object.object_id)
+    mirror.mark_deleted(event_object.kind, event_object.object_id)
     return None
 
 
-def _price(subject: Subject) -> None:
-    """A price that sells a tier since heals what waited for it, and moves who has it.
-
-    Each customer is moved under a lock of its own, later.
-    """
-    price = _deletable(subject)
+def _price(event_object: EventObject) -> None:
+    """A price that sells a tier since repairs what waited for it, and moves who has it."""
+    price: objects.Price | None = _deletable(event_object)
     tier = prices.tier_of(price) if price else None
-    if tier is None:
-        return
-    inbox.wake(subject.object_id)
-    moved = Subscription.objects.filter(stripe_price_id=subject.object_id, status__in=Subscription.LIVE).exclude(
-        tier=tier
-    )
-    for customer_id in moved.values_list("user__stripe_customer_id", flat=True).distinct():
-        async_task("billing.tasks.resync_customer", customer_id)
+    if tier is not None:
+        inbox.retry_waiting(event_object.object_id)
+        prices.move_subscribers(event_object.object_id, tier)
 
 
-HANDLERS: dict[str, Callable[[Subject], None]] = {
+HANDLERS: dict[str, Callable[[EventObject], None]] = {
     "charge": _charge,
     "coupon": _mirrored,
     "customer": _customer,

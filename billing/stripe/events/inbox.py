@@ -8,19 +8,18 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any
+from typing import Any, cast
 
 from django.conf import settings
 from django.db import connection, transaction
 from django_q.tasks import async_task
 
 from billing.models import WebhookEvent
-from billing.stripe.subject import kind_of
-
-Json = dict[str, Any]
+from billing.stripe.events.event_object import kind_of
+from billing.stripe.objects import Event
 
 TASK = "billing.tasks.process_event"
-#: What Stripe's ids, types and versions are made of, generously.
+# What Stripe's ids, types and versions are made of, generously.
 NAME = re.compile(r"[!-~]{1,255}")
 
 
@@ -28,8 +27,12 @@ class NotAnEventError(ValueError):
     """The body is no Stripe event; the message says what is wrong."""
 
 
-def parse(body: bytes) -> Json:
-    """The event in a delivery's body, with its members checked as far as the inbox needs them."""
+def parse(body: bytes) -> Event:
+    """Read the event in a delivery's body, and check its members as far as the inbox needs them.
+
+    Those are `object`, `id`, `type`, `api_version` and `livemode`: https://docs.stripe.com/api/events/object. Raises
+    NotAnEventError, whose message may be sent back.
+    """
     try:
         event = json.loads(body, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
@@ -41,17 +44,19 @@ def parse(body: bytes) -> Json:
             raise NotAnEventError(f"the event has no {name} of 1 to 255 printable characters")
     if not isinstance(event.get("livemode"), bool):
         raise NotAnEventError("the event does not say whether it is live or test")
-    return event
+    return cast(Event, event)
 
 
 def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
 
 
-def store(event: Json) -> bool:
-    """Store ``event`` and enqueue its processing, in one transaction. False for one that is here already.
+def store(event: Event) -> bool:
+    """Store `event`, as `parse` returns it, and enqueue its processing, in one transaction.
 
-    An event of a type that changes nothing here, or of the other mode, is stored as ignored.
+    False for one that is here already: Stripe may deliver an event more than once, see
+    https://docs.stripe.com/webhooks. An event of a type that changes nothing here, or of the other mode, is stored as
+    ignored.
     """
     reason = ignored_because(event)
     with transaction.atomic():
@@ -62,17 +67,17 @@ def store(event: Json) -> bool:
     return True
 
 
-def ignored_because(event: Json) -> str | None:
+def ignored_because(event: Event) -> str | None:
     """Why an event is not processed; None when it is."""
     if event["livemode"] != settings.STRIPE_LIVE_MODE:
         modes = ("live", "test") if event["livemode"] else ("test", "live")
-        return f"A {modes[0]}-mode event; this back office follows {modes[1]} mode (STRIPE_LIVE_MODE)."
+        return f"A {modes[0]}-mode event; this back office handles {modes[1]} mode (STRIPE_LIVE_MODE)."
     if kind_of(event["type"]) is None:
         return f"Events of type {event['type']} change nothing here."
     return None
 
 
-def _insert(event: Json, reason: str | None) -> bool:
+def _insert(event: Event, reason: str | None) -> bool:
     """Insert the row; one that was claimed by id before it arrived is a stub and gets its payload now."""
     with connection.cursor() as cursor:
         cursor.execute(
@@ -90,7 +95,7 @@ def _insert(event: Json, reason: str | None) -> bool:
                 "type": event["type"],
                 "api_version": event.get("api_version"),
                 "livemode": event["livemode"],
-                "payload": json.dumps(storable(event)),
+                "payload": json.dumps(jsonb_safe(event)),
                 "status": WebhookEvent.Status.IGNORED if reason else WebhookEvent.Status.PENDING,
                 "reason": reason,
             },
@@ -98,20 +103,26 @@ def _insert(event: Json, reason: str | None) -> bool:
         return cursor.rowcount == 1
 
 
-def storable(value: Any) -> Any:
-    """``value`` without what jsonb cannot hold: NUL characters and lone surrogates become U+FFFD."""
+def jsonb_safe(value: Any) -> Any:
+    """A copy of `value` without what jsonb cannot hold.
+
+    NUL characters and lone surrogates become U+FFFD, numbers too large for a float become null:
+    https://www.postgresql.org/docs/current/datatype-json.html
+    """
     if isinstance(value, str):
-        return value.replace("\0", "\ufffd").encode("utf-8", "replace").decode() if _odd(value) else value
+        return (
+            value.replace("\0", "\ufffd").encode("utf-8", "replace").decode() if _has_unsafe_character(value) else value
+        )
     if isinstance(value, dict):
-        return {storable(key): storable(member) for key, member in value.items()}
+        return {jsonb_safe(key): jsonb_safe(member) for key, member in value.items()}
     if isinstance(value, list):
-        return [storable(member) for member in value]
+        return [jsonb_safe(member) for member in value]
     if isinstance(value, float) and value in (float("inf"), float("-inf")):
         return None
     return value
 
 
-def _odd(text: str) -> bool:
+def _has_unsafe_character(text: str) -> bool:
     return any(char == "\0" or "\ud800" <= char <= "\udfff" for char in text)
 
 
@@ -121,28 +132,20 @@ def enqueue(event_id: str) -> None:
 
 
 def reset(event_ids: list[str]) -> int:
-    """Set events back to pending, all attempts before them; those in a worker's hands stay. Returns how many."""
+    """Set events back to pending, all attempts before them; returns how many. Nothing is enqueued.
+
+    Events that a worker has in its hands stay as they are.
+    """
     idle = WebhookEvent.objects.filter(stripe_event_id__in=event_ids).exclude(status=WebhookEvent.Status.PROCESSING)
     return idle.update(
         status=WebhookEvent.Status.PENDING, attempts=0, next_retry_at=None, last_error=None, processed_at=None
     )
 
 
-def wake(text: str) -> int:
-    """Make failed events due whose error names ``text``: what they wait for has come. Returns how many."""
+def retry_waiting(text: str) -> int:
+    """Make failed events due whose error names `text`: what they wait for has come. Returns how many.
+
+    The job `webhooks` enqueues them within a minute.
+    """
     parked = WebhookEvent.objects.filter(status=WebhookEvent.Status.FAILED, last_error__icontains=text)
     return parked.update(next_retry_at=None)
-
-
-def claim(event_id: str) -> bool:
-    """Take the event for 15 minutes and count the attempt, in a commit of its own."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT start_webhook_processing(%s)", [event_id])
-        return bool(cursor.fetchone()[0])
-
-
-def complete(event_id: str, error: str | None) -> bool:
-    """End the processing: processed, or failed with ``error``. False when it was no longer ours."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT complete_webhook_processing(%s, %s)", [event_id, error])
-        return bool(cursor.fetchone()[0])

@@ -7,30 +7,32 @@ that is written because of the event, its completion included, is one transactio
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any, TypeVar
 
-from django.db import IntegrityError, InterfaceError, OperationalError, connection, transaction
+from django.db import IntegrityError, InterfaceError, OperationalError, transaction
 from django.db.models import Value
 from django.db.models.functions import Greatest, Now
 from psycopg import errors as pg
 
 from billing.models import WebhookEvent
-from billing.stripe import gateway, healing, inbox, subject
+from billing.stripe import gateway
 from billing.stripe.errors import PermanentError, TransientError, UnlinkedCustomerError
-from billing.stripe.follow import follow
+from billing.stripe.events import claims, event_object, inbox
+from billing.stripe.events.handlers import handle
+from billing.stripe.objects import Event
+from billing.stripe.reconciliation import repair
 from glyphforge.audit import acting_as
+from glyphforge.database.reconnect import reconnecting
 
 logger = logging.getLogger(__name__)
-T = TypeVar("T")
 
-#: A parked event is tried again once a day: the mapping or link that it waits for may have come by psql.
+# A parked event is tried again once a day: the mapping or link that it waits for may have come by psql.
 PARKED_FOR = timedelta(hours=24)
-#: Two transactions that met in the wrong order: the second try is alone.
+# Two transactions that met in the wrong order: the second try is alone.
 DEADLOCK_TRIES = 3
-#: How long to wait before a broken database connection is replaced, each time: a restart of the server takes seconds.
+# A task whose claim or ending failed is not given out again by the queue: its event would wait to be requeued or for
+# the end of its lease. So a broken connection is replaced, after these pauses: a restart of the server takes seconds.
 RECONNECT_AFTER_SECONDS = (0.0, 1.0, 5.0)
 
 
@@ -42,9 +44,9 @@ def process(event_id: str) -> str | None:
     """Process one event and return its status afterwards; None when it was not ours to process.
 
     Never raises for what the event or Stripe did: that is written to the event. A broken database
-    connection is replaced; only a database that stays away is raised. The sweep then takes the event up again.
+    connection is replaced; only a database that stays away is raised. `requeue_due` then enqueues the event again.
     """
-    if not _reconnecting(lambda: inbox.claim(event_id)):
+    if not reconnecting(lambda: claims.claim(event_id), pauses=RECONNECT_AFTER_SECONDS):
         return None
     try:
         return _without_deadlock(lambda: _apply(event_id))
@@ -53,28 +55,10 @@ def process(event_id: str) -> str | None:
         return None
     except Exception as error:  # noqa: BLE001 - whatever it is, it belongs to this event: the next ones must go on
         failure = error
-    return _reconnecting(lambda: _give_up(event_id, failure))
+    return reconnecting(lambda: _fail(event_id, failure), pauses=RECONNECT_AFTER_SECONDS)
 
 
-def _reconnecting(action: Callable[[], T]) -> T:
-    """Run ``action``, which is a transaction of its own, again on a new connection when the old one breaks.
-
-    A task whose claim or ending failed is not given out again by the queue: its event would wait for the sweep, or for
-    the end of its lease.
-    """
-    for pause in RECONNECT_AFTER_SECONDS:
-        try:
-            return action()
-        except (OperationalError, InterfaceError):
-            if connection.in_atomic_block:
-                raise  # somebody else's transaction is gone with the connection
-            logger.warning("The database connection broke; taking another", exc_info=True)
-            connection.close()
-            time.sleep(pause)
-    return action()
-
-
-def _give_up(event_id: str, error: Exception) -> str | None:
+def _fail(event_id: str, error: Exception) -> str | None:
     """Write the failure to the event; how long it waits for its next try depends on the kind of error."""
     match error:
         case PermanentError():
@@ -89,8 +73,8 @@ def _give_up(event_id: str, error: Exception) -> str | None:
     logger.warning("%s: failed: %s", event_id, message)
     with transaction.atomic():
         if isinstance(error, UnlinkedCustomerError):
-            healing.remember_unmatched(error)
-        return _end(event_id, message, at_least)
+            repair.remember_unmatched(error)
+        return _record_failure(event_id, message, at_least)
 
 
 def _apply(event_id: str) -> str:
@@ -102,26 +86,26 @@ def _apply(event_id: str) -> str:
             reason = inbox.ignored_because(event.payload) or _foreign_account(event.payload)
             if reason:
                 return _ignore(event_id, reason)
-            about = subject.of_event(event.event_type, event.payload)
+            about = event_object.of_event(event.event_type, event.payload)
             if about:
-                follow(about)
-            if not inbox.complete(event_id, None):
+                handle(about)
+            if not claims.complete(event_id, None):
                 raise LeaseLostError
     return WebhookEvent.Status.PROCESSED
 
 
 def _fetch_payload(event: WebhookEvent) -> None:
     """An event that was claimed by its id alone: Stripe keeps events for 30 days."""
-    payload = inbox.storable(gateway.as_json(gateway.retrieve("event", event.stripe_event_id)))
+    payload = inbox.jsonb_safe(gateway.as_json(gateway.retrieve("event", event.stripe_event_id)))
     event.payload, event.event_type = payload, payload["type"]
     event.api_version, event.livemode = payload.get("api_version"), payload["livemode"]
     event.save(update_fields=["payload", "event_type", "api_version", "livemode"])
 
 
-def _foreign_account(payload: dict[str, Any]) -> str | None:
+def _foreign_account(payload: Event) -> str | None:
     account = payload.get("account")
     if account and account != gateway.account_id():
-        return f"An event of account {account}; this back office follows {gateway.account_id()}."
+        return f"An event of account {account}; this back office handles {gateway.account_id()}."
     return None
 
 
@@ -132,9 +116,9 @@ def _ignore(event_id: str, reason: str) -> str:
     return WebhookEvent.Status.IGNORED
 
 
-def _end(event_id: str, message: str, at_least: timedelta) -> str | None:
-    """Write the failure; the next try comes by the inbox's backoff, but not before ``at_least`` has passed."""
-    if not inbox.complete(event_id, message):
+def _record_failure(event_id: str, message: str, at_least: timedelta) -> str | None:
+    """Write the failure; the next try comes by the inbox's backoff, but not before `at_least` has passed."""
+    if not claims.complete(event_id, message):
         return None
     failed = WebhookEvent.objects.filter(stripe_event_id=event_id)
     if at_least:
@@ -145,7 +129,7 @@ def _end(event_id: str, message: str, at_least: timedelta) -> str | None:
 
 
 def _without_deadlock(action: Callable[[], str]) -> str:
-    """Run ``action`` again when PostgreSQL chose it as the victim: the mirror's rows are shared by customers."""
+    """Run `action` again when PostgreSQL chose it as the victim: the mirror's rows are shared by customers."""
     for _ in range(DEADLOCK_TRIES - 1):
         try:
             return action()

@@ -6,21 +6,20 @@ from django.db import transaction
 from django.db.models import QuerySet
 
 from billing.models import WebhookEvent
-from billing.services import replay_runs
-from billing.services.errors import Refused
-from billing.services.event_filter import EventFilter, matching
-from billing.stripe import inbox
+from billing.stripe.events import inbox, replay_runs
+from billing.stripe.events.filter import EventFilter, matching
 from glyphforge.audit import acting_as, record
+from glyphforge.errors import Refused
 
-#: More than these are replayed in the background.
+# More than these are replayed in the background.
 AT_ONCE = 100
 Status = WebhookEvent.Status
 
 
 def replay(events: QuerySet[WebhookEvent], *, actor: str, reason: str) -> int:
-    """Set ``events`` back to pending with all attempts before them, and enqueue them; returns how many.
+    """Set `events` back to pending with all attempts before them, and enqueue them; returns how many.
 
-    Events that are being processed are left alone. One audit row an event. Refuses more than AT_ONCE.
+    Events that are being processed are left alone. One audit row an event. Refuses more than AT_ONCE, 100.
     """
     with acting_as(actor=actor, reason=reason), transaction.atomic():
         found = events.exclude(status=Status.PROCESSING).order_by("received_at", "pk")
@@ -42,7 +41,7 @@ def replay(events: QuerySet[WebhookEvent], *, actor: str, reason: str) -> int:
 
 
 def replay_all(wanted: EventFilter, *, actor: str, reason: str) -> int:
-    """Replay everything that ``wanted`` finds, at once when it is little, else in the background; returns how many."""
+    """Replay everything that `wanted` finds, at once when it is little, else in the background; returns how many."""
     found = matching(wanted)
     if found.count() <= AT_ONCE:
         return replay(found, actor=actor, reason=reason)

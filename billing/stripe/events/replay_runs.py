@@ -12,29 +12,31 @@ from django.utils import timezone
 from django_q.tasks import async_task
 
 from billing.models import ReplayRun, WebhookEvent
-from billing.services.errors import Refused
-from billing.services.event_filter import EventFilter, matching
-from billing.stripe import inbox, processing
+from billing.stripe.events import inbox, processing
+from billing.stripe.events.filter import EventFilter, matching
 from glyphforge.audit import acting_as, record
+from glyphforge.errors import Refused
 
 TASK = "billing.tasks.advance_replay"
 EVENTS_PER_MINUTE = 300
-FASTEST = 6_000
-#: A run gives its worker back after this time and queues up again behind the others.
+MAX_EVENTS_PER_MINUTE = 6_000
+DONE = (WebhookEvent.Status.PROCESSED, WebhookEvent.Status.IGNORED)
+# A run gives its worker back after this time and queues up again behind the others.
 SLICE_SECONDS = 50
-#: Longer than a slice: afterwards the worker is taken for dead.
+# Longer than a slice: afterwards the worker is taken for dead.
 CLAIM = timedelta(minutes=5)
 
 
 def start(wanted: EventFilter, *, actor: str, reason: str, events_per_minute: int = EVENTS_PER_MINUTE) -> ReplayRun:
-    """Start a background run over everything that ``wanted`` finds now, and return it.
+    """Start a background run over everything that `wanted` finds now, and return it.
 
-    The run takes one worker and tries at most ``events_per_minute``; its row shows the progress.
+    The run takes one worker and tries at most `events_per_minute`; its row shows the progress. Refuses an empty reason,
+    a filter that finds nothing and a rate outside 1 to 6,000.
     """
     if not reason.strip():
         raise Refused("A replay needs a reason.")
-    if not 1 <= events_per_minute <= FASTEST:
-        raise Refused(f"Between 1 and {FASTEST} events a minute, not {events_per_minute}.")
+    if not 1 <= events_per_minute <= MAX_EVENTS_PER_MINUTE:
+        raise Refused(f"Between 1 and {MAX_EVENTS_PER_MINUTE} events a minute, not {events_per_minute}.")
     total = matching(wanted).count()
     if not total:
         raise Refused("No event matches.")
@@ -68,7 +70,7 @@ def stop(run: ReplayRun, *, actor: str, reason: str) -> None:
 
 
 def advance(run_id: UUID | str) -> None:
-    """Try events of a run for up to SLICE_SECONDS, then queue up again until it is finished or stopped.
+    """Try events of a run for up to 50 seconds, then queue up again until it is finished or stopped.
 
     A second caller finds the run claimed and does nothing.
     """
@@ -91,7 +93,7 @@ def advance(run_id: UUID | str) -> None:
         async_task(TASK, str(run.pk))
 
 
-def rescue() -> int:
+def requeue_stalled() -> int:
     """Enqueue runs whose worker died or whose task got lost; returns how many."""
     now = timezone.now()
     lost = Q(claimed_until__lt=now) | Q(claimed_until=None, updated_at__lt=now - CLAIM)
@@ -123,7 +125,7 @@ def _try(run: ReplayRun, event: WebhookEvent) -> bool:
         tried = bool(inbox.reset([event.stripe_event_id]))
         status = processing.process(event.stripe_event_id) if tried else None
     run.position_at, run.position_id = event.received_at, event.pk
-    counter = "processed" if status in ("processed", "ignored") else "failed" if status else "skipped"
+    counter = "processed" if status in DONE else "failed" if status else "skipped"
     return _update(
         run,
         position_at=event.received_at,

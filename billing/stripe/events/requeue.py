@@ -1,4 +1,4 @@
-"""The sweep: whatever waits in the inbox and has no task is enqueued again."""
+"""Requeueing: whatever waits in the inbox and has no task is enqueued again."""
 
 from __future__ import annotations
 
@@ -7,28 +7,30 @@ from django.utils import timezone
 from django_q.models import OrmQ
 from django_q.signing import BadSignature, SignedPackage
 
-from billing.stripe import inbox
+from billing.stripe.events import inbox
 
-#: A pending event whose task does not wait in the queue any more was pulled, and is about to be processed, or lost its
-#: task: with a worker that was killed, or with a database that was away for a moment.
+# A pending event whose task does not wait in the queue any more was pulled, and is about to be processed, or lost its
+# task: with a worker that was killed, or with a database that was away for a moment.
 LOST_AFTER = "1 minute"
-#: The same for an event that the sweep itself enqueued. A second task for one event does no harm: it finds it claimed.
+# The same for an event that was requeued. A second task for one event does no harm: it finds it claimed.
 GIVEN_FOR = "2 minutes"
-#: The queue is a table: a backlog is better kept in the inbox than copied into it.
+# The queue is a table: a backlog is better kept in the inbox than copied into it.
 FULL_QUEUE = 3_000
 
 
-def sweep() -> int:
+def requeue_due() -> int:
     """Enqueue the events that are due, were lost or whose lease ran out; returns how many.
 
-    Calling it twice at once enqueues each event once: rows that somebody else holds are skipped.
+    Calling it twice at once enqueues each event once: rows that somebody else holds are skipped. Fills the queue to
+    3,000 tasks at most; the rest waits for the next call. How rows are skipped:
+    https://www.postgresql.org/docs/current/sql-select.html#SQL-FOR-UPDATE-SHARE
     """
     room = FULL_QUEUE - OrmQ.objects.count()
     if room <= 0:
         return 0
     waiting = _waiting()
     with transaction.atomic():
-        found = _take(room, waiting)
+        found = _set_pending(room, waiting)
         for event_id in found:
             inbox.enqueue(event_id)
     return len(found)
@@ -47,7 +49,7 @@ def _waiting() -> list[str]:
     return found
 
 
-def _take(limit: int, waiting: list[str]) -> list[str]:
+def _set_pending(limit: int, waiting: list[str]) -> list[str]:
     """Set the events back to pending and note until when their new task has time."""
     with connection.cursor() as cursor:
         cursor.execute(
@@ -57,8 +59,8 @@ def _take(limit: int, waiting: list[str]) -> list[str]:
                 WHERE (
                     (status = 'pending' AND coalesce(next_retry_at, received_at + %(lost)s::interval) <= now())
                     OR (status = 'failed' AND coalesce(next_retry_at, '-infinity') <= now())
-                    OR (status = 'processing' AND attempts < 8
-                        AND processing_started_at <= now() - interval '15 minutes')
+                    OR (status = 'processing' AND attempts < webhook_attempts()
+                        AND processing_started_at <= now() - webhook_lease())
                 ) AND stripe_event_id <> ALL (%(waiting)s::text[])
                 ORDER BY received_at
                 LIMIT %(limit)s
@@ -74,13 +76,14 @@ def _take(limit: int, waiting: list[str]) -> list[str]:
         return [row[0] for row in cursor.fetchall()]
 
 
-def bury_the_hopeless() -> int:
-    """End the events whose eighth lease ran out: claiming one marks it dead. Returns how many."""
+def dead_letter() -> int:
+    """Mark the events dead whose eighth lease ran out: their worker died each time. Returns how many."""
     with connection.cursor() as cursor:
         cursor.execute(
             """
             SELECT count(start_webhook_processing(stripe_event_id)) FROM stripe_webhook_events
-            WHERE status = 'processing' AND attempts >= 8 AND processing_started_at <= now() - interval '15 minutes'
+            WHERE status = 'processing' AND attempts >= webhook_attempts()
+                AND processing_started_at <= now() - webhook_lease()
             """
         )
         return int(cursor.fetchone()[0])

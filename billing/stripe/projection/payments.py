@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from billing.models import Payment
 from billing.stripe import mirror
+from billing.stripe.events.event_object import identifier
+from billing.stripe.objects import Charge, Dispute, Invoice
 from billing.stripe.projection import users
-from billing.stripe.projection.rows import moment, write
-from billing.stripe.subject import identifier
+from billing.stripe.projection.rows import Columns, moment, write
 
-Json = dict[str, Any]
-
-#: A dispute that took no money, or gave it back.
+# A dispute that took no money, or gave it back.
 HARMLESS_DISPUTES = frozenset({"won", "warning_closed", "prevented"})
 
 RELEASED = "The authorization was released; nothing was charged."
 
 
-def project(charge: Json) -> Payment | None:
-    """Bring the payment of a charge in line with it. None for a charge of no customer: not our business."""
+def project(charge: Charge) -> Payment | None:
+    """Bring the payment of a charge in line with it; None for a charge of no customer, which is no business of ours.
+
+    The caller holds the customer's lock. Raises UnlinkedCustomerError when only a person can say whose charge it is.
+    """
     customer_id = identifier(charge.get("customer"))
     if customer_id is None:
         return None
@@ -30,8 +30,11 @@ def project(charge: Json) -> Payment | None:
     return row
 
 
-def values(charge: Json, disputes: list[Json] | None = None) -> Json:
-    """The columns that the charge and its ``disputes`` (else the known ones) decide; amounts in the smallest unit."""
+def values(charge: Charge, disputes: list[Dispute] | None = None) -> Columns:
+    """The columns of a payment that the charge and its disputes decide; amounts in the currency's smallest unit.
+
+    `disputes` are all that the charge has; left out, those that are mirrored count.
+    """
     paid = charge["status"] == "succeeded" and charge.get("captured", True)
     amount, refunded = _amounts(charge)
     return {
@@ -47,8 +50,12 @@ def values(charge: Json, disputes: list[Json] | None = None) -> Json:
     }
 
 
-def status(charge: Json, disputes: list[Json] | None = None) -> str:
-    """Failed before disputed before refunded before succeeded."""
+def status(charge: Charge, disputes: list[Dispute] | None = None) -> str:
+    """The first status that holds of: failed, disputed, refunded in whole or part, pending, succeeded.
+
+    A released authorization has failed. A dispute counts unless it took no money or gave it back:
+    https://docs.stripe.com/api/disputes/object
+    """
     amount, refunded = _amounts(charge)
     if charge["status"] == "failed" or _is_released(charge):
         return Payment.Status.FAILED
@@ -61,7 +68,7 @@ def status(charge: Json, disputes: list[Json] | None = None) -> str:
     return Payment.Status.SUCCEEDED
 
 
-def _amounts(charge: Json) -> tuple[int, int]:
+def _amounts(charge: Charge) -> tuple[int, int]:
     """What was charged, and what of that was given back.
 
     Of an authorization that was captured in part, or not at all, Stripe counts the rest as refunded; nobody paid it.
@@ -75,18 +82,21 @@ def _amounts(charge: Json) -> tuple[int, int]:
     return int(captured), max(refunded - (amount - int(captured)), 0)
 
 
-def _is_released(charge: Json) -> bool:
+def _is_released(charge: Charge) -> bool:
     """Whether it is an authorization that was given up, or ran out, before anything was captured."""
     return not charge.get("captured", True) and bool(charge.get("refunded"))
 
 
-def _costs(disputes: list[Json]) -> bool:
+def _costs(disputes: list[Dispute]) -> bool:
     """A charge stays marked as disputed for ever: only its disputes say whether that was lost, won or is open."""
     return not disputes or any(dispute.get("status") not in HARMLESS_DISPUTES for dispute in disputes)
 
 
-def link_invoice(invoice: Json) -> None:
-    """Tell the payments that paid ``invoice`` about it."""
+def link_invoice(invoice: Invoice) -> None:
+    """Tell the payments that paid `invoice`, or tried to, its id and address.
+
+    Reads the invoice's `payments`, as the gateway expands them; payments that are not here yet find it when they come.
+    """
     columns = _columns_of(invoice)
     for payment_intent_id, charge_id in _paid_by(invoice):
         found = Payment.objects.none()
@@ -98,7 +108,7 @@ def link_invoice(invoice: Json) -> None:
             write(row, columns)
 
 
-def _invoice_columns(charge: Json, customer_id: str) -> Json:
+def _invoice_columns(charge: Charge, customer_id: str) -> Columns:
     """The invoice of a charge: named by the charge before API version 2025-03-31, by the invoice's payments since.
 
     Nothing is said where nobody links the two, so a link that is known already stays.
@@ -110,11 +120,11 @@ def _invoice_columns(charge: Json, customer_id: str) -> Json:
     return _columns_of(invoice) if invoice else {}
 
 
-def _columns_of(invoice: Json) -> Json:
+def _columns_of(invoice: Invoice) -> Columns:
     return {"stripe_invoice_id": invoice["id"], "invoice_url": invoice.get("hosted_invoice_url")}
 
 
-def _paid_by(invoice: Json) -> list[tuple[str | None, str | None]]:
+def _paid_by(invoice: Invoice) -> list[tuple[str | None, str | None]]:
     """Pairs of payment intent and charge that paid, or tried to pay, the invoice."""
     members = (invoice.get("payments") or {}).get("data", [])
     pairs = [

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from decimal import ROUND_HALF_UP, Decimal
-from typing import Any
 
-from billing.models import PlanPrice, Tier
+from django_q.tasks import async_task
+
+from billing.models import PlanPrice, Subscription, Tier
+from billing.stripe import objects
 from billing.stripe.errors import PermanentError
-from billing.stripe.subject import identifier
+from billing.stripe.events.event_object import identifier
+from billing.stripe.objects import Amounts, Coupon, Discount, Price, PriceTier, SubscriptionItem
 
-Json = dict[str, Any]
-
-#: How many of an interval make a month; a year is 365 days where days and weeks are meant.
+# How many of an interval make a month; a year is 365 days where days and weeks are meant.
 PER_MONTH = {
     "day": Decimal(365) / 12,
     "week": Decimal(365) / 84,
@@ -24,14 +25,14 @@ PER_MONTH = {
 RANK = {tier: position for position, tier in enumerate(Tier.values)}
 
 
-def tier_of(price: Json) -> str | None:
-    """The tier of a price: support's mapping first, then the metadata ``tier``, then the lookup key."""
+def tier_of(price: Price) -> str | None:
+    """The tier of a price: support's mapping first, then the metadata `tier`, then the lookup key; None without any."""
     mapped = PlanPrice.objects.filter(pk=price["id"]).values_list("plan_id", flat=True).first()
     return str(mapped) if mapped else named_tier(price)
 
 
-def named_tier(price: Json) -> str | None:
-    """The tier that a price itself names, by its metadata ``tier`` or by its lookup key."""
+def named_tier(price: Price) -> str | None:
+    """The tier that a price itself names, by its metadata `tier` or the first word of its lookup key; None without."""
     named = str((price.get("metadata") or {}).get("tier") or "").strip().lower()
     if named in RANK:
         return named
@@ -40,25 +41,39 @@ def named_tier(price: Json) -> str | None:
     return word if word in RANK else None
 
 
-def monthly_cents(subscription: Json, customer_discount: Json | None = None) -> int:
+def move_subscribers(price_id: str, tier: str) -> int:
+    """Have each customer who has the price on another tier brought in line; returns how many those are.
+
+    Each by a task of its own, later, under the customer's lock. In a transaction the tasks appear when it commits.
+    """
+    on_another = Subscription.objects.filter(stripe_price_id=price_id, status__in=Subscription.LIVE).exclude(tier=tier)
+    customers = on_another.values_list("user__stripe_customer_id", flat=True).distinct()
+    for customer_id in customers:
+        async_task("billing.tasks.resync_customer", customer_id)
+    return len(customers)
+
+
+def monthly_cents(subscription: objects.Subscription, customer_discount: Discount | None = None) -> int:
     """The recurring price a month in the currency's smallest unit, after recurring discounts, before taxes.
 
-    The customer's own discount holds where the subscription has none, as at Stripe. Metered prices
-    count as nothing, because nobody knows the usage to come. ``once`` coupons do not recur, and what
-    ended before this period takes nothing off. An amount off is taken once a billing period. Raises
-    PermanentError for a price that says no amount.
+    The customer's own discount holds where the subscription has none, as at Stripe. Metered prices count as nothing,
+    because nobody knows the usage to come. `once` coupons do not recur, and what ended before this period takes nothing
+    off. An amount off is taken once a billing period: https://docs.stripe.com/billing/subscriptions/coupons
+
+    Both arguments are as the gateway completes them, with coupons and tiers in place. Raises PermanentError for a price
+    that says no amount.
     """
     items, currency = subscription["items"]["data"], subscription["currency"]
     parts = [_item_part(item, currency) for item in items]
     if items:
-        discounts = subscription.get("discounts") or [customer_discount]
+        discounts: Sequence[Discount | str | None] = subscription.get("discounts") or [customer_discount]
         parts = _discounted(parts, discounts, items[0], currency)
     shares = [_untaxed_share(item, subscription) for item in items]
     total = sum((part.cents * share for part, share in zip(parts, shares, strict=True)), Decimal(0))
     return int(total.quantize(Decimal(1), ROUND_HALF_UP))
 
 
-def _untaxed_share(item: Json, subscription: Json) -> Decimal:
+def _untaxed_share(item: SubscriptionItem, subscription: objects.Subscription) -> Decimal:
     """What of an item's price is not tax: rates may be part of it. Taxes that Stripe works out by itself it says
     only of an invoice."""
     rates = item.get("tax_rates") or subscription.get("default_tax_rates") or []
@@ -74,19 +89,20 @@ class Part:
     cents: Decimal
 
 
-def _item_part(item: Json, currency: str) -> Part:
+def _item_part(item: SubscriptionItem, currency: str) -> Part:
     price = item["price"]
     product_id = identifier(price.get("product"))
     if (price.get("recurring") or {}).get("usage_type") == "metered":
         return Part(product_id, Decimal(0))
-    quantity = 1 if item.get("quantity") is None else int(item["quantity"])
-    part = Part(product_id, _per_period(price, quantity, currency) * _periods_a_month(price))
+    quantity = item.get("quantity")
+    per_period = _per_period(price, 1 if quantity is None else int(quantity), currency)
+    part = Part(product_id, per_period * _periods_a_month(price))
     return _discounted([part], item.get("discounts"), item, currency)[0]
 
 
-def _per_period(price: Json, quantity: int, currency: str) -> Decimal:
+def _per_period(price: Price, quantity: int, currency: str) -> Decimal:
     """What the quantity costs a billing period, in the subscription's currency: a price may know several."""
-    amounts = price
+    amounts: Amounts = price
     if price["currency"] != currency:
         amounts = (price.get("currency_options") or {}).get(currency) or {}
     if price.get("billing_scheme") == "tiered":
@@ -96,17 +112,17 @@ def _per_period(price: Json, quantity: int, currency: str) -> Decimal:
         return _volume(tiers, quantity) if price.get("tiers_mode") == "volume" else _graduated(tiers, quantity)
     if amounts.get("unit_amount") is None and amounts.get("unit_amount_decimal") is None:
         raise _without_amount(price, currency)
-    return _amount(amounts, "unit_amount") * _packages(price, quantity)
+    return _per_unit(amounts) * _packages(price, quantity)
 
 
-def _without_amount(price: Json, currency: str) -> PermanentError:
+def _without_amount(price: Price, currency: str) -> PermanentError:
     return PermanentError(
         f"Stripe says no recurring amount in {currency} for price {price['id']}. "
         "Look the price up at Stripe, then replay this event."
     )
 
 
-def _packages(price: Json, quantity: int) -> int:
+def _packages(price: Price, quantity: int) -> int:
     """How many units are billed: prices of packages divide the quantity and round."""
     packages = price.get("transform_quantity")
     if not packages:
@@ -115,39 +131,51 @@ def _packages(price: Json, quantity: int) -> int:
     return -(-quantity // divide_by) if packages["round"] == "up" else quantity // divide_by
 
 
-def _volume(tiers: list[Json], quantity: int) -> Decimal:
+def _volume(tiers: list[PriceTier], quantity: int) -> Decimal:
     """The tier that the quantity falls into prices all of it."""
-    tier = next(tier for tier in tiers if tier.get("up_to") is None or quantity <= tier["up_to"])
-    return _amount(tier, "flat_amount") + _amount(tier, "unit_amount") * quantity
+    tier = next(tier for tier in tiers if (upto := tier.get("up_to")) is None or quantity <= upto)
+    return _flat(tier) + _per_unit(tier) * quantity
 
 
-def _graduated(tiers: list[Json], quantity: int) -> Decimal:
+def _graduated(tiers: list[PriceTier], quantity: int) -> Decimal:
     """Each tier prices what falls into it, and costs its flat amount once it is reached; the first always is."""
     total, below = Decimal(0), 0
     for tier in tiers:
-        upto = quantity if tier.get("up_to") is None else min(quantity, tier["up_to"])
-        total += _amount(tier, "flat_amount") + _amount(tier, "unit_amount") * (upto - below)
+        ends = tier.get("up_to")
+        upto = quantity if ends is None else min(quantity, ends)
+        total += _flat(tier) + _per_unit(tier) * (upto - below)
         if upto == quantity:
             break
         below = upto
     return total
 
 
-def _amount(holder: Json, name: str) -> Decimal:
+def _flat(tier: PriceTier) -> Decimal:
+    return _amount(tier.get("flat_amount"), tier.get("flat_amount_decimal"))
+
+
+def _per_unit(amounts: Amounts | PriceTier) -> Decimal:
+    return _amount(amounts.get("unit_amount"), amounts.get("unit_amount_decimal"))
+
+
+def _amount(whole: int | None, exact: str | None) -> Decimal:
     """An amount that Stripe gives as a whole number or, in fractions of the smallest unit, as a decimal text."""
-    exact = holder.get(f"{name}_decimal")
-    return Decimal(str(holder.get(name) or 0 if exact is None else exact))
+    return Decimal(str(whole or 0 if exact is None else exact))
 
 
-def _periods_a_month(price: Json) -> Decimal:
+def _periods_a_month(price: Price) -> Decimal:
     recurring = price.get("recurring") or {}
     return PER_MONTH[recurring.get("interval", "month")] / int(recurring.get("interval_count") or 1)
 
 
-def _discounted(parts: list[Part], discounts: Iterable[Any] | None, item: Json, currency: str) -> list[Part]:
+def _discounted(
+    parts: list[Part], discounts: Sequence[Discount | str | None] | None, item: SubscriptionItem, currency: str
+) -> list[Part]:
     """The parts after each discount, which may be for some products only; an amount off is shared among them."""
     for discount in discounts or []:
-        coupon = discount.get("coupon") if isinstance(discount, dict) else None
+        if not isinstance(discount, dict):
+            continue
+        coupon = discount.get("coupon")
         if not coupon or coupon.get("duration") == "once" or _is_over(discount, item):
             continue
         products = (coupon.get("applies_to") or {}).get("products")
@@ -163,15 +191,15 @@ def _discounted(parts: list[Part], discounts: Iterable[Any] | None, item: Json, 
     return parts
 
 
-def _is_over(discount: Json, item: Json) -> bool:
+def _is_over(discount: Discount, item: SubscriptionItem) -> bool:
     """Whether the discount ended before the item's current period began."""
     ends, begins = discount.get("end"), item.get("current_period_start")
     return bool(ends and begins and ends <= begins)
 
 
-def _amount_off(coupon: Json, currency: str) -> int:
+def _amount_off(coupon: Coupon, currency: str) -> int:
     """What the coupon takes off in that currency; nothing in one that it does not know."""
     if coupon.get("currency") in (None, currency):
-        return int(coupon["amount_off"])
+        return int(coupon.get("amount_off") or 0)
     option = (coupon.get("currency_options") or {}).get(currency) or {}
     return int(option.get("amount_off") or 0)

@@ -1,25 +1,26 @@
-"""Stripe's subscriptions as rows, the free tier coming and going with them."""
+"""Stripe's subscriptions as rows, the free plan coming and going with them."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 from billing.models import MonthlyUsageSummary, Subscription, Tier, User
-from billing.stripe import mirror
+from billing.stripe import mirror, objects
 from billing.stripe.errors import PermanentError, UnmappedPriceError
+from billing.stripe.events.event_object import identifier
 from billing.stripe.projection import prices, users
-from billing.stripe.projection.rows import moment, write
-from billing.stripe.subject import identifier
+from billing.stripe.projection.rows import Columns, moment, write
 
-Json = dict[str, Any]
+Period = Literal["current_period_start", "current_period_end"]
 
 
-def project(data: Json) -> Subscription:
-    """Bring the row of a subscription, and who is entitled by it, in line with Stripe.
+def project(data: objects.Subscription) -> Subscription:
+    """Bring the row of a subscription, and who is entitled by it, in line with Stripe; returns the row.
 
-    Of two live ones the higher tier counts; the other stays as a marked duplicate. The free row
-    ends when a paid one lives and comes back when none does. The caller holds the customer's lock.
+    Of two live ones the higher tier counts; the other stays as a marked duplicate. The free row ends when a paid one
+    lives and comes back when none does. The caller holds the customer's lock. Raises what `values` raises, and
+    UnlinkedCustomerError when only a person can say whose subscription it is.
     """
     row = Subscription.objects.select_related("user").filter(stripe_subscription_id=data["id"]).first()
     user = users.of_customer(_customer_id(data), row.user if row else None)
@@ -43,10 +44,11 @@ def project(data: Json) -> Subscription:
     return row
 
 
-def values(data: Json) -> Json:
-    """The columns that Stripe decides, from the current state of a subscription.
+def values(data: objects.Subscription) -> Columns:
+    """The columns that Stripe decides, from the current state of a subscription; `price_cents` is a month's.
 
-    Raises UnmappedPriceError when no tier claims any of its prices.
+    Raises UnmappedPriceError when no tier claims any of its prices, PermanentError when it has no items, no customer or
+    a price without an amount.
     """
     item, tier = _main_item(data)
     recurring = item["price"].get("recurring") or {}
@@ -70,7 +72,7 @@ def values(data: Json) -> Json:
 
 
 def ensure_free(user: User) -> None:
-    """Give ``user`` the free tier unless something live or a deletion stands against it."""
+    """Give `user` the free plan, unless a live subscription or the user's deletion stands against it."""
     if user.status == User.Status.DELETED:
         return
     live = Subscription.objects.filter(user=user, status__in=Subscription.LIVE, is_duplicate=False)
@@ -83,18 +85,18 @@ def ensure_free(user: User) -> None:
         )
 
 
-def _customer_id(data: Json) -> str:
+def _customer_id(data: objects.Subscription) -> str:
     customer_id = identifier(data.get("customer"))
     if customer_id is None:
         raise PermanentError(f"Stripe names no customer of subscription {data['id']}.")
     return customer_id
 
 
-def _main_item(data: Json) -> tuple[Json, str]:
+def _main_item(data: objects.Subscription) -> tuple[objects.SubscriptionItem, str]:
     """The item whose price decides the tier: the highest; the others are add-ons that only cost."""
     items = data["items"]["data"]
     if not items:
-        raise PermanentError(f"Subscription {data['id']} has no items at Stripe, so no tier can be told.")
+        raise PermanentError(f"Subscription {data['id']} has no items at Stripe, so no plan can be told.")
     tiers = [(item, prices.tier_of(item["price"])) for item in items]
     claimed = [(item, tier) for item, tier in tiers if tier]
     if not claimed and data["status"] == Subscription.Status.CANCELED:
@@ -104,30 +106,34 @@ def _main_item(data: Json) -> tuple[Json, str]:
     if not claimed:
         unknown = items[0]["price"]["id"]
         raise UnmappedPriceError(
-            f"No tier claims price {unknown} of subscription {data['id']}. "
-            "Map it to a tier under Plan prices, then replay this event.",
+            f"No plan claims price {unknown} of subscription {data['id']}. "
+            "Map it to a plan under Plan prices, then replay this event.",
             stripe_price_id=unknown,
         )
     return max(claimed, key=lambda pair: prices.RANK[pair[1]])
 
 
-def _ends_with_period(data: Json) -> bool:
+def _ends_with_period(data: objects.Subscription) -> bool:
     """Whether a moment is set at which it ends and no further period begins.
 
     So the customer portal cancels in flexible billing mode; the flag stays unset then.
     """
     ends = [_period(data, item, "current_period_end") or 0 for item in data["items"]["data"]]
-    return bool(data.get("cancel_at")) and int(data["cancel_at"]) <= max(ends)
+    cancel_at = data.get("cancel_at")
+    return int(cancel_at) <= max(ends) if cancel_at else False
 
 
-def _period(data: Json, item: Json, name: str) -> int | None:
-    """Periods are the items' since API version 2025-03-31; before, the subscription's."""
+def _period(data: objects.Subscription, item: objects.SubscriptionItem, name: Period) -> int | None:
+    """A moment of the item's period, or of the subscription's before API version 2025-03-31, which had it there.
+
+    See https://docs.stripe.com/changelog/basil/2025-03-31/deprecate-subscription-current-period-start-and-end
+    """
     value = item.get(name) or data.get(name)
     return None if value is None else int(value)
 
 
-def _rank_after(row: Subscription, wanted: Json) -> Any:
-    """Orders live rows as they will be once ``wanted`` is written: tier, price, age, id."""
+def _rank_after(row: Subscription, wanted: Columns) -> Any:
+    """Order live rows as they will be once `wanted` is written: tier, price, age, id."""
 
     def rank(candidate: Subscription) -> tuple[int, int, datetime, str]:
         changed = wanted if candidate is row else {}

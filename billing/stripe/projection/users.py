@@ -1,6 +1,6 @@
 """Stripe's customers as users.
 
-A customer is linked by the metadata ``user_id`` or ``cognito_user_id``, or by an earlier link. An
+A customer is linked by the metadata `user_id` or `cognito_user_id`, or by an earlier link. An
 e-mail address alone never links it to somebody who is already here: anybody may type one in at a
 checkout. Without such a user a new one is made; else support links the customer by hand.
 """
@@ -9,55 +9,59 @@ from __future__ import annotations
 
 import re
 import uuid
-from typing import Any
 
 from django.conf import settings
 from django.db.models import Q
 
 from billing.models import Subscription, UnmatchedCustomer, User
-from billing.stripe import gateway, inbox, mirror, tombstones
+from billing.stripe import gateway, mirror, tombstones
 from billing.stripe.errors import PermanentError, UnlinkedCustomerError
-from billing.stripe.projection.rows import write
+from billing.stripe.events import inbox
+from billing.stripe.objects import Customer
+from billing.stripe.projection.rows import Columns, write
 
-Json = dict[str, Any]
 PLAUSIBLE_EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
 
 
 def of_customer(customer_id: str, before: User | None = None) -> User:
     """The user of a Stripe customer; the customer is fetched when it is new here.
 
-    ``before`` is who has the object that asks: a deleted customer's user may have another customer by now.
+    `before` is who has the object that asks: a deleted customer's user may have another customer by now.
     The caller holds the customer's lock. Raises UnlinkedCustomerError when only a person can decide.
     """
     known = User.objects.filter(stripe_customer_id=customer_id).first()
     if known:
         return known
-    if tombstones.is_buried(customer_id):
-        return before or bury(customer_id)
+    if tombstones.has_tombstone(customer_id):
+        return before or delete_customer(customer_id)
     return project(mirror.store(gateway.retrieve("customer", customer_id)))
 
 
-def project(customer: Json) -> User:
-    """Bring the user of ``customer`` in line with it; a deleted customer buries its user."""
-    if customer.get("deleted") or tombstones.is_buried(customer["id"]):
-        return bury(customer["id"])
+def project(customer: Customer) -> User:
+    """Bring the user of `customer` in line with it; a deleted customer's user is deleted.
+
+    Events that wait for the link, or for the address that the user gave up, are made due. Raises UnlinkedCustomerError
+    when only a person can decide, PermanentError for an address that another user has.
+    """
+    if customer.get("deleted") or tombstones.has_tombstone(customer["id"]):
+        return delete_customer(customer["id"])
     user = User.objects.filter(stripe_customer_id=customer["id"]).first() or find_or_new(customer)
     known, address = user.stripe_customer_id, user.email
     returned = known and known != customer["id"]
     write(user, values(customer, user) | ({"status": User.Status.ACTIVE} if returned else {}))
     UnmatchedCustomer.objects.filter(stripe_customer_id=customer["id"]).delete()
     if known != customer["id"]:
-        inbox.wake(customer["id"])
-    _release(address, user)
+        inbox.retry_waiting(customer["id"])
+    _retry_waiting_for_address(address, user)
     return user
 
 
-def values(customer: Json, user: User) -> Json:
-    """The columns of ``user`` that Stripe decides. Refuses an address that another user has.
+def values(customer: Customer, user: User) -> Columns:
+    """The columns of `user` that Stripe decides. Raises PermanentError for an address that another user has.
 
-    Who signs in has a name and an address of their own: Stripe may replace them, not erase them.
-    Where a Cognito user pool is followed it owns both, and Stripe only fills what is empty: two
-    sources that overwrite each other would never come to rest.
+    Who signs in has a name and an address of their own: Stripe may replace them, not erase them. Where a Cognito user
+    pool is synced it owns both, and Stripe only fills what is empty: two sources that overwrite each other would
+    never come to rest.
     """
     email = (customer.get("email") or "").strip() or None
     name = customer.get("name") or ""
@@ -69,46 +73,47 @@ def values(customer: Json, user: User) -> Json:
         email, name = email or user.email, name or user.name
     if email and User.objects.filter(email__iexact=email).exclude(pk=user.pk).exists():
         raise PermanentError(
-            f"The e-mail address {email} of customer {customer['id']} already belongs to another user. "
+            f"The e-mail address {email} of Stripe customer {customer['id']} already belongs to another customer. "
             "Change the address of one of them, then replay this event."
         )
     return {"stripe_customer_id": customer["id"], "email": email, "name": name}
 
 
-def bury(customer_id: str) -> User:
-    """Keep the user of a deleted customer as a row without a name: its payments refer to it.
+def delete_customer(customer_id: str) -> User:
+    """Remember that a customer is gone, and keep its user as a row without a name: its payments refer to it.
 
-    A user who signs in through Cognito keeps name and address; nobody keeps a live subscription.
+    A user who signs in through Cognito keeps name and address. The free subscription ends here; those at Stripe are for
+    the caller to bring in line. A customer that was never here gets a deleted user, for the payments that may follow.
     """
-    if not tombstones.is_buried(customer_id):
-        tombstones.bury("customer", customer_id)
-        inbox.wake(customer_id)
+    if not tombstones.has_tombstone(customer_id):
+        tombstones.add_tombstone("customer", customer_id)
+        inbox.retry_waiting(customer_id)
     UnmatchedCustomer.objects.filter(stripe_customer_id=customer_id).delete()
     user = User.objects.filter(stripe_customer_id=customer_id).first()
     if user is None:
         return User.objects.create(stripe_customer_id=customer_id, status=User.Status.DELETED, email=None)
-    erased: Json = {} if user.cognito_user_id else {"email": None, "name": ""}
+    erased: Columns = {} if user.cognito_user_id else {"email": None, "name": ""}
     address = user.email
     write(user, {"status": User.Status.DELETED, **erased})
-    _release(address, user)
+    _retry_waiting_for_address(address, user)
     free = Subscription.objects.filter(user=user, status__in=Subscription.LIVE, stripe_subscription_id__isnull=True)
     for row in free:
         write(row, {"status": Subscription.Status.CANCELED})
     return user
 
 
-def _release(address: str | None, user: User) -> None:
-    """Let events try again that waited for an address which ``user`` had and gave up."""
+def _retry_waiting_for_address(address: str | None, user: User) -> None:
+    """Let events try again that waited for an address which `user` had and gave up."""
     if address and address.lower() != (user.email or "").lower():
-        inbox.wake(address)
+        inbox.retry_waiting(address)
 
 
 def has_customer(user: User) -> bool:
     """Whether the user has a customer that was not deleted: who lost theirs may come back with another."""
-    return bool(user.stripe_customer_id) and not tombstones.is_buried(str(user.stripe_customer_id))
+    return bool(user.stripe_customer_id) and not tombstones.has_tombstone(str(user.stripe_customer_id))
 
 
-def find_or_new(customer: Json) -> User:
+def find_or_new(customer: Customer) -> User:
     """The user that an unlinked customer names in its metadata, or a new one, unsaved.
 
     Raises UnlinkedCustomerError when only a person can decide.
@@ -119,16 +124,16 @@ def find_or_new(customer: Json) -> User:
         if has_customer(user):
             raise _unlinked(
                 customer,
-                f"names user {user.pk} in its metadata, who already has customer {user.stripe_customer_id}",
+                f"names customer {user.pk} in its metadata, who already has Stripe customer {user.stripe_customer_id}",
             )
         return user
     email = (customer.get("email") or "").strip()
     if email and User.objects.filter(email__iexact=email).exists():
-        raise _unlinked(customer, f"has the e-mail address of a user here ({email}) but names nobody")
+        raise _unlinked(customer, f"has the e-mail address of a customer here ({email}) but names nobody")
     return User(cognito_user_id=metadata.get("cognito_user_id") or None)
 
 
-def _named(metadata: Json) -> User | None:
+def _named(metadata: dict[str, str]) -> User | None:
     try:
         user_id = uuid.UUID(str(metadata.get("user_id")))
     except ValueError:
@@ -142,9 +147,10 @@ def _named(metadata: Json) -> User | None:
     return next((user for user in found if user.pk == user_id), found[0] if found else None)
 
 
-def _unlinked(customer: Json, why: str) -> UnlinkedCustomerError:
+def _unlinked(customer: Customer, why: str) -> UnlinkedCustomerError:
     return UnlinkedCustomerError(
-        f"Stripe customer {customer['id']} {why}. Link it to a user under Unmatched customers, then replay this event.",
+        f"Stripe customer {customer['id']} {why}. Link it to a customer under Unmatched customers, then"
+        " replay this event.",
         stripe_customer_id=customer["id"],
         email=customer.get("email"),
         name=customer.get("name") or "",

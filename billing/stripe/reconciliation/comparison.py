@@ -9,18 +9,18 @@ from typing import Any
 from uuid import UUID
 
 from billing.models import Difference, Payment, Subscription, User
-from billing.stripe import gateway, mirror, tombstones
+from billing.stripe import gateway, mirror, objects, tombstones
 from billing.stripe.errors import PermanentError
+from billing.stripe.events.event_object import identifier
 from billing.stripe.projection import payments, subscriptions, users
-from billing.stripe.subject import identifier
+from billing.stripe.projection.rows import Columns
 
-Json = dict[str, Any]
 Kind = Difference.Kind
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One disagreement. ``here`` and ``there`` are readable values, None for what is absent."""
+    """One disagreement. `local_value` and `stripe_value` are readable values, None for what is absent."""
 
     kind: str
     object_kind: str
@@ -28,56 +28,63 @@ class Finding:
     customer_id: str | None = None
     user_id: UUID | None = None
     field: str = ""
-    here: str | None = None
-    there: str | None = None
+    local_value: str | None = None
+    stripe_value: str | None = None
 
 
-def customer(data: Json) -> list[Finding]:
-    """Compare a customer with its user."""
+def customer(data: objects.Customer) -> list[Finding]:
+    """Compare a customer with its user; `data` is the customer as JSON, as for every comparison here.
+
+    The discount is compared with the one that was mirrored last.
+    """
     user = User.objects.filter(stripe_customer_id=data["id"]).first()
     if user is None:
-        return [Finding(Kind.MISSING_HERE, "customer", data["id"], data["id"], there=data.get("email"))]
+        return [Finding(Kind.MISSING_LOCALLY, "customer", data["id"], data["id"], stripe_value=data.get("email"))]
     subject = Finding(Kind.DIFFERS, "customer", data["id"], data["id"], user.pk)
-    if data.get("deleted") or tombstones.is_buried(data["id"]):
+    if data.get("deleted") or tombstones.has_tombstone(data["id"]):
         return _differing(subject, user, {"status": User.Status.DELETED})
     found = _differing(subject, user, _or_problem(lambda: users.values(data, user), "email"))
     # What the customer's subscriptions cost is worked out with the discount that was mirrored last.
-    here, there = _coupon(mirror.customer_discount(data["id"])), _coupon(data.get("discount"))
-    return found if here == there else [*found, replace(subject, field="discount", here=here, there=there)]
+    local, stripe = _coupon(mirror.customer_discount(data["id"])), _coupon(data.get("discount"))
+    if local == stripe:
+        return found
+    return [*found, replace(subject, field="discount", local_value=local, stripe_value=stripe)]
 
 
-def subscription(data: Json) -> list[Finding]:
-    """Compare a subscription with its row; an unmapped price is a difference in ``tier``."""
+def subscription(data: objects.Subscription) -> list[Finding]:
+    """Compare a subscription with its row; an unmapped price, or one without an amount, is a difference in `tier`."""
     customer_id = identifier(data["customer"])
     row = Subscription.objects.filter(stripe_subscription_id=data["id"]).first()
     if row is None:
-        return [Finding(Kind.MISSING_HERE, "subscription", data["id"], customer_id, there=data["status"])]
+        return [Finding(Kind.MISSING_LOCALLY, "subscription", data["id"], customer_id, stripe_value=data["status"])]
     wanted = _or_problem(lambda: subscriptions.values(data), "tier")
     return _differing(Finding(Kind.DIFFERS, "subscription", data["id"], customer_id, row.user_id), row, wanted)
 
 
-def charge(data: Json) -> list[Finding]:
-    """Compare a charge with its payment; a charge of no customer is not our business."""
+def charge(data: objects.Charge) -> list[Finding]:
+    """Compare a charge with its payment; a charge of no customer is not our business.
+
+    A disputed charge costs a request, as only its disputes say how they ended.
+    """
     customer_id = identifier(data.get("customer"))
     if customer_id is None:
         return []
     row = Payment.objects.filter(stripe_charge_id=data["id"]).first()
     if row is None:
-        there = f"{data['amount']} {data['currency']} {data['status']}"
-        return [Finding(Kind.MISSING_HERE, "charge", data["id"], customer_id, there=there)]
+        charged = f"{data['amount']} {data['currency']} {data['status']}"
+        return [Finding(Kind.MISSING_LOCALLY, "charge", data["id"], customer_id, stripe_value=charged)]
     # An event of a dispute may be among what never arrived, and changes nothing at the charge.
     disputes = gateway.disputes(data["id"]) if data.get("disputed") else []
     subject = Finding(Kind.DIFFERS, "charge", data["id"], customer_id, row.user_id)
     return _differing(subject, row, payments.values(data, disputes))
 
 
-def _coupon(discount: Json | None) -> str | None:
-    coupon = (discount or {}).get("coupon")
-    return identifier(coupon)
+def _coupon(discount: objects.Discount | None) -> str | None:
+    return identifier(discount.get("coupon")) if discount else None
 
 
 def owner(kind: str, stripe_id: str) -> User | None:
-    """Whose row it is that we have of an object."""
+    """The user whose row we have of a customer, subscription or charge at Stripe; None without one."""
     if kind == "customer":
         return User.objects.filter(stripe_customer_id=stripe_id).first()
     if kind == "subscription":
@@ -85,24 +92,24 @@ def owner(kind: str, stripe_id: str) -> User | None:
     return User.objects.filter(payments__stripe_charge_id=stripe_id).first()
 
 
-COMPARE: dict[str, Callable[[Json], list[Finding]]] = {
+COMPARE: dict[str, Callable[[Any], list[Finding]]] = {
     "customer": customer,
     "subscription": subscription,
     "charge": charge,
 }
 
 
-def _or_problem(values: Callable[[], Json], field: str) -> Json:
-    """The wanted values, or what stands in their way as the value of ``field``."""
+def _or_problem(values: Callable[[], Columns], field: str) -> Columns:
+    """The wanted values, or what stands in their way as the value of `field`."""
     try:
         return values()
     except PermanentError as error:
         return {field: str(error)}
 
 
-def _differing(subject: Finding, row: Any, wanted: Json) -> list[Finding]:
+def _differing(subject: Finding, row: Any, wanted: Columns) -> list[Finding]:
     return [
-        replace(subject, field=name, here=_readable(getattr(row, name)), there=_readable(value))
+        replace(subject, field=name, local_value=_readable(getattr(row, name)), stripe_value=_readable(value))
         for name, value in wanted.items()
         if getattr(row, name) != value
     ]

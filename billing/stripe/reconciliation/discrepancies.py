@@ -9,11 +9,14 @@ from django.db.models import Q
 from django.utils import timezone
 
 from billing.models import Difference, ReconciliationRun
-from billing.stripe.comparison import Finding
+from billing.stripe.reconciliation.comparison import Finding
 
 
 def report(run: ReconciliationRun, findings: Iterable[Finding]) -> int:
-    """Write the findings as open differences of ``run``; one that is open already is brought up to date."""
+    """Write the findings as open differences of `run`; returns how many.
+
+    One that is open already, for the same object and field, is brought up to date and moves to `run`.
+    """
     rows = [
         (
             run.pk,
@@ -23,8 +26,8 @@ def report(run: ReconciliationRun, findings: Iterable[Finding]) -> int:
             finding.customer_id,
             finding.user_id,
             finding.field,
-            finding.here,
-            finding.there,
+            finding.local_value,
+            finding.stripe_value,
         )
         for finding in findings
     ]
@@ -33,11 +36,12 @@ def report(run: ReconciliationRun, findings: Iterable[Finding]) -> int:
             cursor.execute(
                 """
                 INSERT INTO reconciliation_differences
-                    (run_id, kind, object_kind, stripe_id, stripe_customer_id, user_id, field, here, there)
+                    (run_id, kind, object_kind, stripe_id, stripe_customer_id, user_id, field,
+                        local_value, stripe_value)
                 VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)
                 ON CONFLICT (object_kind, stripe_id, field) WHERE status = 'open'
                 DO UPDATE SET run_id = excluded.run_id, kind = excluded.kind, user_id = excluded.user_id,
-                    here = excluded.here, there = excluded.there
+                    local_value = excluded.local_value, stripe_value = excluded.stripe_value
                 """,
                 row,
             )
@@ -45,18 +49,18 @@ def report(run: ReconciliationRun, findings: Iterable[Finding]) -> int:
 
 
 def close(wanted: Q, status: str) -> int:
-    """Close the open differences that ``wanted`` finds, as healed or gone; returns how many."""
+    """Close the open differences that `wanted` finds with `status`, repaired or gone; returns how many."""
     still_open = Difference.objects.filter(wanted, status=Difference.Status.OPEN)
     return still_open.update(status=status, closed_at=timezone.now(), note=None)
 
 
 def explain(wanted: Q, note: str) -> None:
-    """Say at the open differences why they could not be healed."""
+    """Write into the open differences that `wanted` finds why they could not be repaired."""
     Difference.objects.filter(wanted, status=Difference.Status.OPEN).update(note=note)
 
 
-def see(run: ReconciliationRun, stripe_ids: list[str]) -> None:
-    """Remember that Stripe listed these during ``run``."""
+def mark_seen(run: ReconciliationRun, stripe_ids: list[str]) -> None:
+    """Remember that Stripe listed, or was asked for, these ids during `run`."""
     with connection.cursor() as cursor:
         cursor.execute(
             "INSERT INTO reconciliation_seen (run_id, stripe_id) SELECT %s, unnest(%s::text[]) ON CONFLICT DO NOTHING",
@@ -65,7 +69,7 @@ def see(run: ReconciliationRun, stripe_ids: list[str]) -> None:
 
 
 def unseen(run: ReconciliationRun, limit: int) -> list[tuple[str, str]]:
-    """What we have and Stripe did not list: pairs of kind and id, customers first, at most ``limit``.
+    """What we have and Stripe did not list: pairs of kind and id, customers first, at most `limit`.
 
     Users of deleted customers and charges without an id are not expected at Stripe.
     """
@@ -93,7 +97,7 @@ def unseen(run: ReconciliationRun, limit: int) -> list[tuple[str, str]]:
         return [(kind, stripe_id) for kind, stripe_id in cursor.fetchall()]
 
 
-def forget_seen(run: ReconciliationRun) -> None:
-    """Drop what :func:`see` remembered."""
+def clear_seen(run: ReconciliationRun) -> None:
+    """Drop what `mark_seen` remembered."""
     with connection.cursor() as cursor:
         cursor.execute("DELETE FROM reconciliation_seen WHERE run_id = %s", [run.pk])

@@ -1,4 +1,4 @@
-"""Reconciliation: take in the events that never arrived, then compare everything with Stripe.
+"""Reconciliation: ingest the events that never arrived, then compare everything with Stripe.
 
 A run goes page by page through five phases and commits after each page, so it can stop at any
 point, when its budget of requests is used up or its process dies, and go on where it was.
@@ -17,26 +17,27 @@ from django.db.models import Q
 from django.utils import timezone
 
 from billing.models import Difference, ReconciliationRun, Subscription, User, WebhookEvent
-from billing.stripe import comparison, findings, gateway, healing, inbox, processing
-from billing.stripe.comparison import Finding
+from billing.stripe import gateway
 from billing.stripe.errors import MissingError, PermanentError, TransientError, UnlinkedCustomerError
+from billing.stripe.events import inbox, processing
+from billing.stripe.events.event_object import identifier
+from billing.stripe.objects import Customer, Event
 from billing.stripe.projection import users
-from billing.stripe.subject import identifier
+from billing.stripe.reconciliation import comparison, discrepancies, repair
+from billing.stripe.reconciliation.comparison import Finding
 
 logger = logging.getLogger(__name__)
 
 Phase = ReconciliationRun.Phase
 Status = ReconciliationRun.Status
-Json = dict[str, Any]
-
 REQUEST_BUDGET = 5_000
-#: Stripe lists events for 30 days; what is older is found by comparing.
+# Stripe lists events for 30 days; what is older is found by comparing.
 EVENTS_KEPT = timedelta(days=30)
-#: Stripe may list an event a little after the second that it carries.
+# Stripe may list an event a little after the second that it carries.
 OVERLAP = timedelta(hours=1)
-#: Without a sign of life for this long a run's process is taken for dead.
+# Without a sign of life for this long a run's process is taken for dead.
 STALLED_AFTER = timedelta(minutes=15)
-#: About what an event that is taken in, or a customer that is healed, costs.
+# About what an event that is ingested, or a customer that is repaired, costs.
 REQUESTS_PER_ITEM = 4
 
 PHASES = (Phase.EVENTS, Phase.CUSTOMERS, Phase.SUBSCRIPTIONS, Phase.CHARGES, Phase.UNSEEN)
@@ -48,22 +49,26 @@ LISTED = {
 
 
 def open_run(
-    *, take_in: bool, heal: bool, actor: str, reason: str, budget: int = REQUEST_BUDGET
+    *, ingest: bool, repair: bool, actor: str, reason: str, budget: int = REQUEST_BUDGET
 ) -> ReconciliationRun | None:
-    """The unfinished run of the same kind with a new budget, or a new one. None while another is under way."""
+    """The unfinished run of the same kind with a new budget, or a new one; None while another is under way.
+
+    `budget` is in requests to Stripe. A run without a sign of life for 15 minutes is not under way any more. Events are
+    looked for since the last run that ingested them, at most 30 days back: https://docs.stripe.com/api/events/list
+    """
     now = timezone.now()
     with transaction.atomic():
         unfinished = ReconciliationRun.objects.select_for_update().exclude(status=Status.FINISHED)
         if unfinished.filter(status=Status.RUNNING, updated_at__gt=now - STALLED_AFTER).exists():
             return None
-        run = unfinished.filter(take_in=take_in, heal=heal).order_by("-started_at").first()
+        run = unfinished.filter(ingest=ingest, repair=repair).order_by("-started_at").first()
         if run:
             run.status, run.request_budget, run.error = Status.RUNNING, run.requests + budget, None
             run.save(update_fields=["status", "request_budget", "error"])
             return run
         created = ReconciliationRun.objects.create(
-            take_in=take_in,
-            heal=heal,
+            ingest=ingest,
+            repair=repair,
             actor=actor,
             reason=reason,
             request_budget=budget,
@@ -75,9 +80,9 @@ def open_run(
 
 
 def _cursor() -> Any:
-    """From when on events may be missing: where the last run that took them in began to look."""
+    """From when on events may be missing: where the last run that ingested them began to look."""
     oldest = timezone.now() - EVENTS_KEPT
-    done = ReconciliationRun.objects.filter(take_in=True).exclude(phase=Phase.EVENTS)
+    done = ReconciliationRun.objects.filter(ingest=True).exclude(phase=Phase.EVENTS)
     last = done.order_by("-events_until").values_list("events_until", flat=True).first()
     return max(oldest, last - OVERLAP) if last else oldest
 
@@ -88,7 +93,11 @@ def advance(
     seconds: float | None = None,
     progress: Callable[[ReconciliationRun], None] | None = None,
 ) -> None:
-    """Work on ``run`` until it is finished, budget or ``seconds`` are used up, or Stripe fails; the run says which."""
+    """Work on `run` until it is finished, budget or `seconds` are used up, or Stripe fails.
+
+    The run's `status` says which: finished, paused or failed, with the `error`. `progress` is called after each page.
+    Any other exception is noted in the run and raised.
+    """
     until = None if seconds is None else time.monotonic() + seconds
     try:
         while run.status == Status.RUNNING:
@@ -124,7 +133,7 @@ def _step(run: ReconciliationRun) -> None:
         _objects_page(run, *LISTED[Phase(run.phase)])
 
 
-def _turn_page(run: ReconciliationRun, items: list[Any], more: bool) -> None:
+def _advance_position(run: ReconciliationRun, items: list[Any], more: bool) -> None:
     if items and more:
         run.position = items[-1]["id"]
         return
@@ -138,7 +147,7 @@ def _page(run: ReconciliationRun, kind: str, **filters: Any) -> tuple[list[Any],
     A customer may be deleted between two pages, and an event older than 30 days while a run is paused: comparing
     anew does no harm, and the run would otherwise fail there for ever.
     """
-    filters["limit"] = _room(run) if run.take_in or run.heal else None
+    filters["limit"] = _page_limit(run) if run.ingest or run.repair else None
     if run.position:
         try:
             return gateway.page(kind, **filters, starting_after=run.position)
@@ -148,9 +157,9 @@ def _page(run: ReconciliationRun, kind: str, **filters: Any) -> tuple[list[Any],
     return gateway.page(kind, **filters)
 
 
-def _room(run: ReconciliationRun) -> int:
+def _page_limit(run: ReconciliationRun) -> int:
     """How many items may be worked on at once so that the budget is not passed by much."""
-    costs = REQUESTS_PER_ITEM if run.take_in or run.heal else 1
+    costs = REQUESTS_PER_ITEM if run.ingest or run.repair else 1
     return max(1, min(gateway.PAGE_SIZE, (run.request_budget - run.requests) // costs))
 
 
@@ -163,22 +172,24 @@ def _events_page(run: ReconciliationRun) -> None:
         .exclude(payload={})
         .values_list("stripe_event_id", flat=True)
     )
-    missing = [gateway.as_json(item) for item in items if item["id"] not in known]
+    missing: list[Event] = [gateway.as_json(item) for item in items if item["id"] not in known]
     run.missing_events += len(missing)
     for event in missing:
-        if run.take_in:
+        if run.ingest:
             inbox.store(event)
             processing.process(event["id"])
         else:
             item = event["data"]["object"]
             customer_id = identifier(item.get("customer"))
-            finding = Finding(Difference.Kind.MISSING_HERE, "event", event["id"], customer_id, there=event["type"])
-            run.differences_found += findings.report(run, [finding])
-    findings.close(
-        Q(object_kind="event", stripe_id__in=known | (set(ids) if run.take_in else set())), Difference.Status.GONE
+            finding = Finding(
+                Difference.Kind.MISSING_LOCALLY, "event", event["id"], customer_id, stripe_value=event["type"]
+            )
+            run.differences_found += discrepancies.report(run, [finding])
+    discrepancies.close(
+        Q(object_kind="event", stripe_id__in=known | (set(ids) if run.ingest else set())), Difference.Status.GONE
     )
     run.compared += len(items)
-    _turn_page(run, items, more)
+    _advance_position(run, items, more)
 
 
 def _objects_page(run: ReconciliationRun, kind: str, filters: dict[str, str]) -> None:
@@ -189,49 +200,49 @@ def _objects_page(run: ReconciliationRun, kind: str, filters: dict[str, str]) ->
         if kind == "customer":
             _remember_unmatched(item)
     with transaction.atomic():
-        findings.see(run, [item["id"] for item in items])
-        _settle(run, kind, [item["id"] for item in items], found)
+        discrepancies.mark_seen(run, [item["id"] for item in items])
+        _report(run, kind, [item["id"] for item in items], found)
     run.compared += len(items)
-    _turn_page(run, items, more)
+    _advance_position(run, items, more)
 
 
-def _settle(run: ReconciliationRun, kind: str, compared: list[str], found: list[Finding]) -> None:
-    """Report and, if asked, heal what was found; what was open for these objects and is not found any more is gone."""
-    run.differences_found += findings.report(run, found)
+def _report(run: ReconciliationRun, kind: str, compared: list[str], found: list[Finding]) -> None:
+    """Report and, if asked, repair what was found; what was open for these objects and is found no more is gone."""
+    run.differences_found += discrepancies.report(run, found)
     outdated = Q(object_kind=kind, stripe_id__in=compared) & ~Q(run=run)
-    findings.close(outdated, Difference.Status.GONE)
-    if run.heal and found:
+    discrepancies.close(outdated, Difference.Status.GONE)
+    if run.repair and found:
         fresh = Difference.objects.filter(run=run, status=Difference.Status.OPEN, object_kind=kind)
-        run.healed += healing.heal(fresh.filter(stripe_id__in=compared))
+        run.repaired += repair.repair(fresh.filter(stripe_id__in=compared))
 
 
-def _remember_unmatched(customer: Json) -> None:
+def _remember_unmatched(customer: Customer) -> None:
     """Put a customer that nobody may link by himself before support, once."""
     if User.objects.filter(stripe_customer_id=customer["id"]).exists():
         return
     try:
         users.find_or_new(customer)
     except UnlinkedCustomerError as error:
-        healing.remember_unmatched(error)
+        repair.remember_unmatched(error)
 
 
 def _unseen_batch(run: ReconciliationRun) -> None:
-    limit = _room(run)
-    batch = findings.unseen(run, limit)
+    limit = _page_limit(run)
+    batch = discrepancies.unseen(run, limit)
     for kind, stripe_id in batch:
-        found = _look_for(kind, stripe_id)
+        found = _retrieve_unseen(kind, stripe_id)
         with transaction.atomic():
-            findings.see(run, [stripe_id])
-            _settle(run, kind, [stripe_id], found)
+            discrepancies.mark_seen(run, [stripe_id])
+            _report(run, kind, [stripe_id], found)
     run.compared += len(batch)
     if len(batch) < limit:
-        _without_live_row(run)
-        findings.close(~Q(run=run), Difference.Status.GONE)
-        findings.forget_seen(run)
+        _report_orphans(run)
+        discrepancies.close(~Q(run=run), Difference.Status.GONE)
+        discrepancies.clear_seen(run)
         run.status, run.finished_at = Status.FINISHED, timezone.now()
 
 
-def _look_for(kind: str, stripe_id: str) -> list[Finding]:
+def _retrieve_unseen(kind: str, stripe_id: str) -> list[Finding]:
     """Stripe's lists leave out what was deleted: only asking for it tells gone from unknown."""
     try:
         return comparison.COMPARE[kind](gateway.as_json(gateway.retrieve(kind, stripe_id)))
@@ -239,17 +250,17 @@ def _look_for(kind: str, stripe_id: str) -> list[Finding]:
         owner = comparison.owner(kind, stripe_id)
         return [
             Finding(
-                Difference.Kind.MISSING_THERE,
+                Difference.Kind.MISSING_AT_STRIPE,
                 kind,
                 stripe_id,
                 owner.stripe_customer_id if owner else None,
                 owner.pk if owner else None,
-                here="known here",
+                local_value="known locally",
             )
         ]
 
 
-def _without_live_row(run: ReconciliationRun) -> None:
+def _report_orphans(run: ReconciliationRun) -> None:
     """Users of a customer whom no subscription, not even the free one, entitles to anything."""
     live = Subscription.objects.filter(status__in=Subscription.LIVE, is_duplicate=False)
     orphans = User.objects.filter(stripe_customer_id__isnull=False).exclude(status=User.Status.DELETED)
@@ -261,8 +272,8 @@ def _without_live_row(run: ReconciliationRun) -> None:
             user.stripe_customer_id,
             user.pk,
             field="live_subscription",
-            there="free",
+            stripe_value="free",
         )
         for user in orphans.exclude(pk__in=live.values("user_id"))
     ]
-    _settle(run, "customer", [finding.stripe_id for finding in found], found)
+    _report(run, "customer", [finding.stripe_id for finding in found], found)

@@ -1,0 +1,1 @@
+"""The Cognito user pool: read, and customers synced from it."""

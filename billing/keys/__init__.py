@@ -1,0 +1,1 @@
+"""API keys: their format, their life, and how one is checked."""

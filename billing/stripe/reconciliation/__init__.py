@@ -1,0 +1,1 @@
+"""Our rows compared with Stripe, and brought in line."""
