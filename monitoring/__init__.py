@@ -1,0 +1,1 @@
+"""The watch over billing: views, health, alerts, jobs, reports and the dashboard. It reads billing."""

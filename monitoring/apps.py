@@ -1,4 +1,5 @@
 from django.apps import AppConfig
+from django.contrib import admin
 from django.db.models.signals import post_delete, post_migrate, post_save
 
 
@@ -7,13 +8,32 @@ class MonitoringConfig(AppConfig):
 
     name = "monitoring"
     verbose_name = "Monitoring"
+    database_status = {
+        "jobs": (
+            "job_runs",
+            """
+            SELECT job, status, started_at, finished_at, rows_affected, error FROM last_job_runs
+            WHERE kind = 'latest' ORDER BY job
+            """,
+        )
+    }
 
     def ready(self) -> None:
+        """Connect what lives outside: the dashboard, the schedules' mirror, the heartbeats, and the sender of reports.
+
+        For the queue's signals see https://django-q2.readthedocs.io/en/master/signals.html
+        """
         from django_q import signals as queue  # noqa: PLC0415 - models are there only now
         from django_q.models import Schedule  # noqa: PLC0415
 
-        from monitoring import heartbeat, schedules  # noqa: PLC0415
+        from monitoring.jobs import schedules  # noqa: PLC0415
+        from monitoring.models import Notification  # noqa: PLC0415
+        from monitoring.notifications import outbox  # noqa: PLC0415
+        from monitoring.reports import sending  # noqa: PLC0415
+        from monitoring.worker import heartbeat  # noqa: PLC0415
 
+        outbox.register_sender(Notification.Kind.REPORT, sending.deliver)
+        admin.site.index_template = "monitoring/dashboard.html"
         post_migrate.connect(schedules.install_after_migrate, sender=self)
         post_save.connect(schedules.mirror_edit, sender=Schedule)
         post_delete.connect(schedules.mirror_edit, sender=Schedule)

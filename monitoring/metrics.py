@@ -14,7 +14,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 
-from monitoring.heartbeat import queue_state
+from monitoring.worker.heartbeat import queue_state
 
 HEALTH = {"ok": 0, "warning": 1, "critical": 2, "unknown": -1}
 
@@ -22,7 +22,10 @@ HEALTH = {"ok": 0, "warning": 1, "critical": 2, "unknown": -1}
 @require_safe
 @never_cache
 def metrics(request: HttpRequest) -> HttpResponse:
-    """Prometheus text for the bearer of METRICS_TOKEN: 401 for anybody else, 403 while no token is configured."""
+    """Prometheus text for the bearer of METRICS_TOKEN: 401 for anybody else, 403 while no token is configured.
+
+    503 where the database fails. The format: https://prometheus.io/docs/instrumenting/exposition_formats/
+    """
     if not settings.METRICS_TOKEN:
         return HttpResponse("METRICS_TOKEN is not set.\n", status=403, content_type="text/plain")
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
@@ -42,12 +45,17 @@ def metrics(request: HttpRequest) -> HttpResponse:
 
 
 class Figures(Collector):
-    """One scrape: a handful of indexed queries, no state between scrapes."""
+    """One scrape: a handful of indexed queries, no state between scrapes.
+
+    Names and units are as in https://prometheus.io/docs/practices/naming/
+    """
 
     def describe(self) -> list[Metric]:
+        """Nothing: otherwise registering would already scrape."""
         return []  # keeps registration from scraping
 
     def collect(self) -> Iterator[Metric]:
+        """Read every figure from the database, in the order in which it is served; raises what the database raises."""
         yield from _webhooks()
         yield from _queue()
         yield from _jobs()
@@ -107,15 +115,8 @@ def _queue() -> Iterator[Metric]:
 
 def _jobs() -> Iterator[Metric]:
     rows = _rows(
-        "SELECT s.job, extract(epoch FROM good.finished_at), extract(epoch FROM last.finished_at - last.started_at),"
-        " (last.status = 'failed')::int"
-        " FROM job_schedules AS s"
-        " LEFT JOIN LATERAL (SELECT r.finished_at FROM job_runs AS r WHERE r.job = s.job AND r.status = 'succeeded'"
-        "  ORDER BY r.started_at DESC LIMIT 1) AS good ON true"
-        " LEFT JOIN LATERAL (SELECT r.* FROM job_runs AS r WHERE r.job = s.job"
-        "  AND (r.status IN ('succeeded', 'failed') OR (r.status = 'skipped' AND r.rows_affected IS NOT NULL))"
-        "  ORDER BY r.started_at DESC LIMIT 1) AS last ON true"
-        " ORDER BY s.job"
+        "SELECT job, extract(epoch FROM last_success_at), extract(epoch FROM last_run_at - last_started_at),"
+        " (last_status = 'failed')::int FROM job_health ORDER BY job"
     )
     yield _labelled(
         "job_last_success_timestamp_seconds", "When the job last succeeded.", ["job"], [row[:2] for row in rows]

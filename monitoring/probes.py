@@ -9,7 +9,7 @@ from django.http import HttpRequest, JsonResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
-from monitoring.heartbeat import queue_state
+from monitoring.worker.heartbeat import queue_state
 
 # Reading every migration takes a tenth of a second; only the answer "all applied" is kept.
 MIGRATED_SECONDS = 60

@@ -3,7 +3,7 @@
 from monitoring.admin import (
     alert,
     business_view,
-    customer,
+    customer_panels,
     customer_view,
     database_view,
     health,
@@ -18,7 +18,7 @@ from monitoring.admin import (
 __all__ = [
     "alert",
     "business_view",
-    "customer",
+    "customer_panels",
     "customer_view",
     "database_view",
     "health",

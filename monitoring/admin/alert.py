@@ -1,34 +1,21 @@
-"""The inbox: what is wrong, since when, and who looks after it."""
+"""The inbox: what is wrong, since when, and who acknowledged it."""
 
 from typing import Any
 
 from django.contrib import admin
 from django.contrib.admin import SimpleListFilter
-from django.db.models import Case, IntegerField, QuerySet, Value, When
+from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html
 
-from billing.admin.operations import OperationsMixin
-from glyphforge.admin import ReadOnlyModelAdmin
-from glyphforge.display import EMPTY, Tone, badge_column, copyable_column, moment, moment_column
+from glyphforge.admin.columns import EMPTY, badge_column, copyable_column, moment, moment_column
+from glyphforge.admin.model_admin import ReadOnlyModelAdmin
+from glyphforge.admin.operations import OperationsMixin
 from monitoring.admin.alert_operations import OPERATIONS
 from monitoring.admin.known_values import CheckFilter
-from monitoring.alerts import links
+from monitoring.admin.view import worst_first
 from monitoring.models import Alert, Notification
-
-SEVERITY = {Alert.Severity.CRITICAL: Tone.DANGER, Alert.Severity.WARNING: Tone.WARNING, Alert.Severity.INFO: Tone.INFO}
-STATE = {
-    Alert.State.PENDING: Tone.NEUTRAL,
-    Alert.State.FIRING: Tone.DANGER,
-    Alert.State.ACKNOWLEDGED: Tone.INFO,
-    Alert.State.SNOOZED: Tone.NEUTRAL,
-    Alert.State.RESOLVED: Tone.SUCCESS,
-}
-DELIVERY = {
-    Notification.Status.PENDING: Tone.INFO,
-    Notification.Status.SENT: Tone.SUCCESS,
-    Notification.Status.DEAD: Tone.DANGER,
-}
+from monitoring.notifications import links
 
 
 class StateFilter(SimpleListFilter):
@@ -53,12 +40,12 @@ class StateFilter(SimpleListFilter):
 
 @admin.register(Alert)
 class AlertAdmin(OperationsMixin, ReadOnlyModelAdmin):
-    """Alerts: the worst of those that nobody looks after first."""
+    """Alerts: the worst of those that nobody acknowledged first."""
 
     operations = OPERATIONS
 
-    severity_badge = badge_column("severity", SEVERITY, description="severity")
-    state_badge = badge_column("state", STATE, description="state")
+    severity_badge = badge_column("severity", Alert.Severity, description="severity")
+    state_badge = badge_column("state", Alert.State, description="state")
     fired = moment_column("fired_at", description="since", ordering="fired_at")
     first_seen = moment_column("first_seen_at", description="first seen")
     last_seen = moment_column("last_seen_at", description="last seen")
@@ -68,7 +55,7 @@ class AlertAdmin(OperationsMixin, ReadOnlyModelAdmin):
     resolved = moment_column("resolved_at", description="resolved")
     key = copyable_column("fingerprint", description="fingerprint")
 
-    list_display = ("subject", "severity_badge", "state_badge", "what", "about", "fired", "looked_after")
+    list_display = ("subject", "severity_badge", "state_badge", "what", "about", "fired", "responsible")
     list_filter = (StateFilter, "severity", ("alert_type", CheckFilter))
     list_filter_submit = False
     sortable_by = ("fired",)
@@ -77,23 +64,22 @@ class AlertAdmin(OperationsMixin, ReadOnlyModelAdmin):
     search_help_text = "A subject or fingerprint (its beginning)"
     fieldsets = (
         (None, {"fields": ("subject", "severity_badge", "state_badge", "message", "remediation", "about")}),
-        ("Looked after", {"fields": ("looked_after", "note", "acknowledged", "snoozed")}),
+        ("Acknowledged or snoozed", {"fields": ("responsible", "note", "acknowledged", "snoozed")}),
         ("Times", {"fields": ("first_seen", "fired", "last_seen", "notified", "resolved")}),
         ("Messages", {"fields": ("messages",)}),
         ("Ids", {"fields": ("key",)}),
     )
     readonly_fields = (
         "severity_badge", "state_badge", "fired", "first_seen", "last_seen", "notified", "acknowledged", "snoozed",
-        "resolved", "looked_after", "about", "messages", "key",
+        "resolved", "responsible", "about", "messages", "key",
     )  # fmt: skip
 
     def get_ordering(self, request: HttpRequest) -> tuple[Any, ...]:
         if request.GET.get(StateFilter.parameter_name):
             return ("-fired_at",)  # the past is long, and read by time
-        worst = [When(severity=severity, then=Value(rank)) for rank, severity in enumerate(Alert.Severity.values)]
         return (
-            Case(When(state=Alert.State.FIRING, then=Value(0)), default=Value(1), output_field=IntegerField()).asc(),
-            Case(*worst, output_field=IntegerField()).asc(),
+            worst_first("state", Alert.State.FIRING).asc(),
+            worst_first("severity", *Alert.Severity.values).asc(),
             "-fired_at",
             "-first_seen_at",
         )
@@ -102,8 +88,8 @@ class AlertAdmin(OperationsMixin, ReadOnlyModelAdmin):
     def what(self, alert: Alert) -> str:
         return format_html('<span class="gf-clip" title="{}">{}</span>', alert.message, alert.message)
 
-    @admin.display(description="looked after by")
-    def looked_after(self, alert: Alert) -> str:
+    @admin.display(description="acknowledged or snoozed by")
+    def responsible(self, alert: Alert) -> str:
         name = alert.acknowledged_by or alert.snoozed_by
         if not name:
             return EMPTY
@@ -111,12 +97,9 @@ class AlertAdmin(OperationsMixin, ReadOnlyModelAdmin):
 
     @admin.display(description="fix")
     def about(self, alert: Alert) -> str:
-        address = links.fix(alert)
-        if address == links.page(alert):
-            return EMPTY
-        about = {"user": "customer"}.get(alert.object_type or "", alert.object_type or "")
-        kind = about.replace("_", " ").capitalize() if alert.object_id else "System health"
-        return format_html('<a class="gf-link gf-nowrap" href="{}">{}</a>', address, kind)
+        named = alert.object_type if alert.object_id and alert.object_type else "Show"
+        kind = {"user": "Customer"}.get(named, named.replace("_", " ").capitalize())
+        return format_html('<a class="gf-link gf-nowrap" href="{}">{}</a>', links.fix(alert), kind)
 
     @admin.display(description="messages")
     def messages(self, alert: Alert) -> str:
@@ -137,7 +120,7 @@ class AlertAdmin(OperationsMixin, ReadOnlyModelAdmin):
 class NotificationAdmin(ReadOnlyModelAdmin):
     """What went out, what waits, and what could not be delivered."""
 
-    delivery = badge_column("status", DELIVERY, description="status")
+    delivery = badge_column("status", Notification.Status, description="status")
     created = moment_column("created_at", description="queued")
     sent = moment_column("sent_at", description="sent")
     next_attempt = moment_column("next_attempt_at", description="next attempt")

@@ -1,6 +1,5 @@
 """What staff may do with alerts, each after a confirmation that asks for a note."""
 
-from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -9,9 +8,8 @@ from django.db.models import QuerySet
 from django.utils import timezone
 from unfold.widgets import UnfoldAdminSelectWidget
 
-from billing.admin.operations import Operation, ReasonForm, counted
-from monitoring.alerts import handling
-from monitoring.models import Alert
+from glyphforge.admin.operations import Operation, ReasonForm, counted
+from monitoring.alerts import triage
 
 HOURS = [("1", "1 hour"), ("4", "4 hours"), ("24", "1 day"), ("72", "3 days"), ("168", "1 week")]
 
@@ -28,56 +26,55 @@ class AlertOperation(Operation):
 
     permission = "monitoring.acknowledge_alert"
     on_selection = True
-    states: Sequence[Alert.State]
-
-    def applicable(self, rows: QuerySet[Any]) -> QuerySet[Any]:
-        return rows.filter(state__in=self.states)
-
-    def offered(self, row: Any) -> bool:
-        return row.state in self.states
 
 
 class Acknowledge(AlertOperation):
+    """Acknowledge it: somebody looks after it, the reminders stop."""
+
     name = "acknowledge"
     label = "Acknowledge"
     icon = "how_to_reg"
-    states = (Alert.State.FIRING, Alert.State.SNOOZED)
+    when = {"state": triage.ACKNOWLEDGED_FROM}
 
     def effect(self, count: int) -> str:
-        return f"Says that you look after {counted(count, 'alert')}. No more reminders, unless it gets worse."
+        return f"Acknowledges {counted(count, 'alert')}: you look after it. No more reminders, unless it gets worse."
 
     def carry_out(self, rows: QuerySet[Any], *, actor: str, reason: str, form: ReasonForm) -> str:
-        count = handling.acknowledge(rows.values_list("pk", flat=True), actor=actor, note=reason)
+        count = triage.acknowledge(rows.values_list("pk", flat=True), actor=actor, note=reason)
         return f"{counted(count, 'alert')} acknowledged."
 
 
 class Snooze(AlertOperation):
+    """Snooze it: no messages for some hours, at most a week."""
+
     name = "snooze"
     label = "Snooze"
     icon = "snooze"
     form_class = SnoozeForm
-    states = Alert.OPEN
+    when = {"state": triage.SNOOZED_FROM}
 
     def effect(self, count: int) -> str:
-        return f"Keeps {counted(count, 'alert')} quiet for a while. It comes back by itself, at once if it gets worse."
+        return f"Snoozes {counted(count, 'alert')} for a while. It comes back by itself, at once if it gets worse."
 
     def carry_out(self, rows: QuerySet[Any], *, actor: str, reason: str, form: ReasonForm) -> str:
         until = timezone.now() + timedelta(hours=int(form.cleaned_data["hours"]))
-        count = handling.snooze(rows.values_list("pk", flat=True), until=until, actor=actor, note=reason)
+        count = triage.snooze(rows.values_list("pk", flat=True), until=until, actor=actor, note=reason)
         return f"{counted(count, 'alert')} snoozed until {until:%Y-%m-%d %H:%M} UTC."
 
 
 class Reopen(AlertOperation):
+    """Take an acknowledgement or a snooze back."""
+
     name = "reopen"
     label = "Reopen"
     icon = "notifications_active"
-    states = (Alert.State.ACKNOWLEDGED, Alert.State.SNOOZED)
+    when = {"state": triage.REOPENED_FROM}
 
     def effect(self, count: int) -> str:
         return f"{counted(count, 'alert')} will fire and remind again."
 
     def carry_out(self, rows: QuerySet[Any], *, actor: str, reason: str, form: ReasonForm) -> str:
-        count = handling.reopen(rows.values_list("pk", flat=True), actor=actor, note=reason)
+        count = triage.reopen(rows.values_list("pk", flat=True), actor=actor, note=reason)
         return f"{counted(count, 'alert')} reopened."
 
 

@@ -2,8 +2,8 @@
 
 from django.contrib import admin
 
-from billing.admin import tones
-from glyphforge.display import badge_column, money_column, number, percent
+from billing.models import Subscription, Tier
+from glyphforge.admin.columns import badge_column, money_column, number, percent
 from monitoring.admin.view import ViewAdmin, rendered
 from monitoring.models import RevenueMetrics, SubscriptionBreakdown, UserGrowth
 
@@ -36,10 +36,10 @@ class RevenueMetricsAdmin(ViewAdmin):
 
 @admin.register(SubscriptionBreakdown)
 class SubscriptionBreakdownAdmin(ViewAdmin):
-    """Subscriptions by tier, status and currency."""
+    """Subscriptions by plan, status and currency."""
 
-    tier_badge = badge_column("tier", tones.TIER, description="plan", ordering="tier")
-    state = badge_column("status", tones.SUBSCRIPTION, description="status", ordering="status")
+    tier_badge = badge_column("tier", Tier, description="plan", ordering="tier")
+    state = badge_column("status", Subscription.Status, description="status", ordering="status")
     count = rendered("subscriptions", number, description="subscriptions")
     mrr = money_column("mrr_cents", description="MRR", ordering="mrr_cents")
     list_display = ("tier_badge", "state", "count", "mrr")

@@ -8,8 +8,8 @@ from django.db import connection
 from django.urls import reverse
 from django.utils import timezone
 
-from billing import customer_sources
-from billing.customer_sources import OpenAlert, UsageDay
+from billing import customer_panels
+from billing.customer_panels import OpenAlert, UsageDay
 from monitoring.models import Alert
 
 # The checks that raise an alert for a customer or one of a customer's rows; see v_alerts.
@@ -35,6 +35,7 @@ def usage_days(user_id: UUID, since: date) -> Iterable[UsageDay]:
 
 
 def open_alerts(ids: Iterable[UUID]) -> Iterable[OpenAlert]:
+    """The open alerts about a customer or a customer's rows, by their ids: found by fingerprint, so by index."""
     fingerprints = [f"{check}:{row_id}" for row_id in ids for check in CHECKS]
     return [
         OpenAlert(
@@ -47,4 +48,4 @@ def open_alerts(ids: Iterable[UUID]) -> Iterable[OpenAlert]:
     ]
 
 
-customer_sources.register(usage=usage_days, alerts=open_alerts)
+customer_panels.register(usage=usage_days, alerts=open_alerts)

@@ -7,9 +7,9 @@ from django.db.models import QuerySet
 from django.urls import reverse
 from django.utils.html import format_html
 
-from billing.admin import tones
 from billing.admin.customer_operations import FixOrphans
-from glyphforge.display import badge_column, moment, number, percent
+from billing.models import Subscription, Tier
+from glyphforge.admin.columns import badge_column, moment, number, percent
 from monitoring.admin.view import ViewAdmin, customer, rendered
 from monitoring.models import OrphanedStripeCustomer, PaidUserWithoutKey, StaleSubscription, UserNearLimit
 
@@ -37,11 +37,11 @@ class OrphanedStripeCustomerAdmin(ViewAdmin):
 
 @admin.register(StaleSubscription)
 class StaleSubscriptionAdmin(ViewAdmin):
-    """Subscriptions past their end; synchronising the customer with Stripe, on the customer's page, heals them."""
+    """Subscriptions past their end; a sync from Stripe, on the customer's page, repairs them."""
 
     who = customer()
-    tier_badge = badge_column("tier", tones.TIER, description="plan", ordering="tier")
-    state = badge_column("status", tones.SUBSCRIPTION, description="status", ordering="status")
+    tier_badge = badge_column("tier", Tier, description="plan", ordering="tier")
+    state = badge_column("status", Subscription.Status, description="status", ordering="status")
     ended = rendered("current_period_end", moment, description="period ended")
     overdue = rendered("days_overdue", lambda days: f"{days.normalize():f} days", description="overdue")
     list_display = ("overdue", "who", "tier_badge", "state", "ended", "subscription_page")
@@ -62,7 +62,7 @@ class PaidUserWithoutKeyAdmin(ViewAdmin):
     """Customers who pay and cannot call the API; a key is issued on the customer's page."""
 
     who = customer()
-    tier_badge = badge_column("tier", tones.TIER, description="plan", ordering="tier")
+    tier_badge = badge_column("tier", Tier, description="plan", ordering="tier")
     subscribed = rendered("subscribed_at", moment, description="subscribed")
     list_display = ("who", "tier_badge", "subscribed")
     list_display_links = None
@@ -78,7 +78,7 @@ class UserNearLimitAdmin(ViewAdmin):
     """Customers who will be refused soon, or are already."""
 
     who = customer()
-    tier_badge = badge_column("tier", tones.TIER, description="plan", ordering="tier")
+    tier_badge = badge_column("tier", Tier, description="plan", ordering="tier")
     used = rendered("usage_count", number, description="requests this month")
     limit = rendered("monthly_request_limit", number, description="limit")
     share = rendered("percent_used", percent, description="used")

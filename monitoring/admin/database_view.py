@@ -3,7 +3,7 @@
 from django.contrib import admin
 from django.template.defaultfilters import filesizeformat
 
-from glyphforge.display import moment, number, percent
+from glyphforge.admin.columns import moment, number, percent
 from monitoring.admin.view import ViewAdmin, rendered
 from monitoring.models import DatabaseConnections, DatabaseSize, LongRunningQuery
 

@@ -5,95 +5,27 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin
-from django.contrib.admin.utils import quote
-from django.db.models import Case, IntegerField, QuerySet, Value, When
-from django.http import HttpRequest, QueryDict
+from django.db.models import QuerySet
+from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html
 from unfold.widgets import UnfoldAdminTextareaWidget
 
-from glyphforge.admin import ModelAdmin
+from glyphforge.admin.columns import EMPTY, badge, badge_column, moment, yes_no_column
+from glyphforge.admin.model_admin import ModelAdmin
 from glyphforge.audit import acting_as
-from glyphforge.display import EMPTY, Tone, badge, badge_column, moment, yes_no_column
+from glyphforge.choices import Tone
 from monitoring.admin.known_values import CheckFilter
-from monitoring.admin.view import ViewAdmin, rendered
-from monitoring.models import CriticalAlert, CurrentAlert, HealthCheck, SystemHealth
-
-HEALTH = {
-    SystemHealth.Status.OK: Tone.SUCCESS,
-    SystemHealth.Status.WARNING: Tone.WARNING,
-    SystemHealth.Status.CRITICAL: Tone.DANGER,
-    SystemHealth.Status.UNKNOWN: Tone.NEUTRAL,
-}
-SEVERITY = {
-    CurrentAlert.Severity.CRITICAL: Tone.DANGER,
-    CurrentAlert.Severity.WARNING: Tone.WARNING,
-    CurrentAlert.Severity.INFO: Tone.INFO,
-}
-# The page that lists what a check counts, or where the job behind it is run.
-LISTED_ON = {
-    "stale_subscriptions": "monitoring_stalesubscription",
-    "orphaned_stripe_customers": "monitoring_orphanedstripecustomer",
-    "duplicate_subscriptions": "billing_subscription?is_duplicate__exact=1",
-    "paid_users_without_keys": "monitoring_paiduserwithoutkey",
-    "users_near_limit": "monitoring_usernearlimit",
-    "failed_webhooks": "monitoring_failedwebhookevent",
-    "dead_webhooks": "monitoring_failedwebhookevent",
-    "webhook_delay": "billing_webhookevent",
-    "unmatched_stripe_customers": "billing_unmatchedcustomer",
-    "error_rate": "monitoring_repeatedfailure",
-    "connections": "monitoring_databaseconnections",
-    "blocked_sessions": "monitoring_longrunningquery",
-    "idle_in_transaction": "monitoring_longrunningquery",
-    "long_running_queries": "monitoring_longrunningquery",
-    "dead_rows": "monitoring_databasesize",
-    "partitions_ahead": "monitoring_jobschedule",
-    "default_partition_rows": "monitoring_jobschedule",
-    "unfolded_usage": "monitoring_jobschedule",
-    "unfolded_traffic": "monitoring_jobschedule",
-    "queue_age": "monitoring_workerheartbeat",
-    "authentication_failures": "billing_authenticationfailure",
-    "overdue_jobs": "monitoring_jobschedule",
-    "failed_jobs": "monitoring_jobschedule",
-    "backup_age": "billing_backuprun",
-    "restore_drill_age": "billing_backuprun",
-    "failed_backups": "billing_backuprun",
-    "drift": "monitoring_jobschedule",
-    "worker_silence": "monitoring_workerheartbeat",
-}
-# The page of the object that an alert names.
-OBJECT_PAGES = {
-    "user": "billing_user",
-    "subscription": "billing_subscription",
-    "webhook_event": "monitoring_failedwebhookevent",
-    "job": "monitoring_jobschedule",
-    "check": "monitoring_systemhealth",
-}
-
-
-def worst_first(column: str, *values: str) -> Case:
-    """An order by what a status means and not by its spelling."""
-    ranks = [When(**{column: value}, then=Value(rank)) for rank, value in enumerate(values)]
-    return Case(*ranks, default=Value(len(values)), output_field=IntegerField())
-
-
-def page_of(object_type: str, key: str | None) -> str | None:
-    """The address of the admin page about an object; None where there is no page."""
-    page = OBJECT_PAGES.get(object_type)
-    return reverse(f"admin:{page}_change", args=[quote(key)]) if page and key else None
-
-
-def list_of(check: str) -> str | None:
-    """The address of the list of what a check counts; None where nothing is listed."""
-    page, _, query = LISTED_ON.get(check, "").partition("?")
-    return reverse(f"admin:{page}_changelist", query=QueryDict(query)) if page else None
+from monitoring.admin.view import ViewAdmin, rendered, worst_first
+from monitoring.models import Alert, CriticalAlert, CurrentAlert, HealthCheck, SystemHealth
+from monitoring.notifications import links
 
 
 @admin.register(SystemHealth)
 class SystemHealthAdmin(ViewAdmin):
     """Every check, the worst first."""
 
-    state = badge_column("status", HEALTH, description="status")
+    state = badge_column("status", SystemHealth.Status, description="status")
     list_display = ("title", "state", "measured", "thresholds", "message", "remediation", "listed")
     repeated = ("status", "warning_at", "critical_at", "unit", "lower_is_worse")
     list_filter = ("status",)
@@ -124,7 +56,7 @@ class SystemHealthAdmin(ViewAdmin):
 
     @admin.display(description="rows")
     def listed(self, obj: SystemHealth) -> str:
-        url = list_of(obj.check_name)
+        url = links.counted(obj.check_name)
         return format_html('<a class="gf-link" href="{}">Show</a>', url) if url else EMPTY
 
 
@@ -217,9 +149,9 @@ class HealthCheckAdmin(ModelAdmin):
 
 
 class CurrentAlertAdmin(ViewAdmin):
-    """What is wrong at this moment; the inbox of alerts has its history and who looks after it."""
+    """What is wrong at this moment; the inbox of alerts has its history and who acknowledged it."""
 
-    level = badge_column("severity", SEVERITY, description="severity")
+    level = badge_column("severity", Alert.Severity, description="severity")
     since = rendered("detected_at", moment, description="since")
     rule = rendered("alert_type", lambda name: name.replace("_", " ").capitalize(), description="check")
     list_display = ("rule", "level", "about", "message", "remediation", "since")
@@ -231,12 +163,11 @@ class CurrentAlertAdmin(ViewAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         queryset: QuerySet[Any] = super().get_queryset(request)
-        return queryset.order_by(worst_first("severity", "critical", "warning", "info"), "detected_at", "fingerprint")
+        return queryset.order_by(worst_first("severity", *Alert.Severity.values), "detected_at", "fingerprint")
 
     @admin.display(description="about", ordering="subject")
     def about(self, obj: CurrentAlert) -> str:
-        url = page_of(obj.object_type, obj.object_id or obj.alert_type)
-        return format_html('<a class="gf-link" href="{}">{}</a>', url, obj.subject) if url else obj.subject
+        return format_html('<a class="gf-link" href="{}">{}</a>', links.fix(obj), obj.subject)
 
 
 admin.site.register((CurrentAlert, CriticalAlert), CurrentAlertAdmin)

@@ -4,18 +4,21 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin
-from django.db.models import Avg, DurationField, ExpressionWrapper, F, Max, OuterRef, QuerySet, Subquery
+from django.db.models import Avg, BooleanField, DurationField, ExpressionWrapper, F, OuterRef, QuerySet, Subquery
+from django.db.models.expressions import RawSQL
 from django.http import HttpRequest
 from django.template.loader import render_to_string
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.widgets import UnfoldAdminTextInputWidget
 
-from billing.admin.operations import Operation, OperationsMixin, ReasonForm
-from glyphforge.admin import ReadOnlyModelAdmin
-from glyphforge.display import EMPTY, Tone, badge, column, moment_column
-from monitoring import job_requests, slots
-from monitoring.admin.job_run import RUN_TONES, duration_text
+from glyphforge.admin.columns import EMPTY, badge, choice_badge, column, moment_column
+from glyphforge.admin.model_admin import ReadOnlyModelAdmin
+from glyphforge.admin.operations import Operation, OperationsMixin, ReasonForm
+from glyphforge.choices import Tone
+from monitoring.admin.job_run import duration_text
+from monitoring.jobs import controls
+from monitoring.jobs.cron import is_cron
 from monitoring.models import JobRun, JobSchedule
 
 SHOWN_RUNS = 50
@@ -32,13 +35,13 @@ class RunNow(Operation):
 
     def carry_out(self, rows: QuerySet[Any], *, actor: str, reason: str, form: ReasonForm) -> str:
         name = rows.get().job
-        if job_requests.run_now(name, actor=actor, reason=reason):
+        if controls.run_now(name, actor=actor, reason=reason):
             return f"{name} is queued and runs in a moment."
         return f"{name} is queued, but no worker is alive: it runs when one starts."
 
 
 class CronForm(ReasonForm):
-    """The slots of a job."""
+    """The cron expression of a job."""
 
     cron = forms.CharField(
         label="Cron expression",
@@ -55,13 +58,13 @@ class CronForm(ReasonForm):
 
     def clean_cron(self) -> str:
         cron = " ".join(self.cleaned_data["cron"].split())
-        if not slots.is_valid(cron):
+        if not is_cron(cron):
             raise forms.ValidationError("This is no cron expression.")
         return cron
 
 
 class Reschedule(Operation):
-    """Gives the job other slots."""
+    """Gives the job another schedule."""
 
     name, label, icon = "reschedule", "Change schedule", "edit_calendar"
     permission = "monitoring.schedule_job"
@@ -72,7 +75,7 @@ class Reschedule(Operation):
 
     def carry_out(self, rows: QuerySet[Any], *, actor: str, reason: str, form: ReasonForm) -> str:
         name, cron = rows.get().job, form.cleaned_data["cron"]
-        job_requests.reschedule(name, cron=cron, actor=actor, reason=reason)
+        controls.reschedule(name, cron=cron, actor=actor, reason=reason)
         return f"{name} runs at {cron} (UTC)."
 
 
@@ -81,19 +84,14 @@ class SwitchOff(Operation):
 
     name, label, icon, danger = "off", "Switch off", "pause", True
     permission = "monitoring.schedule_job"
-
-    def applicable(self, rows: QuerySet[Any]) -> QuerySet[Any]:
-        return rows.filter(enabled=True)
-
-    def offered(self, row: JobSchedule) -> bool:
-        return row.enabled
+    when = {"enabled": True}
 
     def effect(self, count: int) -> str:
         return "No scheduler runs this job until it is switched on again. What it protects against can then happen."
 
     def carry_out(self, rows: QuerySet[Any], *, actor: str, reason: str, form: ReasonForm) -> str:
         name = rows.get().job
-        job_requests.switch(name, on=False, actor=actor, reason=reason)
+        controls.switch(name, on=False, actor=actor, reason=reason)
         return f"{name} is switched off."
 
 
@@ -102,19 +100,14 @@ class SwitchOn(Operation):
 
     name, label, icon = "on", "Switch on", "play_circle"
     permission = "monitoring.schedule_job"
-
-    def applicable(self, rows: QuerySet[Any]) -> QuerySet[Any]:
-        return rows.filter(enabled=False)
-
-    def offered(self, row: JobSchedule) -> bool:
-        return not row.enabled
+    when = {"enabled": False}
 
     def effect(self, count: int) -> str:
         return "The job runs at its next slot again. Slots that have passed are not made up for."
 
     def carry_out(self, rows: QuerySet[Any], *, actor: str, reason: str, form: ReasonForm) -> str:
         name = rows.get().job
-        job_requests.switch(name, on=True, actor=actor, reason=reason)
+        controls.switch(name, on=True, actor=actor, reason=reason)
         return f"{name} is switched on."
 
 
@@ -127,9 +120,9 @@ class JobAdmin(OperationsMixin, ReadOnlyModelAdmin):
     last_success = moment_column("last_success_at", description="last success")
     next_run = moment_column("next_due_at", description="next run")
 
-    slots = column("cron", lambda cron: format_html('<code class="gf-nowrap">{}</code>', cron), description="cron")
+    cron_text = column("cron", lambda cron: format_html('<code class="gf-nowrap">{}</code>', cron), description="cron")
 
-    list_display = ("job", "state", "slots", "last_success", "next_run", "usual_duration", "description")
+    list_display = ("job", "state", "cron_text", "last_success", "next_run", "usual_duration", "description")
     ordering = ("job",)
     fieldsets = (
         (None, {"fields": ("job", "description", "state", "problem")}),
@@ -139,17 +132,19 @@ class JobAdmin(OperationsMixin, ReadOnlyModelAdmin):
     readonly_fields = ("state", "problem", "next_run", "last_success", "limit", "history")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[JobSchedule]:
-        runs = JobRun.objects.filter(job=OuterRef("job"))
-        latest = runs.exclude(JobRun.LEFT_OUT).order_by("-started_at")
-        ended = latest.exclude(status=JobRun.Status.RUNNING)
+        latest, ended, succeeded = (
+            JobRun.last(kind).filter(job=OuterRef("job")) for kind in ("latest", "ended", "succeeded")
+        )
+        overdue = "SELECT h.is_overdue FROM job_health AS h WHERE h.job = job_schedules.job"
         took = ExpressionWrapper(F("finished_at") - F("started_at"), output_field=DurationField())
-        successes = runs.filter(status=JobRun.Status.SUCCEEDED).order_by().values("job")
+        successes = JobRun.objects.filter(job=OuterRef("job"), status=JobRun.Status.SUCCEEDED).values("job")
         queryset: QuerySet[JobSchedule] = super().get_queryset(request)
         return queryset.annotate(
-            last_status=Subquery(latest.values("status")[:1]),
-            last_error=Subquery(ended.values("error")[:1]),
-            last_reason=Subquery(ended.values("detail__reason")[:1]),
-            last_success_at=Subquery(successes.annotate(at=Max("finished_at")).values("at")),
+            is_overdue=RawSQL(overdue, [], BooleanField()),  # noqa: S611 - a constant
+            last_status=Subquery(latest.values("status")),
+            last_error=Subquery(ended.values("error")),
+            last_reason=Subquery(ended.values("detail__reason")),
+            last_success_at=Subquery(succeeded.values("finished_at")),
             usually_takes=Subquery(successes.annotate(took=Avg(took)).values("took")),
         )
 
@@ -164,7 +159,7 @@ class JobAdmin(OperationsMixin, ReadOnlyModelAdmin):
         if obj.last_status is None:
             return badge("Not run yet", Tone.NEUTRAL)
         status = JobRun.Status(obj.last_status)
-        return badge(status.label, RUN_TONES[status])
+        return choice_badge(status)
 
     @admin.display(description="trouble")
     def problem(self, obj: Any) -> str:
@@ -189,7 +184,7 @@ class JobAdmin(OperationsMixin, ReadOnlyModelAdmin):
                 "run": run,
                 "took": duration_text(run.duration),
                 "seconds": taken,
-                "tone": RUN_TONES[JobRun.Status(run.status)],
+                "tone": JobRun.Status(run.status).tone,
             }
             for run, taken in zip(runs, seconds, strict=True)
         ]

@@ -6,17 +6,10 @@ from datetime import timedelta
 from django.contrib import admin
 from django.utils.html import format_html
 
-from glyphforge.admin import ReadOnlyModelAdmin
-from glyphforge.display import EMPTY, Tone, badge_column, copyable_column, moment_column, number
+from glyphforge.admin.columns import EMPTY, badge_column, copyable_column, moment_column, number
+from glyphforge.admin.model_admin import ReadOnlyModelAdmin
 from monitoring.admin.known_values import JobFilter
 from monitoring.models import JobRun
-
-RUN_TONES = {
-    JobRun.Status.RUNNING: Tone.INFO,
-    JobRun.Status.SUCCEEDED: Tone.SUCCESS,
-    JobRun.Status.FAILED: Tone.DANGER,
-    JobRun.Status.SKIPPED: Tone.NEUTRAL,
-}
 
 
 def duration_text(duration: timedelta | None) -> str:
@@ -35,7 +28,7 @@ def duration_text(duration: timedelta | None) -> str:
 class JobRunAdmin(ReadOnlyModelAdmin):
     """The record of the jobs, the latest first."""
 
-    state = badge_column("status", RUN_TONES, description="status")
+    state = badge_column("status", JobRun.Status, description="status")
     slot = moment_column("scheduled_for", description="slot")
     started = moment_column("started_at", description="started", ordering="started_at")
     finished = moment_column("finished_at", description="finished")

@@ -8,17 +8,9 @@ from django.utils.html import format_html
 
 from billing.admin.customer_link import SearchByCustomerMixin
 from billing.models import Tier, User
-from glyphforge.admin import ReadOnlyModelAdmin
-from glyphforge.display import EMPTY, Tone, badge_column, copyable, moment_column, money_column
+from glyphforge.admin.columns import EMPTY, badge_column, copyable, moment_column, money_column
+from glyphforge.admin.model_admin import ReadOnlyModelAdmin
 from monitoring.models import MrrMovement
-
-KIND = {
-    MrrMovement.Kind.NEW: Tone.SUCCESS,
-    MrrMovement.Kind.REACTIVATION: Tone.SUCCESS,
-    MrrMovement.Kind.EXPANSION: Tone.SUCCESS,
-    MrrMovement.Kind.CONTRACTION: Tone.WARNING,
-    MrrMovement.Kind.CHURN: Tone.DANGER,
-}
 
 
 @admin.register(MrrMovement)
@@ -26,7 +18,7 @@ class MrrMovementAdmin(SearchByCustomerMixin, ReadOnlyModelAdmin):
     """The movements; `?occurred_at__date=` shows what made up a day of the chart."""
 
     occurred = moment_column("occurred_at", description="when", ordering="occurred_at")
-    badge = badge_column("kind", KIND, description="movement")
+    badge = badge_column("kind", MrrMovement.Kind, description="movement")
     amount = money_column("amount_cents", description="a month")
     before = money_column("before_cents")
     after = money_column("after_cents")
@@ -68,5 +60,5 @@ class MrrMovementAdmin(SearchByCustomerMixin, ReadOnlyModelAdmin):
     def audit(self, row: MrrMovement) -> str:
         if row.audit_id is None:
             return EMPTY
-        address = f"{reverse('admin:billing_auditentry_changelist')}?q={row.subscription_id}"
+        address = f"{reverse('admin:audit_auditentry_changelist')}?q={row.subscription_id}"
         return format_html('<a class="gf-link" href="{}">Audit entry {}</a>', address, row.audit_id)

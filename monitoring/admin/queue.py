@@ -6,9 +6,9 @@ from django.contrib import admin
 from django.http import HttpRequest
 from django_q.models import Failure, OrmQ, Schedule, Success
 
-from glyphforge.admin import ReadOnlyModelAdmin
-from glyphforge.display import moment_column
-from glyphforge.masking import mask
+from glyphforge.admin.columns import moment_column
+from glyphforge.admin.model_admin import ReadOnlyModelAdmin
+from glyphforge.audit.masking import mask
 from monitoring.models import WorkerHeartbeat
 
 # A schedule whose arguments cannot be parsed stops every schedule: they are edited on the jobs' pages, with checks.

@@ -7,12 +7,10 @@ from django.db.models import OuterRef, QuerySet, Subquery
 from django.http import HttpRequest
 from django.utils.html import format_html
 
-from billing.admin import tones
-from billing.admin.api_key import ENVIRONMENT
 from billing.admin.customer_link import customer_url
-from billing.models import User
-from glyphforge.display import EMPTY, badge_column, moment, number, percent
-from glyphforge.pagination import EstimatedPaginator
+from billing.models import ApiKey, Tier, User
+from glyphforge.admin.columns import EMPTY, badge_column, moment, number, percent
+from glyphforge.admin.pagination import EstimatedPaginator
 from monitoring.admin.view import ViewAdmin, customer, linked, rendered
 from monitoring.models import ApiKeyUsage, ApiUsageDay, HighVolumeUser, RepeatedFailure, SlowEndpoint
 
@@ -22,11 +20,11 @@ class HighVolumeUserAdmin(ViewAdmin):
     """The hundred customers with the most requests; suspend or revoke on the customer's page."""
 
     who = customer()
-    state = badge_column("user_status", tones.CUSTOMER, description="status", ordering="user_status")
+    state = badge_column("user_status", User.Status, description="status", ordering="user_status")
     last_hour = rendered("requests_last_hour", number, description="last hour")
     last_day = rendered("requests_last_24h", number, description="last 24 h")
     failed = rendered("failed_last_24h", number, description="failed, 24 h")
-    plan = badge_column("tier", tones.TIER, description="plan", ordering="tier")
+    plan = badge_column("tier", Tier, description="plan", ordering="tier")
     list_display = ("who", "plan", "state", "last_hour", "last_day", "failed")
     list_display_links = None
     list_filter = ("tier", "user_status")
@@ -74,7 +72,7 @@ class ApiUsageDayAdmin(ViewAdmin):
 
     count = rendered("requests", number, description="requests")
     failed = rendered("failed_requests", number, description="failed")
-    users = rendered("active_users", number, description="active users")
+    users = rendered("active_users", number, description="active customers")
     date = rendered("day", str, description="day")
     errors = rendered("error_percent", percent, description="errors")
     mean = rendered("avg_ms", lambda value: EMPTY if value is None else f"{number(value)} ms", description="mean")
@@ -88,7 +86,7 @@ class ApiKeyUsageAdmin(ViewAdmin):
 
     paginator = EstimatedPaginator  # a row for each key there is: never read whole
     key = linked("key_prefix", "billing_apikey", to="api_key_id", description="key")
-    kind = badge_column("environment", ENVIRONMENT, description="environment", ordering="environment")
+    kind = badge_column("environment", ApiKey.Environment, description="environment", ordering="environment")
     last_day = rendered("requests_last_24h", number, description="last 24 h")
     this_month = rendered("requests_this_month", number, description="this month")
     ever = rendered("usage_count", number, description="ever")

@@ -6,18 +6,18 @@ from typing import Any, ClassVar
 from django.contrib import admin
 from django.contrib.admin.utils import quote
 from django.db import transaction
-from django.db.models import Model, QuerySet
+from django.db.models import Case, IntegerField, Model, QuerySet, Value, When
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
 
-from billing.admin.operations import Operation, OperationsMixin, ReasonForm, counted
-from glyphforge.admin import ChangeList, ReadOnlyModelAdmin
+from glyphforge.admin.columns import EMPTY, column
+from glyphforge.admin.export import MOST_ROWS, as_csv, attachment
+from glyphforge.admin.model_admin import ChangeList, ReadOnlyModelAdmin
+from glyphforge.admin.operations import Operation, OperationsMixin, ReasonForm, counted
+from glyphforge.admin.pagination import EstimatedPaginator, SingleReadPaginator
 from glyphforge.audit import acting_as, record
-from glyphforge.csv_export import MOST_ROWS, as_csv, attachment
-from glyphforge.display import EMPTY, column
-from glyphforge.pagination import EstimatedPaginator, OncePaginator
 
 
 class ExportForm(ReasonForm):
@@ -68,19 +68,19 @@ class ViewChangeList(ChangeList):
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
-        if not self.multi_page and isinstance(self.paginator, OncePaginator) and self.paginator.rows is not None:
+        if not self.multi_page and isinstance(self.paginator, SingleReadPaginator) and self.paginator.rows is not None:
             self.result_list = self.paginator.rows
 
 
 class ViewAdmin(OperationsMixin, ReadOnlyModelAdmin):
     """A view as a page: searched, filtered, sorted, exported, each row linked to what it is about."""
 
-    paginator: type[EstimatedPaginator] = OncePaginator
+    paginator: type[EstimatedPaginator] = SingleReadPaginator
 
-    #: What may be done about the rows, beside exporting them.
+    # What may be done about the rows, beside exporting them.
     fixes: ClassVar[tuple[Operation, ...]] = ()
     operations: ClassVar[Sequence[Operation]] = (EXPORT,)
-    #: Columns of the view that a row's page does not repeat: what the list shows says the same.
+    # Columns of the view that a row's page does not repeat: what the list shows says the same.
     repeated: ClassVar[tuple[str, ...]] = ()
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -102,6 +102,12 @@ class ViewAdmin(OperationsMixin, ReadOnlyModelAdmin):
 
     def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> list[str]:
         return self.get_fields(request, obj)
+
+
+def worst_first(column: str, *values: str) -> Case:
+    """An order by what a status means and not by its spelling."""
+    ranks = [When(**{column: value}, then=Value(rank)) for rank, value in enumerate(values)]
+    return Case(*ranks, default=Value(len(values)), output_field=IntegerField())
 
 
 def linked(path: str, model: str, *, to: str | None = None, description: str | None = None) -> Callable[..., str]:

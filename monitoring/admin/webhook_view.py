@@ -1,10 +1,12 @@
+"""The page of the Stripe events that failed, with the button that tries them again."""
+
 from django.contrib import admin
 from django.urls import reverse
 from django.utils.html import format_html
 
-from billing.admin import tones
 from billing.admin.event_operations import RetryWebhooks
-from glyphforge.display import EMPTY, badge_column, moment, number
+from billing.models import WebhookEvent
+from glyphforge.admin.columns import EMPTY, badge_column, moment, number
 from monitoring.admin.view import ViewAdmin, rendered
 from monitoring.models import FailedWebhookEvent
 
@@ -13,7 +15,7 @@ from monitoring.models import FailedWebhookEvent
 class FailedWebhookEventAdmin(ViewAdmin):
     """Events that failed or were given up, with the button that tries them again."""
 
-    state = badge_column("status", tones.EVENT, description="status", ordering="status")
+    state = badge_column("status", WebhookEvent.Status, description="status", ordering="status")
     received = rendered("received_at", moment, description="received")
     next_retry = rendered("next_retry_at", moment, description="next try")
     tries = rendered("attempts", number, description="attempts")

@@ -9,10 +9,10 @@ from uuid import uuid4
 from django.db import connection, transaction
 from django.utils import timezone
 
-from monitoring.alerts import routing
 from monitoring.alerts.observation import Observation, observe, rank
+from monitoring.jobs.outcome import Outcome
 from monitoring.models import Alert, Notification
-from monitoring.outcome import Outcome
+from monitoring.notifications import routing
 
 # How many evaluations in a row must see it fail before anybody is told. Critical alerts ask for immediate action, and
 # what raises them does not flap; the others may pass by themselves.
@@ -37,10 +37,10 @@ class Step(Enum):
 
 
 def evaluate_alerts() -> Outcome:
-    """Compares the open alerts with what the checks see now, moves them on and queues what has to be said.
+    """Compare the open alerts with what the checks see now, move them on and queue what has to be said.
 
     Safe to run at any time and by several at once: one evaluates, the others return at once. `rows` is the number of
-    alerts that changed state.
+    alerts that changed state; `detail` counts the alerts seen, the steps taken and the notifications.
     """
     with transaction.atomic():
         if not _is_only_evaluator():
@@ -55,7 +55,10 @@ def _is_only_evaluator() -> bool:
 
 
 def evaluate(seen: Mapping[str, Observation], now: datetime) -> Outcome:
-    """One evaluation, in the transaction of the caller."""
+    """Do one evaluation, as of `now`, in the transaction of the caller; `seen` is by fingerprint, as from `observe`.
+
+    The caller sees to it that nobody else evaluates meanwhile. The result is that of `evaluate_alerts`.
+    """
     known = Alert.objects.select_for_update().exclude(state=Alert.State.RESOLVED).order_by("fingerprint")
     alerts = {alert.fingerprint: alert for alert in known}
     steps: Counter[str] = Counter()

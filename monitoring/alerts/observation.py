@@ -7,17 +7,19 @@ from django.db import connection
 
 from monitoring.models import Alert
 
-_RANKS = {Alert.Severity.INFO: 0, Alert.Severity.WARNING: 1, Alert.Severity.CRITICAL: 2}
-
 
 def rank(severity: str) -> int:
-    """Higher is worse."""
-    return _RANKS[Alert.Severity(severity)]
+    """How bad a severity is, from 0: higher is worse. ValueError for a severity that is none."""
+    return len(Alert.Severity) - 1 - Alert.Severity.values.index(severity)
 
 
 @dataclass(frozen=True)
 class Observation:
-    """A row of `v_alerts`: a check that fails on an object."""
+    """A row of `v_alerts`: a check that fails on an object.
+
+    `fingerprint` names the two and never the value, so that it is the same at every evaluation. Without an object the
+    whole system is meant.
+    """
 
     fingerprint: str
     severity: str

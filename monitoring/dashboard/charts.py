@@ -8,8 +8,8 @@ from datetime import date
 from typing import Any
 
 from billing.models import Tier
-from glyphforge.currency import units
-from monitoring.figures import MOVEMENTS, money
+from glyphforge.money import money, units
+from monitoring.dashboard.figures import MOVEMENTS
 from monitoring.models import DailyFigures, DailyMrr
 
 # Both grounds, light and dark, must carry them.
@@ -26,7 +26,10 @@ GREY = "#94a3b8"
 
 @dataclass(frozen=True)
 class Chart:
-    """`summary` says in words what the drawing shows, for those who cannot see it."""
+    """A chart for Chart.js: `data` and `options` are JSON, `legend` pairs a label with its colour.
+
+    `summary` says in words what the drawing shows, for those who cannot see it.
+    """
 
     title: str
     kind: str
@@ -94,6 +97,7 @@ def _bar(label: str, values: Sequence[float], colour: str, **more: Any) -> dict[
 
 
 def mrr_by_tier(rows: list[DailyMrr], currency: str) -> Chart:
+    """Each tier's recurring revenue, stacked by day. `rows` must be of one `currency`."""
     days = sorted({row.day for row in rows})
     ends: dict[str, dict[date, int]] = defaultdict(dict)
     for row in rows:
@@ -110,11 +114,11 @@ def mrr_by_tier(rows: list[DailyMrr], currency: str) -> Chart:
         )
         for position, tier in enumerate(tiers)
     ]
-    last = ", ".join(f"{labels[tier]} {money(ends[tier].get(days[-1], 0), currency)}" for tier in tiers)
+    last = ", ".join(f"{labels[tier]} {money(ends[tier].get(days[-1], 0), currency, short=True)}" for tier in tiers)
     return Chart(
-        title="MRR by tier",
+        title="MRR by plan",
         kind="line",
-        summary=f"Monthly recurring revenue by tier over {len(days)} days. Today: {last or 'nothing'}.",
+        summary=f"Monthly recurring revenue by plan over {len(days)} days. Today: {last or 'nothing'}.",
         data=_data(days, datasets),
         options=_options(stacked=True, ticks=_money_ticks(currency)),
         legend=[(labels[tier], TIER_COLOURS[tier]) for tier in tiers],
@@ -122,6 +126,7 @@ def mrr_by_tier(rows: list[DailyMrr], currency: str) -> Chart:
 
 
 def net_new_mrr(rows: list[DailyMrr], currency: str) -> Chart:
+    """Each day's movements of recurring revenue, stacked, with their sum as a line. `rows` are of one `currency`."""
     days = sorted({row.day for row in rows})
     sums: dict[str, dict[date, int]] = {kind: defaultdict(int) for kind in MOVEMENTS}
     for row in rows:
@@ -138,7 +143,7 @@ def net_new_mrr(rows: list[DailyMrr], currency: str) -> Chart:
     ]
     net = [float(units(sum(sums[kind][day] for kind in MOVEMENTS), currency)) for day in days]
     line = _line("Net", net, GREY, stack="net", borderWidth=1.5, order=-1, cubicInterpolationMode="default")
-    totals = ", ".join(f"{kind} {money(sum(sums[kind].values()), currency)}" for kind in MOVEMENTS)
+    totals = ", ".join(f"{kind} {money(sum(sums[kind].values()), currency, short=True)}" for kind in MOVEMENTS)
     return Chart(
         title="Net new MRR",
         kind="bar",
@@ -150,6 +155,7 @@ def net_new_mrr(rows: list[DailyMrr], currency: str) -> Chart:
 
 
 def usage_and_errors(rows: list[DailyFigures]) -> Chart:
+    """Each day's requests as bars, and the share that failed as a line with an axis of its own, in percent."""
     days = [row.day for row in rows]
     rate = [round(100 * row.failed_requests / row.requests, 2) if row.requests else 0 for row in rows]
     requests = sum(row.requests for row in rows)
@@ -174,20 +180,21 @@ def usage_and_errors(rows: list[DailyFigures]) -> Chart:
 
 
 def user_growth(rows: list[DailyFigures]) -> Chart:
+    """New customers a day as bars, and all customers as a line with an axis of its own. `rows` are in order of day."""
     days = [row.day for row in rows]
     total = rows[-1].total_users if rows else 0
     joined = sum(row.new_users for row in rows)
     return Chart(
-        title="User growth",
+        title="Customer growth",
         kind="bar",
-        summary=f"Users over {len(days)} days: {joined:,} joined, {total:,} in total.",
+        summary=f"Customers over {len(days)} days: {joined:,} joined, {total:,} in total.",
         data=_data(
             days,
             [
-                _bar("New users", [row.new_users for row in rows], "#38bdf8", yAxisID="y"),
-                _line("All users (right)", [row.total_users for row in rows], "#9333ea", yAxisID="y1"),
+                _bar("New customers", [row.new_users for row in rows], "#38bdf8", yAxisID="y"),
+                _line("All customers (right)", [row.total_users for row in rows], "#9333ea", yAxisID="y1"),
             ],
         ),
         options=_options(right={"format": {"notation": "compact"}, "precision": 0}),
-        legend=[("New users", "#38bdf8"), ("All users (right)", "#9333ea")],
+        legend=[("New customers", "#38bdf8"), ("All customers (right)", "#9333ea")],
     )

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.db import connection
 
-from glyphforge.currency import units
+from monitoring.alerts.observation import rank
 from monitoring.models import Alert, DailyFigures, DailyMrr
 
 MOVEMENTS = ("new", "reactivation", "expansion", "contraction", "churn")
@@ -40,6 +40,7 @@ class Revenue:
 
 
 def revenue() -> Revenue:
+    """Read `v_revenue_metrics`, which has one row, in the currency that most customers pay in."""
     columns = ", ".join(Revenue.__dataclass_fields__)
     return Revenue(**_rows(f"SELECT {columns} FROM v_revenue_metrics")[0])
 
@@ -56,6 +57,7 @@ class Webhooks:
 
 
 def webhooks() -> Webhooks:
+    """Count the events by what became of them, by index: those of a day, and those unfinished."""
     return Webhooks(
         **_rows(
             "SELECT * FROM (SELECT count(*) AS received FROM stripe_webhook_events"
@@ -80,18 +82,22 @@ class Usage:
 
     @property
     def error_percent(self) -> float:
+        """The share of requests that failed, 0 to 100; 0 without requests."""
         return 100 * self.failed_requests / self.requests if self.requests else 0.0
 
 
 def usage_today() -> Usage:
-    """The requests of the current day, up to this moment."""
+    """Count the requests of the current day (UTC), up to this moment."""
     found = _rows("SELECT requests, failed_requests, active_users FROM v_api_usage_trends WHERE day = %s", today())
     return Usage(**{name: value or 0 for name, value in found[0].items()}) if found else Usage(0, 0, 0)
 
 
 @dataclass(frozen=True)
 class Job:
-    """A scheduled job and its last run that has ended."""
+    """A scheduled job and its last run that has ended, of which all is None before the first.
+
+    `is_overdue` says that a slot passed by more than its grace.
+    """
 
     name: str
     enabled: bool
@@ -99,49 +105,46 @@ class Job:
     ended_at: datetime | None
     seconds: float | None
     error: str | None
-    is_late: bool
+    is_overdue: bool
 
     @property
-    def is_well(self) -> bool:
-        return self.status != "failed" and not self.is_late
+    def is_healthy(self) -> bool:
+        """Whether the last run did not fail and no slot is overdue."""
+        return self.status != "failed" and not self.is_overdue
 
 
 def jobs() -> list[Job]:
-    """Every scheduled job, those in trouble first. Late: its slot passed by more than the grace it has."""
+    """Every scheduled job, those in trouble first."""
     found = [
         Job(**row)
         for row in _rows(
-            "SELECT s.job AS name, s.enabled, r.status, r.finished_at AS ended_at,"
-            " extract(epoch FROM r.finished_at - r.started_at)::float AS seconds, r.error,"
-            " s.enabled AND coalesce(s.next_due_at < now() - make_interval(secs => s.grace_seconds), false) AS is_late"
-            " FROM job_schedules AS s LEFT JOIN LATERAL ("
-            " SELECT * FROM job_runs AS j WHERE j.job = s.job"
-            " AND (j.status IN ('succeeded', 'failed') OR (j.status = 'skipped' AND j.rows_affected IS NOT NULL))"
-            " ORDER BY j.started_at DESC LIMIT 1) AS r ON true"
-            " ORDER BY s.job"
+            "SELECT job AS name, enabled, last_status AS status, last_run_at AS ended_at,"
+            " extract(epoch FROM last_run_at - last_started_at)::float AS seconds, last_error AS error,"
+            " is_overdue FROM job_health ORDER BY job"
         )
     ]
-    return sorted(found, key=lambda job: (job.is_well, job.name))
+    return sorted(found, key=lambda job: (job.is_healthy, job.name))
 
 
 def open_alerts() -> list[Alert]:
     """Firing, acknowledged and snoozed alerts: the worst first, then the latest."""
-    rank = {severity: position for position, severity in enumerate(Alert.Severity.values)}
     found = Alert.objects.filter(state__in=Alert.OPEN).order_by("-fired_at")  # all of them: they are counted too
-    return sorted(found, key=lambda alert: (alert.state != Alert.State.FIRING, rank[alert.severity]))
+    return sorted(found, key=lambda alert: (alert.state != Alert.State.FIRING, -rank(alert.severity)))
 
 
 def mrr_days(since: date, currency: str) -> list[DailyMrr]:
+    """The days of recurring revenue in one currency, from `since` on: by day, then tier."""
     return list(DailyMrr.objects.filter(day__gte=since, currency=currency).order_by("day", "tier"))
 
 
 def days(since: date) -> list[DailyFigures]:
+    """The days of figures from `since` on, in order; the last may be today, which is provisional."""
     return list(DailyFigures.objects.filter(day__gte=since).order_by("day"))
 
 
 @dataclass(frozen=True)
 class Churn:
-    """What was lost over some days, against what there was at their start."""
+    """What was lost over some days, against what there was at their start; `lost_cents` is not negative."""
 
     customers: int
     customers_at_start: int
@@ -150,16 +153,21 @@ class Churn:
 
     @property
     def customer_percent(self) -> float | None:
-        """None where there was nobody to lose."""
+        """The share of customers lost, in percent; None where there was nobody to lose."""
         return 100 * self.customers / self.customers_at_start if self.customers_at_start else None
 
     @property
     def mrr_percent(self) -> float | None:
+        """The share of recurring revenue lost, in percent; None where there was none to lose."""
         return 100 * self.lost_cents / self.mrr_at_start_cents if self.mrr_at_start_cents else None
 
 
 def churn(figures: list[DailyFigures], mrr: list[DailyMrr], over_days: int = 30) -> Churn:
-    """From days that reach back further than `over_days`; the last of them is today."""
+    """Add up what was lost over the last `over_days` days, today included.
+
+    Both lists are in order of day and must reach further back, for what there was at the start; `mrr` is of one
+    currency. Contraction counts as lost revenue, beside churn.
+    """
     first = today() - timedelta(days=over_days - 1)
     before = [day for day in figures if day.day < first]
     return Churn(
@@ -168,14 +176,6 @@ def churn(figures: list[DailyFigures], mrr: list[DailyMrr], over_days: int = 30)
         lost_cents=-sum(day.churn_cents + day.contraction_cents for day in mrr if day.day >= first),
         mrr_at_start_cents=sum(day.start_cents for day in mrr if day.day == first),
     )
-
-
-def money(cents: int, currency: str) -> str:
-    """A short amount for people, in whole units: `$12,345`, `-€20`, `1,200 CHF`."""
-    symbol = {"usd": "$", "eur": "€", "gbp": "£"}.get(currency, "")
-    amount = f"{abs(units(cents, currency)):,.0f}"
-    sign = "-" if cents < 0 else ""
-    return f"{sign}{symbol}{amount}" if symbol else f"{sign}{amount} {currency.upper()}"
 
 
 def midnight(day: date) -> datetime:

@@ -12,9 +12,11 @@ from django.http import HttpRequest
 from django.urls import reverse
 
 from billing.models import WebhookEvent
-from glyphforge.display import EMPTY
-from monitoring import charts, figures
-from monitoring.figures import Job, Usage, Webhooks, money
+from glyphforge.admin.columns import EMPTY
+from glyphforge.choices import Tone
+from glyphforge.money import money
+from monitoring.dashboard import charts, figures
+from monitoring.dashboard.figures import Job, Usage, Webhooks
 from monitoring.models import Alert, DailyFigures, DailyMrr, JobRun, MrrMovement
 
 RANGES = (30, 90)
@@ -42,6 +44,11 @@ class Change:
 
 @dataclass(frozen=True)
 class Card:
+    """A figure on the start page: what it is, how much, and what is worth knowing beside it.
+
+    `icon` is a Material symbol, `details` pairs a label with a value, `spark` is the points of a small line.
+    """
+
     title: str
     value: str
     icon: str
@@ -53,7 +60,11 @@ class Card:
 
 
 def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
-    """Fills the context of the admin's start page; `?days=` is 30 or 90. Unfold's DASHBOARD_CALLBACK."""
+    """Fill the context of the admin's start page with what the viewer may see; `?days=` is 30 or 90.
+
+    Adds what `monitoring/dashboard.html` draws: `cards`, `charts`, `alerts` and `jobs`, each empty for whom it is not.
+    Figures may be a minute old. Unfold calls it: https://unfoldadmin.com/docs/configuration/dashboard/
+    """
     asked = request.GET.get("days", "")
     days = int(asked) if asked in map(str, RANGES) else RANGES[0]
     may = request.user.has_perm
@@ -128,10 +139,13 @@ def _revenue_cards(revenue: figures.Revenue, mrr: list[DailyMrr], history: list[
     return [
         Card(
             "MRR",
-            money(revenue.mrr_cents, currency),
+            money(revenue.mrr_cents, currency, short=True),
             "payments",
             change=_change(revenue.mrr_cents, mrr_before),
-            details=[("ARR", money(revenue.arr_cents, currency)), ("ARPU", money(revenue.arpu_cents, currency))],
+            details=[
+                ("ARR", money(revenue.arr_cents, currency, short=True)),
+                ("ARPU", money(revenue.arpu_cents, currency, short=True)),
+            ],
             spark=spark(list(by_day.values())[-30:]),
             href=_page(MrrMovement),
         ),
@@ -140,7 +154,7 @@ def _revenue_cards(revenue: figures.Revenue, mrr: list[DailyMrr], history: list[
             f"{revenue.paying_customers:,}",
             "group",
             change=_change(revenue.paying_customers, customers_before),
-            details=[("of all users", f"{users:,}")],
+            details=[("of all customers", f"{users:,}")],
             spark=spark([day.paying_customers for day in history][-30:]),
         ),
         Card(
@@ -155,13 +169,13 @@ def _revenue_cards(revenue: figures.Revenue, mrr: list[DailyMrr], history: list[
         ),
         Card(
             "Payments this month",
-            money(revenue.revenue_this_month_cents, currency),
+            money(revenue.revenue_this_month_cents, currency, short=True),
             "credit_card",
             tone="warning" if revenue.failed_payments_this_month else "neutral",
             details=[
-                ("Last month", money(revenue.revenue_last_month_cents, currency)),
+                ("Last month", money(revenue.revenue_last_month_cents, currency, short=True)),
                 ("Failed", f"{revenue.failed_payments_this_month:,}"),
-                ("Refunded", money(revenue.refunded_this_month_cents, currency)),
+                ("Refunded", money(revenue.refunded_this_month_cents, currency, short=True)),
             ],
         ),
     ]
@@ -189,7 +203,7 @@ def _usage_card(usage: Usage, history: list[DailyFigures]) -> Card:
         details=[
             ("Yesterday", f"{yesterday[0].requests:,}" if yesterday else EMPTY),
             ("Errors", f"{usage.error_percent:.1f} %"),
-            ("Active users", f"{usage.active_users:,}"),
+            ("Active customers", f"{usage.active_users:,}"),
         ],
         spark=spark([day.requests for day in history if day.day < figures.today()][-30:]),
     )
@@ -219,16 +233,15 @@ def _alert_card(alerts: list[Alert]) -> Card:
     firing = [alert for alert in alerts if alert.state == Alert.State.FIRING]
     counts = {severity: sum(alert.severity == severity for alert in firing) for severity in Alert.Severity.values}
     worst = next((severity for severity, count in counts.items() if count), None)
-    tones = {"critical": "danger", "warning": "warning", "info": "info", None: "success"}
     return Card(
         "Open alerts",
         f"{counts[worst]:,} {worst}" if worst else "None",
         "notifications",
-        tone=tones[worst],
+        tone=Alert.Severity(worst).tone if worst else Tone.SUCCESS,
         details=[
             ("Warnings", f"{counts['warning']:,}"),
             ("Info", f"{counts['info']:,}"),
-            ("Handled", f"{len(alerts) - len(firing):,}"),
+            ("Acknowledged or snoozed", f"{len(alerts) - len(firing):,}"),
         ],
         href=_page(Alert),
     )
@@ -236,11 +249,11 @@ def _alert_card(alerts: list[Alert]) -> Card:
 
 def _job_card(jobs: list[Job]) -> Card:
     failed = [job for job in jobs if job.status == "failed"]
-    late = [job for job in jobs if job.is_late]
+    overdue = [job for job in jobs if job.is_overdue]
     if failed:
         value, tone = f"{len(failed)} failed", "danger"
-    elif late:
-        value, tone = f"{len(late)} late", "warning"
+    elif overdue:
+        value, tone = f"{len(overdue)} overdue", "warning"
     else:
         value, tone = ("On schedule", "success") if jobs else ("None scheduled", "neutral")
     ended = [job.ended_at for job in jobs if job.ended_at]
@@ -256,7 +269,7 @@ def _job_card(jobs: list[Job]) -> Card:
 
 
 def spark(values: list[int]) -> str:
-    """The points of a small line, in a box of 100 by 24; empty for fewer than two values."""
+    """The points of a small line for SVG, in a box of 100 by 24; empty for fewer than two values."""
     if len(values) < 2:
         return ""
     low, high = min(values), max(values)

@@ -11,24 +11,25 @@ LARGEST_SKEW = timedelta(minutes=2)
 
 
 def database_time() -> datetime:
-    """Now by the one clock that all machines share."""
+    """Now by the one clock that all machines share, in UTC."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT clock_timestamp()")
         now: datetime = cursor.fetchone()[0]
     return now.astimezone(UTC)
 
 
-def is_valid(cron: str | None) -> bool:
+def is_cron(cron: str | None) -> bool:
+    """Whether croniter can read the expression: five fields, six with seconds, or a name such as `@daily`."""
     return bool(cron) and croniter.is_valid(cron)
 
 
-def after(cron: str, moment: datetime) -> datetime:
-    """The first slot later than `moment`."""
+def slot_after(cron: str, moment: datetime) -> datetime:
+    """The first slot later than `moment`, in UTC."""
     found: datetime = croniter(cron, moment.astimezone(UTC)).get_next(datetime)
     return found
 
 
-def latest(cron: str, now: datetime) -> datetime:
+def latest_slot(cron: str, now: datetime) -> datetime:
     """The slot that a scheduler which fires `now` means: the last one due, or one that begins within the clock skew."""
     skew = min(LARGEST_SKEW, shortest_interval(cron, now) / 3)
     # One microsecond on, because a slot that begins this instant is due.
@@ -37,11 +38,12 @@ def latest(cron: str, now: datetime) -> datetime:
 
 
 def intervals(cron: str, now: datetime) -> list[timedelta]:
-    """The pauses between the coming ten slots."""
+    """The pauses between the coming eleven slots, ten in all."""
     ahead = croniter(cron, now.astimezone(UTC))
     slots = [ahead.get_next(datetime) for _ in range(11)]
     return [later - earlier for earlier, later in pairwise(slots)]
 
 
 def shortest_interval(cron: str, now: datetime) -> timedelta:
+    """The shortest of the coming `intervals`: schedules such as `0 8,9 * * *` have uneven ones."""
     return min(intervals(cron, now))

@@ -24,14 +24,14 @@ class DeadlinePassed(KeyboardInterrupt):
 
 
 def remaining_seconds() -> float | None:
-    """What is left of the surrounding `deadline()`; None outside of one."""
+    """What is left of the surrounding `deadline()`, at least a millisecond; None outside of one."""
     ends_at = _ends_at.get()
     return None if ends_at is None else max(ends_at - time.monotonic(), 0.001)
 
 
 @contextmanager
 def deadline(seconds: float) -> Iterator[None]:
-    """Raises DeadlinePassed after `seconds`; ends the process 30 s later where even that is not heard.
+    """Raise DeadlinePassed inside the block after `seconds`; end the process 30 s later where even that is not heard.
 
     Only the main thread can be interrupted. Elsewhere the limit holds for the SQL that reads `remaining_seconds()`.
     """

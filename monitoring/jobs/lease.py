@@ -52,7 +52,10 @@ _CLAIM = """
 
 @dataclass(frozen=True)
 class Lease:
-    """The right to run one slot of a job."""
+    """The right to run one slot of a job, as a row of `job_runs`.
+
+    `attempt` counts from 1, and tells this holder from one who took the slot over.
+    """
 
     id: UUID
     job: str
@@ -61,7 +64,10 @@ class Lease:
 
     @contextmanager
     def kept_alive(self) -> Iterator[None]:
-        """Extends the lease from a thread of its own until the block ends or the process dies."""
+        """Extend the lease every 15 seconds, by 60, until the block ends or the process dies.
+
+        Done by a thread of its own, on a connection of its own.
+        """
         done = threading.Event()
         thread = threading.Thread(target=self._renew, args=(done,), name=f"lease of {self.job}", daemon=True)
         thread.start()
@@ -88,11 +94,12 @@ class Lease:
 
 
 def this_process() -> str:
+    """This process as `host:pid`, the way `job_runs.worker` names it."""
     return f"{socket.gethostname()}:{os.getpid()}"
 
 
 def fail_dead_runs() -> int:
-    """Marks runs whose process died as failed; returns how many. Their jobs may run again."""
+    """Mark runs whose process died as failed; returns how many. Their jobs may run again."""
     with connection.cursor() as cursor:
         cursor.execute(
             "UPDATE job_runs SET status = 'failed', finished_at = clock_timestamp(),"
@@ -112,11 +119,11 @@ def fail_dead_runs() -> int:
 def claim(
     job: str, *, slot: datetime | None, trigger: str, take_over: bool = False
 ) -> Lease | Literal["busy", "taken"]:
-    """Takes the slot, or the present moment when `slot` is None.
+    """Take the slot, or the present moment when `slot` is None.
 
     Gives "taken" when somebody has run or runs that slot, "busy" when another run of the job has not ended. A slot
-    whose process died may be taken again, twice; so may, to `take_over`, one that was skipped as the job could not be
-    done there.
+    whose process died may be taken again, twice; so may, with `take_over`, one that was skipped as the job could not be
+    done there. `trigger` says in the row what started it.
     """
     values: dict[str, str | int | datetime | None] = {
         "take_over": take_over,
@@ -139,8 +146,8 @@ def claim(
     return Lease(row[0], job, row[1], row[2]) if row else "taken"
 
 
-def note_skipped(job: str, *, slot: datetime, trigger: str) -> None:
-    """Leaves a row that says why the slot was not run: the run before it had not ended."""
+def record_skipped(job: str, *, slot: datetime, trigger: str) -> None:
+    """Leave a row that says why the slot was not run: the run before it had not ended."""
     with connection.cursor() as cursor:
         cursor.execute(
             'INSERT INTO job_runs (job, scheduled_for, status, finished_at, "trigger", worker, detail)'

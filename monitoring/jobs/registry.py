@@ -2,18 +2,25 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from django.conf import settings
 
-from monitoring import alert_jobs, cognito_jobs, database_jobs, housekeeping, maintenance, stripe_jobs
-from monitoring.outcome import Outcome
+from monitoring.jobs.functions import alerts as alert_jobs
+from monitoring.jobs.functions import cognito as cognito_jobs
+from monitoring.jobs.functions import database as database_jobs
+from monitoring.jobs.functions import housekeeping
+from monitoring.jobs.functions import stripe as stripe_jobs
+from monitoring.jobs.outcome import Outcome
+from monitoring.jobs.steps import Step, Vacuum, run_listing, run_number, run_steps
 
 
 @dataclass(frozen=True)
 class Job:
     """A job of the registry. `cron` is read in UTC, which knows no daylight saving time.
 
-    `needs` names a setting without which the job cannot be done in this process, though perhaps on another machine.
+    `function` is stopped after `timeout_seconds`. `needs` names a setting without which the job cannot be done in this
+    process, though perhaps on another machine.
     """
 
     name: str
@@ -25,6 +32,7 @@ class Job:
 
     @property
     def can_run_here(self) -> bool:
+        """Whether this process has the setting that the job needs."""
         return not self.needs or bool(getattr(settings, self.needs))
 
 
@@ -33,32 +41,31 @@ _ALL = (
         "partitions",
         "0 1 * * *",
         300,
-        maintenance.counting("SELECT create_api_usage_partitions(3)"),
+        partial(run_number, "SELECT create_api_usage_partitions(3)"),
         "Usage rows of a month that has no partition yet.",
     ),
     Job(
         "daily",
         "0 2 * * *",
         900,
-        maintenance.steps(
-            {
-                # The tasks of run_daily_maintenance(), each in a transaction of its own: what locks partitions holds up
-                # no other task, and a retention that fails does not undo the creation.
-                "roll_up_usage": maintenance.number("SELECT roll_up_usage()"),
-                "sync_subscription_usage": maintenance.number("SELECT sync_subscription_usage()"),
-                "fix_orphaned_stripe_customers": maintenance.row_count("SELECT * FROM fix_orphaned_stripe_customers()"),
-                "cleanup_webhook_events": maintenance.number("SELECT cleanup_webhook_events()"),
-                "cleanup_rate_limits": maintenance.number("SELECT cleanup_rate_limits()"),
-                "cleanup_api_usage_request_ids": maintenance.number("SELECT cleanup_api_usage_request_ids()"),
-                "analyze_partitioned_tables": maintenance.number("SELECT analyze_partitioned_tables()"),
-                "create_api_usage_partitions": maintenance.number("SELECT create_api_usage_partitions()"),
-                "create_audit_log_partitions": maintenance.number("SELECT create_audit_log_partitions()"),
-                "cleanup_old_api_usage": maintenance.number("SELECT cleanup_old_api_usage()"),
-                "take_daily_snapshot": maintenance.number("SELECT take_daily_snapshot()"),
-                "cleanup_job_runs": housekeeping.purge_job_runs,
-                "cleanup_queue": housekeeping.purge_queue,
-                "cleanup_sign_ins": housekeeping.purge_sign_ins,
-            }
+        partial(
+            run_steps,
+            # The tasks of run_daily_maintenance(), each in a transaction of its own: what locks partitions holds up
+            # no other task, and a retention that fails does not undo the creation.
+            Step("roll_up_usage", "SELECT roll_up_usage()"),
+            Step("sync_subscription_usage", "SELECT sync_subscription_usage()"),
+            Step("fix_orphaned_stripe_customers", "SELECT * FROM fix_orphaned_stripe_customers()", count=len),
+            Step("cleanup_webhook_events", "SELECT cleanup_webhook_events()"),
+            Step("cleanup_rate_limits", "SELECT cleanup_rate_limits()"),
+            Step("cleanup_api_usage_request_ids", "SELECT cleanup_api_usage_request_ids()"),
+            Step("analyze_partitioned_tables", "SELECT analyze_partitioned_tables()"),
+            Step("create_api_usage_partitions", "SELECT create_api_usage_partitions()"),
+            Step("create_audit_log_partitions", "SELECT create_audit_log_partitions()"),
+            Step("cleanup_old_api_usage", "SELECT cleanup_old_api_usage()"),
+            Step("take_daily_snapshot", "SELECT take_daily_snapshot()"),
+            housekeeping.CLEANUP_JOB_RUNS,
+            housekeeping.CLEANUP_QUEUE,
+            housekeeping.CLEANUP_SIGN_INS,
         ),
         "Tables that grow without end, counters that drift, stale planner statistics.",
     ),
@@ -66,21 +73,21 @@ _ALL = (
         "sync",
         "5 * * * *",
         300,
-        maintenance.counting("SELECT sync_subscription_usage()"),
+        partial(run_number, "SELECT sync_subscription_usage()"),
         "A subscription's usage count that differs from the usage recorded.",
     ),
     Job(
         "orphans",
         "10 * * * *",
         300,
-        maintenance.listing("SELECT * FROM fix_orphaned_stripe_customers()"),
+        partial(run_listing, "SELECT * FROM fix_orphaned_stripe_customers()"),
         "A Stripe customer without a live subscription row.",
     ),
     Job(
         "cognito",
         "40 * * * *",
         900,
-        cognito_jobs.follow_user_pool,
+        cognito_jobs.sync_user_pool,
         "Customers who were disabled, deleted or renamed in Cognito, and sign-ups that were not stored.",
         needs="COGNITO_USER_POOL_ID",
     ),
@@ -88,17 +95,17 @@ _ALL = (
         "weekly",
         "0 3 * * 0",
         900,
-        maintenance.steps(
-            {
-                "cleanup_webhook_events": maintenance.number("SELECT cleanup_webhook_events()"),
-                "cleanup_api_usage_request_ids": maintenance.number("SELECT cleanup_api_usage_request_ids()"),
-                "analyze_partitioned_tables": maintenance.number("SELECT analyze_partitioned_tables()"),
-                "cleanup_audit_log": maintenance.number("SELECT cleanup_audit_log()"),
-                "cleanup_alerts": maintenance.number("SELECT cleanup_alerts()"),
-                "vacuum": maintenance.vacuum(
-                    "api_keys", "users", "subscriptions", "payment_history", "stripe_webhook_events", "rate_limits"
-                ),
-            }
+        partial(
+            run_steps,
+            Step("cleanup_webhook_events", "SELECT cleanup_webhook_events()"),
+            Step("cleanup_api_usage_request_ids", "SELECT cleanup_api_usage_request_ids()"),
+            Step("analyze_partitioned_tables", "SELECT analyze_partitioned_tables()"),
+            Step("cleanup_audit_log", "SELECT cleanup_audit_log()"),
+            Step("cleanup_alerts", "SELECT cleanup_alerts()"),
+            Vacuum(
+                "vacuum",
+                ("api_keys", "users", "subscriptions", "payment_history", "stripe_webhook_events", "rate_limits"),
+            ),
         ),
         "An audit log past its retention, and dead rows that autovacuum left.",
     ),
@@ -106,11 +113,10 @@ _ALL = (
         "rollup",
         "* * * * *",
         300,
-        maintenance.steps(
-            {
-                "roll_up_usage": maintenance.number("SELECT roll_up_usage()"),
-                "fold_traffic": maintenance.number("SELECT fold_traffic()"),
-            }
+        partial(
+            run_steps,
+            Step("roll_up_usage", "SELECT roll_up_usage()"),
+            Step("fold_traffic", "SELECT fold_traffic()"),
         ),
         "Queues of counted usage that grow until the summaries and views are slow to read.",
     ),
@@ -118,7 +124,7 @@ _ALL = (
         "webhooks",
         "* * * * *",
         60,
-        stripe_jobs.sweep,
+        stripe_jobs.requeue_due,
         "A Stripe event whose task was lost, whose worker died, or whose next try is due.",
     ),
     Job(
@@ -132,7 +138,7 @@ _ALL = (
         "alerts",
         "* * * * *",
         60,
-        alert_jobs.watch,
+        alert_jobs.process_alerts,
         "Trouble that nobody hears of, and messages that a channel did not take.",
     ),
     Job(
@@ -146,7 +152,7 @@ _ALL = (
         "snapshot",
         "20 * * * *",
         300,
-        maintenance.counting("SELECT take_daily_snapshot()"),
+        partial(run_number, "SELECT take_daily_snapshot()"),
         "Charts that stand still, and revenue that moved without a booking.",
     ),
     Job(

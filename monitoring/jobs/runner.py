@@ -3,21 +3,24 @@
 import json
 import logging
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
 from django.core.serializers.json import DjangoJSONEncoder
-from django.db import InterfaceError, OperationalError, connection
+from django.db import connection
 
 from glyphforge.audit import acting_as
-from glyphforge.logs import log_context
-from glyphforge.masking import mask, mask_values
-from monitoring import lease, schedules, slots
-from monitoring.deadline import DeadlinePassed, deadline
-from monitoring.jobs import JOBS, Job
+from glyphforge.audit.masking import mask, mask_values
+from glyphforge.database.reconnect import reconnecting
+from glyphforge.observability.logs import log_context
+from monitoring.jobs import lease, schedules
+from monitoring.jobs.cron import database_time, latest_slot
+from monitoring.jobs.deadline import DeadlinePassed, deadline
+from monitoring.jobs.outcome import JobFailed, JobSkipped, Outcome
+from monitoring.jobs.registry import JOBS, Job
 from monitoring.models import JobRun
-from monitoring.outcome import JobFailed, JobSkipped, Outcome
 
 # Long enough for a database to restart or to fail over.
 RECORD_SECONDS = 90
@@ -29,8 +32,8 @@ logger = logging.getLogger(__name__)
 class Result:
     """What came of asking for a run.
 
-    `busy` and `taken` mean that nothing was run: another run has not ended, or the slot is somebody else's. `skipped`
-    means that the job ran and found that it cannot be done here.
+    `busy` and `taken` mean that nothing was run, and `run` is None: another run has not ended, or the slot is somebody
+    else's. `skipped` means that the job ran and found that it cannot be done here.
     """
 
     outcome: Literal["succeeded", "failed", "skipped", "busy", "taken"]
@@ -46,18 +49,18 @@ class _Ending:
 
 
 def run(name: str, *, trigger: str, slot: datetime | None = None, at_most: float | None = None) -> Result:
-    """Run the job `name`, for `slot` of its schedule or else for this moment.
+    """Run the job `name`, for `slot` of its schedule or else for this moment; what fails in it is in the result.
 
-    `at_most` seconds shorten the job's own limit, for a caller whose time is limited too.
-    Raises KeyError for a job that does not exist and whatever the database raises when the run cannot even be claimed.
+    `at_most` seconds shorten the job's own limit, for a caller whose time is limited too. Raises KeyError for a job
+    that does not exist and whatever the database raises when the run cannot even be claimed.
     """
     job = JOBS[name]
     lease.fail_dead_runs()
     claimed = lease.claim(name, slot=slot, trigger=trigger, take_over=bool(job.needs) and job.can_run_here)
     if slot is not None:
         if claimed == "busy":
-            lease.note_skipped(name, slot=slot, trigger=trigger)
-        schedules.note_slot(name, slot)
+            lease.record_skipped(name, slot=slot, trigger=trigger)
+        schedules.record_slot(name, slot)
     if claimed == "busy":
         return Result("busy", f"{name}: another run has not ended")
     if claimed == "taken":
@@ -85,21 +88,28 @@ def run(name: str, *, trigger: str, slot: datetime | None = None, at_most: float
 
 
 def run_slot(name: str, *, scheduled_for: str) -> str:
-    """What a django-q2 schedule calls; the run's row is the record, so a failed job is no failed task."""
+    """Run a slot for a django-q2 schedule, which passes it as `scheduled_for`; returns what came of it.
+
+    The run's row is the record, so a failed job is no failed task. For the argument see `intended_date_kwarg` at
+    https://django-q2.readthedocs.io/en/master/schedules.html
+    """
     return run(name, trigger="schedule", slot=datetime.fromisoformat(scheduled_for)).message
 
 
 def run_now(name: str, *, trigger: str) -> str:
-    """What the queue calls when a person asked for a run."""
+    """Run the job for the queue, where a person asked for it; returns what came of it."""
     return run(name, trigger=trigger).message
 
 
 def run_due_slot(name: str, *, trigger: str, at_most: float | None = None) -> Result:
-    """What a scheduler of another kind calls: run the slot that is due now, unless somebody has."""
+    """Run the slot that is due now, unless somebody has: for cron, systemd and Lambda.
+
+    Of a job whose schedule is switched off, nothing is run and the result is `taken`.
+    """
     cron, enabled = schedules.cron_of(JOBS[name])
     if not enabled:
         return Result("taken", f"{name}: its schedule is switched off")
-    return run(name, trigger=trigger, slot=slots.latest(cron, slots.database_time()), at_most=at_most)
+    return run(name, trigger=trigger, slot=latest_slot(cron, database_time()), at_most=at_most)
 
 
 def _perform(job: Job, seconds: float) -> _Ending:
@@ -133,23 +143,23 @@ def _skipped(job: Job, reason: str) -> _Ending:
 def _record(claimed: lease.Lease, ending: _Ending) -> bool:
     """Write how the run ended, over a restart of the database if need be. False when the lease had been lost."""
     detail = json.dumps(mask_values(dict(ending.outcome.detail)), cls=DjangoJSONEncoder)
-    give_up_at = time.monotonic() + RECORD_SECONDS
-    while True:
-        try:
-            with connection.cursor() as cursor:
-                cursor.execute(
-                    "UPDATE job_runs SET status = %s, finished_at = clock_timestamp(), rows_affected = %s,"
-                    " detail = detail || %s::jsonb, error = %s WHERE id = %s AND attempts = %s AND status = 'running'",
-                    [ending.status, ending.outcome.rows, detail, ending.error, claimed.id, claimed.attempt],
-                )
-                kept = cursor.rowcount == 1
-            break
-        except (OperationalError, InterfaceError):
-            if connection.in_atomic_block or time.monotonic() > give_up_at:
-                raise
-            logger.warning("How job %s ended cannot be recorded yet", claimed.job, exc_info=True)
-            connection.close()
-            time.sleep(1)
+
+    def write() -> bool:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "UPDATE job_runs SET status = %s, finished_at = clock_timestamp(), rows_affected = %s,"
+                " detail = detail || %s::jsonb, error = %s WHERE id = %s AND attempts = %s AND status = 'running'",
+                [ending.status, ending.outcome.rows, detail, ending.error, claimed.id, claimed.attempt],
+            )
+            return bool(cursor.rowcount == 1)
+
+    kept = reconnecting(write, pauses=_pauses())
     if not kept:
         logger.error("Job %s ended after its lease had been lost", claimed.job)
     return kept
+
+
+def _pauses() -> Iterator[float]:
+    give_up_at = time.monotonic() + RECORD_SECONDS
+    while time.monotonic() < give_up_at:
+        yield 1.0

@@ -6,11 +6,11 @@ from typing import Any
 from django.db import connection
 from django_q.models import Schedule
 
-from monitoring import slots
-from monitoring.jobs import JOBS, Job
+from monitoring.jobs.cron import database_time, intervals, is_cron, latest_slot, slot_after
+from monitoring.jobs.registry import JOBS, Job
 from monitoring.models import JobRun, JobSchedule
 
-FUNCTION = "monitoring.runner.run_slot"
+FUNCTION = "monitoring.jobs.runner.run_slot"
 SHORTEST_GRACE = timedelta(minutes=3)
 LONGEST_GRACE = timedelta(minutes=30)
 # The worker must outlive the job's own limit, so that the run's row can say what happened.
@@ -18,7 +18,10 @@ WORKER_GRACE_SECONDS = 60
 
 
 def install() -> None:
-    """Have a schedule for every job and none for jobs that are gone. What operators set stays as it is."""
+    """Have a schedule for every job and none for jobs that are gone. What operators set stays as it is.
+
+    The fields are django-q2's: https://django-q2.readthedocs.io/en/master/schedules.html
+    """
     for job in JOBS.values():
         ours = {
             "func": FUNCTION,
@@ -37,7 +40,7 @@ def install() -> None:
 
 
 def install_after_migrate(using: str, **kwargs: Any) -> None:
-    """Receiver of `post_migrate`; waits for the migrations of both apps."""
+    """Install the schedules after a `post_migrate`, once the migrations of both apps have made their tables."""
     with connection.cursor() as cursor:
         tables = set(connection.introspection.table_names(cursor))
     if using == connection.alias and {"django_q_schedule", "job_schedules"} <= tables:
@@ -45,11 +48,14 @@ def install_after_migrate(using: str, **kwargs: Any) -> None:
 
 
 def cron_of(job: Job) -> tuple[str, bool]:
-    """The cron expression that holds for the job, and whether its schedule is switched on."""
+    """The cron expression that holds for the job, and whether its schedule is switched on.
+
+    The registry's expression holds where the operators' is none; without a schedule the job is off.
+    """
     schedule = Schedule.objects.filter(name=job.name).order_by("pk").first()
     if schedule is None:
         return job.cron, False
-    edited = schedule.schedule_type == Schedule.CRON and slots.is_valid(schedule.cron)
+    edited = schedule.schedule_type == Schedule.CRON and is_cron(schedule.cron)
     return (str(schedule.cron) if edited else job.cron), schedule.repeats != 0
 
 
@@ -57,10 +63,10 @@ def mirror(name: str) -> None:
     """Bring the job's row of `job_schedules` in line with its schedule."""
     job = JOBS[name]
     cron, enabled = cron_of(job)
-    now = slots.database_time()
+    now = database_time()
     known = JobSchedule.objects.filter(job=name).first()
     unchanged = known and known.cron == cron and known.enabled == enabled and known.next_due_at
-    longest = max(slots.intervals(cron, now))
+    longest = max(intervals(cron, now))
     JobSchedule.objects.update_or_create(
         job=name,
         defaults={
@@ -71,36 +77,36 @@ def mirror(name: str) -> None:
             "interval_seconds": round(longest.total_seconds()),
             "grace_seconds": round(min(max(longest / 4, SHORTEST_GRACE), LONGEST_GRACE).total_seconds()),
             # A slot that was due and missed stays due: only running it, or changing the schedule, moves it.
-            "next_due_at": known.next_due_at if known and unchanged else slots.after(cron, now),
+            "next_due_at": known.next_due_at if known and unchanged else slot_after(cron, now),
             "updated_at": now,
         },
     )
 
 
 def mirror_edit(instance: Schedule, **kwargs: Any) -> None:
-    """Receiver of a saved or deleted schedule."""
+    """Mirror a schedule of ours that was saved or deleted; receives `post_save` and `post_delete`."""
     if instance.name in JOBS and instance.func == FUNCTION:
         mirror(instance.name)
 
 
 def due() -> list[str]:
     """The jobs with a slot that has come and that nobody has run yet, those due longest first."""
-    found = JobSchedule.objects.filter(enabled=True, job__in=JOBS, next_due_at__lte=slots.database_time())
-    return [*found.order_by("next_due_at", "job").values_list("job", flat=True), *passed_on()]
+    found = JobSchedule.objects.filter(enabled=True, job__in=JOBS, next_due_at__lte=database_time())
+    return [*found.order_by("next_due_at", "job").values_list("job", flat=True), *skipped_elsewhere()]
 
 
-def passed_on() -> list[str]:
+def skipped_elsewhere() -> list[str]:
     """The jobs whose present slot was skipped by a machine that could not do them, and that can be done here."""
-    return [job.name for job in JOBS.values() if job.needs and job.can_run_here and _is_passed_on(job)]
+    return [job.name for job in JOBS.values() if job.needs and job.can_run_here and _is_skipped_elsewhere(job)]
 
 
-def _is_passed_on(job: Job) -> bool:
+def _is_skipped_elsewhere(job: Job) -> bool:
     cron, enabled = cron_of(job)
     skipped = JobRun.objects.filter(job=job.name, status=JobRun.Status.SKIPPED, rows_affected__isnull=False)
-    return enabled and skipped.filter(scheduled_for=slots.latest(cron, slots.database_time())).exists()
+    return enabled and skipped.filter(scheduled_for=latest_slot(cron, database_time())).exists()
 
 
-def note_slot(name: str, slot: datetime) -> None:
-    """The slot has been seen to: the next one is due."""
+def record_slot(name: str, slot: datetime) -> None:
+    """Note that the slot has been seen to, whatever came of it: the next one is due."""
     cron, _ = cron_of(JOBS[name])
-    JobSchedule.objects.filter(job=name, next_due_at__lte=slot).update(next_due_at=slots.after(cron, slot))
+    JobSchedule.objects.filter(job=name, next_due_at__lte=slot).update(next_due_at=slot_after(cron, slot))

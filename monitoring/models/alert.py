@@ -1,23 +1,28 @@
+"""`alerts`: moved on by `monitoring.alerts`, deleted by `cleanup_alerts()` 180 days after they resolved."""
+
 from django.db import models
 from django.db.models.functions import Now
 
-from billing.models.fields import uuid_key
+from glyphforge.choices import Tone, ToneChoices
+from glyphforge.rows import uuid_key
 
 
 class Alert(models.Model):
     """One episode of a check failing on an object; at most one is open per fingerprint."""
 
-    class Severity(models.TextChoices):
-        CRITICAL = "critical", "Critical"
-        WARNING = "warning", "Warning"
-        INFO = "info", "Info"
+    class Severity(ToneChoices):
+        """The worst first."""
 
-    class State(models.TextChoices):
-        PENDING = "pending", "Pending"
-        FIRING = "firing", "Firing"
-        ACKNOWLEDGED = "acknowledged", "Acknowledged"
-        SNOOZED = "snoozed", "Snoozed"
-        RESOLVED = "resolved", "Resolved"
+        CRITICAL = "critical", Tone.DANGER, "Critical"
+        WARNING = "warning", Tone.WARNING, "Warning"
+        INFO = "info", Tone.INFO, "Info"
+
+    class State(ToneChoices):
+        PENDING = "pending", Tone.NEUTRAL, "Pending"
+        FIRING = "firing", Tone.DANGER, "Firing"
+        ACKNOWLEDGED = "acknowledged", Tone.INFO, "Acknowledged"
+        SNOOZED = "snoozed", Tone.NEUTRAL, "Snoozed"
+        RESOLVED = "resolved", Tone.SUCCESS, "Resolved"
 
     # What somebody may have to act on; a pending alert may yet prove to be nothing.
     OPEN = (State.FIRING, State.ACKNOWLEDGED, State.SNOOZED)

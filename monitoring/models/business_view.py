@@ -3,13 +3,13 @@
 from django.db import models
 
 from billing.models import Subscription, Tier
-from glyphforge.display import money
+from glyphforge.money import money
 
 
 class SubscriptionBreakdown(models.Model):
     """Subscriptions of one tier, status and currency."""
 
-    tier = models.TextField(choices=Tier.choices)
+    tier = models.TextField("plan", choices=Tier.choices)
     status = models.TextField(choices=Subscription.Status.choices)
     subscriptions = models.BigIntegerField()
     mrr_cents = models.BigIntegerField("MRR")
@@ -19,8 +19,8 @@ class SubscriptionBreakdown(models.Model):
     class Meta:
         managed = False
         db_table = "v_subscription_breakdown"
-        verbose_name = "subscriptions by tier and status"
-        verbose_name_plural = "subscriptions by tier and status"
+        verbose_name = "subscriptions by plan and status"
+        verbose_name_plural = "subscriptions by plan and status"
 
     def __str__(self) -> str:
         return f"{self.tier} {self.status}: {self.subscriptions}"
@@ -54,15 +54,15 @@ class UserGrowth(models.Model):
     """Customers who joined in one calendar month."""
 
     month = models.DateField(primary_key=True)
-    new_users = models.BigIntegerField()
-    total_users = models.BigIntegerField()
+    new_users = models.BigIntegerField("new customers")
+    total_users = models.BigIntegerField("customers")
     growth_percent = models.DecimalField(max_digits=20, decimal_places=2, null=True)
 
     class Meta:
         managed = False
         db_table = "v_user_growth"
         verbose_name = "month of growth"
-        verbose_name_plural = "user growth"
+        verbose_name_plural = "customer growth"
 
     def __str__(self) -> str:
         return f"{self.month:%Y-%m}: {self.new_users} new"

@@ -10,7 +10,9 @@ from billing.models import Subscription, Tier, User
 def customer(**options: Any) -> Any:
     """A view's user_id. Usage is counted without foreign keys, so the customer may be missing."""
     kind = models.OneToOneField if options.get("primary_key") else models.ForeignKey
-    return kind(User, on_delete=models.DO_NOTHING, db_constraint=False, related_name="+", **options)
+    return kind(
+        User, verbose_name="customer", on_delete=models.DO_NOTHING, db_constraint=False, related_name="+", **options
+    )
 
 
 class OrphanedStripeCustomer(models.Model):
@@ -38,7 +40,7 @@ class StaleSubscription(models.Model):
     )
     user = customer()
     email = models.TextField("e-mail", null=True)
-    tier = models.TextField(choices=Tier.choices)
+    tier = models.TextField("plan", choices=Tier.choices)
     status = models.TextField(choices=Subscription.Status.choices)
     current_period_end = models.DateTimeField()
     days_overdue = models.DecimalField(max_digits=12, decimal_places=2)
@@ -57,7 +59,7 @@ class PaidUserWithoutKey(models.Model):
 
     user = customer(primary_key=True)
     email = models.TextField("e-mail", null=True)
-    tier = models.TextField(choices=Tier.choices)
+    tier = models.TextField("plan", choices=Tier.choices)
     subscribed_at = models.DateTimeField()
 
     class Meta:
@@ -75,7 +77,7 @@ class UserNearLimit(models.Model):
 
     user = customer(primary_key=True)
     email = models.TextField("e-mail", null=True)
-    tier = models.TextField(choices=Tier.choices)
+    tier = models.TextField("plan", choices=Tier.choices)
     usage_count = models.BigIntegerField()
     monthly_request_limit = models.BigIntegerField()
     percent_used = models.DecimalField(max_digits=20, decimal_places=2)

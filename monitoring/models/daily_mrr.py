@@ -1,7 +1,9 @@
+"""`daily_mrr`: written by `take_daily_snapshot()` from the movements, one row a day, currency and tier."""
+
 from django.db import models
 
 from billing.models import Tier
-from glyphforge.display import money
+from glyphforge.money import money
 
 
 class DailyMrr(models.Model):
@@ -10,14 +12,14 @@ class DailyMrr(models.Model):
     pk = models.CompositePrimaryKey("day", "currency", "tier")
     day = models.DateField()
     currency = models.TextField()
-    tier = models.TextField(choices=Tier.choices)
+    tier = models.TextField("plan", choices=Tier.choices)
     start_cents = models.BigIntegerField()
     new_cents = models.BigIntegerField()
     expansion_cents = models.BigIntegerField()
     contraction_cents = models.BigIntegerField()
     churn_cents = models.BigIntegerField()
     reactivation_cents = models.BigIntegerField()
-    transfer_cents = models.BigIntegerField(help_text="What came from other tiers or went there; no revenue.")
+    transfer_cents = models.BigIntegerField(help_text="What came from other plans or went there; no revenue.")
     end_cents = models.BigIntegerField()
     customers = models.BigIntegerField()
 

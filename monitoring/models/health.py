@@ -1,5 +1,10 @@
+"""`health_checks`, which operators edit, and the views that measure them: `v_system_health` and the two of alerts."""
+
 from django.db import models
 from django.db.models.functions import Now
+
+from glyphforge.choices import Tone, ToneChoices
+from monitoring.models.alert import Alert
 
 
 class HealthCheck(models.Model):
@@ -36,11 +41,11 @@ class HealthCheck(models.Model):
 class SystemHealth(models.Model):
     """A check as it stands now."""
 
-    class Status(models.TextChoices):
-        OK = "ok", "OK"
-        WARNING = "warning", "Warning"
-        CRITICAL = "critical", "Critical"
-        UNKNOWN = "unknown", "Unknown"
+    class Status(ToneChoices):
+        OK = "ok", Tone.SUCCESS, "OK"
+        WARNING = "warning", Tone.WARNING, "Warning"
+        CRITICAL = "critical", Tone.DANGER, "Critical"
+        UNKNOWN = "unknown", Tone.NEUTRAL, "Unknown"
 
     check_name = models.TextField("check", primary_key=True)
     status = models.TextField(choices=Status.choices)
@@ -67,13 +72,8 @@ class SystemHealth(models.Model):
 class CurrentAlertColumns(models.Model):
     """What the two views of alerts have in common: what is wrong now, without history."""
 
-    class Severity(models.TextChoices):
-        CRITICAL = "critical", "Critical"
-        WARNING = "warning", "Warning"
-        INFO = "info", "Info"
-
     fingerprint = models.TextField(primary_key=True)
-    severity = models.TextField(choices=Severity.choices)
+    severity = models.TextField(choices=Alert.Severity.choices)
     alert_type = models.TextField("check")
     subject = models.TextField()
     message = models.TextField(null=True)

@@ -1,22 +1,23 @@
+"""`job_runs`: what ran, when, and how it ended; the running row of a job is its lease."""
+
 from datetime import timedelta
 
 from django.db import models
+from django.db.models.expressions import RawSQL
 from django.db.models.functions import Now
 
-from billing.models.fields import uuid_key
+from glyphforge.choices import Tone, ToneChoices
+from glyphforge.rows import uuid_key
 
 
 class JobRun(models.Model):
-    """One run of a job, or the note that a slot was skipped; written by `monitoring.runner` only."""
+    """One run of a job, or the note that a slot was skipped; written by `monitoring.jobs.runner` only."""
 
-    class Status(models.TextChoices):
-        RUNNING = "running", "Running"
-        SUCCEEDED = "succeeded", "Succeeded"
-        FAILED = "failed", "Failed"
-        SKIPPED = "skipped", "Skipped"
-
-    # A slot that met a run still going on: no process ran it. A run that found nothing to do here has 0 rows.
-    LEFT_OUT = models.Q(status=Status.SKIPPED, rows_affected=None)
+    class Status(ToneChoices):
+        RUNNING = "running", Tone.INFO, "Running"
+        SUCCEEDED = "succeeded", Tone.SUCCESS, "Succeeded"
+        FAILED = "failed", Tone.DANGER, "Failed"
+        SKIPPED = "skipped", Tone.NEUTRAL, "Skipped"
 
     # Every db_default below stands for the column's own default, which the table's SQL states.
     id = uuid_key()
@@ -48,6 +49,11 @@ class JobRun(models.Model):
 
     def __str__(self) -> str:
         return f"{self.job} {self.scheduled_for:%Y-%m-%d %H:%M:%S} UTC"
+
+    @classmethod
+    def last(cls, kind: str) -> models.QuerySet["JobRun"]:
+        """The last run of each job, at most one a job; `kind` is one of the view `last_job_runs`, such as `ended`."""
+        return cls.objects.filter(pk__in=RawSQL("SELECT id FROM last_job_runs WHERE kind = %s", [kind]))
 
     @property
     def problem(self) -> str:

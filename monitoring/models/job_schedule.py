@@ -1,12 +1,11 @@
-from datetime import timedelta
+"""`job_schedules`: django-q2's schedules in a form that the checks, written in SQL, can read."""
 
 from django.db import models
 from django.db.models.functions import Now
-from django.utils import timezone
 
 
 class JobSchedule(models.Model):
-    """When a job should run; kept by `monitoring.schedules` from the registry and the operators' edits."""
+    """When a job should run; kept by `monitoring.jobs.schedules` from the registry and the operators' edits."""
 
     job = models.TextField(primary_key=True)
     description = models.TextField(help_text="What the job protects against.")
@@ -29,10 +28,3 @@ class JobSchedule(models.Model):
 
     def __str__(self) -> str:
         return self.job
-
-    @property
-    def is_overdue(self) -> bool:
-        """Whether a slot passed, with its grace, and nobody ran it."""
-        if not self.enabled or self.next_due_at is None:
-            return False
-        return self.next_due_at + timedelta(seconds=self.grace_seconds) < timezone.now()

@@ -1,21 +1,24 @@
+"""`mrr_movements`: the ledger of recurring revenue, booked by triggers on `subscriptions` and never changed."""
+
 from django.db import models
 from django.db.models.functions import Now
 
 from billing.models import Subscription, Tier, User
-from glyphforge.display import money
+from glyphforge.choices import Tone, ToneChoices
+from glyphforge.money import money
 
 
 class MrrMovement(models.Model):
     """One change of what a customer pays a month, booked by the database with the subscription that caused it."""
 
-    class Kind(models.TextChoices):
-        """Stripe's words; `docs/metrics.md` defines them."""
+    class Kind(ToneChoices):
+        """Stripe's words; `docs/read-the-figures.md` defines them."""
 
-        NEW = "new", "New"
-        EXPANSION = "expansion", "Expansion"
-        CONTRACTION = "contraction", "Contraction"
-        CHURN = "churn", "Churn"
-        REACTIVATION = "reactivation", "Reactivation"
+        NEW = "new", Tone.SUCCESS, "New"
+        EXPANSION = "expansion", Tone.SUCCESS, "Expansion"
+        CONTRACTION = "contraction", Tone.WARNING, "Contraction"
+        CHURN = "churn", Tone.DANGER, "Churn"
+        REACTIVATION = "reactivation", Tone.SUCCESS, "Reactivation"
 
     class Origin(models.TextChoices):
         CHANGE = "change", "Recorded as it happened"
@@ -24,7 +27,9 @@ class MrrMovement(models.Model):
 
     id = models.BigAutoField(primary_key=True)
     occurred_at = models.DateTimeField(db_default=Now())
-    user = models.ForeignKey(User, on_delete=models.DO_NOTHING, db_constraint=False, related_name="+")
+    user = models.ForeignKey(
+        User, verbose_name="customer", on_delete=models.DO_NOTHING, db_constraint=False, related_name="+"
+    )
     subscription = models.ForeignKey(Subscription, on_delete=models.DO_NOTHING, db_constraint=False, related_name="+")
     audit_id = models.BigIntegerField("audit entry", null=True)
     kind = models.TextField(choices=Kind.choices)
@@ -32,8 +37,8 @@ class MrrMovement(models.Model):
     amount_cents = models.BigIntegerField(help_text="A month; negative when less is paid than before.")
     before_cents = models.BigIntegerField()
     after_cents = models.BigIntegerField()
-    tier_before = models.TextField(choices=Tier.choices, null=True)
-    tier_after = models.TextField(choices=Tier.choices, null=True)
+    tier_before = models.TextField("plan before", choices=Tier.choices, null=True)
+    tier_after = models.TextField("plan after", choices=Tier.choices, null=True)
     origin = models.TextField(choices=Origin.choices, db_default=Origin.CHANGE)
 
     class Meta:

@@ -1,6 +1,9 @@
+"""`notifications`: queued by alerts and the daily report, delivered by `monitoring.notifications.outbox`."""
+
 from django.db import models
 from django.db.models.functions import Now
 
+from glyphforge.choices import Tone, ToneChoices
 from monitoring.models.alert import Alert
 
 
@@ -18,10 +21,10 @@ class Notification(models.Model):
         RESOLVED = "resolved", "Resolved"
         REPORT = "report", "Daily report"
 
-    class Status(models.TextChoices):
-        PENDING = "pending", "Pending"
-        SENT = "sent", "Sent"
-        DEAD = "dead", "Given up"
+    class Status(ToneChoices):
+        PENDING = "pending", Tone.INFO, "Pending"
+        SENT = "sent", Tone.SUCCESS, "Sent"
+        DEAD = "dead", Tone.DANGER, "Given up"
 
     id = models.BigAutoField(primary_key=True)
     channel = models.TextField(choices=Channel.choices)

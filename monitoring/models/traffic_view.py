@@ -11,11 +11,11 @@ class HighVolumeUser(models.Model):
 
     user = customer(primary_key=True)
     email = models.TextField("e-mail", null=True)
-    tier = models.TextField(choices=Tier.choices, null=True)
+    tier = models.TextField("plan", choices=Tier.choices, null=True)
     requests_last_hour = models.BigIntegerField()
     requests_last_24h = models.BigIntegerField("requests last 24 h")
     failed_last_24h = models.BigIntegerField("failed last 24 h")
-    user_status = models.TextField(choices=User.Status.choices, null=True)
+    user_status = models.TextField("customer status", choices=User.Status.choices, null=True)
 
     class Meta:
         managed = False
@@ -73,7 +73,7 @@ class ApiUsageDay(models.Model):
     failed_requests = models.BigIntegerField()
     error_percent = models.DecimalField("errors, %", max_digits=12, decimal_places=2, null=True)
     avg_ms = models.DecimalField("mean, ms", max_digits=20, decimal_places=1, null=True)
-    active_users = models.BigIntegerField()
+    active_users = models.BigIntegerField("active customers")
 
     class Meta:
         managed = False

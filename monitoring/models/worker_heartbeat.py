@@ -1,11 +1,13 @@
+"""`worker_heartbeats`: the queue's processes, each a row that it keeps up to date while it lives."""
+
 from django.db import models
 from django.db.models.functions import Now
 
-from billing.models.fields import uuid_key
+from glyphforge.rows import uuid_key
 
 
 class WorkerHeartbeat(models.Model):
-    """The last sign of life of one process of the queue; written by `monitoring.heartbeat`."""
+    """The last sign of life of one process of the queue; written by `monitoring.worker.heartbeat`."""
 
     class Role(models.TextChoices):
         PUSHER = "pusher", "Pusher"

@@ -1,8 +1,8 @@
-"""What every channel has in common: it may fail."""
+"""Messages about alerts: written down, routed, delivered."""
 
 
 class Undelivered(Exception):  # noqa: N818 - a fact, as in `except Undelivered`
-    """The message did not get through; it will be tried again.
+    """The message did not get through; it will be tried again, not before `retry_after_seconds` where they are named.
 
     `channel_is_up` says that the channel refused this message for itself: others may well get through.
     """

@@ -8,17 +8,16 @@ from django.conf import settings
 from django.core.mail import EmailMultiAlternatives
 from django.template.loader import render_to_string
 
-from monitoring.alerts import links
-from monitoring.alerts.channel import Undelivered
 from monitoring.models import Notification
+from monitoring.notifications import Undelivered, links
 
 LONGEST_SUBJECT = 150
 
 
 def send(*, subject: str, text: str, html: str, delivery_id: UUID) -> None:
-    """Sends a message. Raises `Undelivered`.
+    """Send a message to `ALERT_EMAIL`; raises `Undelivered`.
 
-    A second try has the same Message-ID, so that mail clients show it once.
+    A second try has the same Message-ID, so that mail clients show it once. A subject is cut at 150 characters.
     """
     domain = settings.DEFAULT_FROM_EMAIL.rpartition("@")[2].rstrip(">") or "localhost"
     mail = EmailMultiAlternatives(
@@ -37,7 +36,11 @@ def send(*, subject: str, text: str, html: str, delivery_id: UUID) -> None:
 
 
 def alerts(notifications: Sequence[Notification], title: str, lines: Sequence[str], delivery_id: UUID) -> None:
-    """A message about one alert or a summary of many."""
+    """Send a message about one alert or a summary of many; raises `Undelivered`.
+
+    `lines` says in words what each of the notifications does, in their order; the first 100 are shown, the rest
+    counted.
+    """
     shown = [
         {
             "line": line,

@@ -2,19 +2,17 @@
 
 import logging
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 from django.db import Error, transaction
 from django.utils import timezone
 
-from glyphforge.masking import mask
-from monitoring import reports
-from monitoring.alerts import mail, slack
-from monitoring.alerts.channel import Undelivered
+from glyphforge.audit.masking import mask
+from monitoring.jobs.outcome import Outcome
 from monitoring.models import Alert, Notification
-from monitoring.outcome import Outcome
+from monitoring.notifications import Undelivered, mail, slack
 
 # A sender that dies leaves its rows due again after this long.
 LEASE = timedelta(minutes=2)
@@ -36,12 +34,25 @@ TITLES = {
     Notification.Kind.RESOLVED: "Resolved",
 }
 
+# What is about no alert, by kind: who writes such a message sends it too.
+Sender = Callable[[Notification.Channel, Notification, UUID], None]
+_senders: dict[str, Sender] = {}
+
+
+def register_sender(kind: Notification.Kind, send: Sender) -> None:
+    """Have `send` deliver the notifications of a kind, one at a time.
+
+    It gets channel, notification and delivery id, and raises `Undelivered` where a channel fails.
+    """
+    _senders[kind] = send
+
 
 def deliver_notifications() -> Outcome:
-    """Sends what is due on every channel: at most ten messages a minute each, many at once as one summary.
+    """Send what is due on every channel: at most ten messages a minute each, many at once as one summary.
 
     Delivers at least once: a row is claimed before and marked after sending, so a sender that is killed in between
-    leaves a message that is sent again. Safe for several at once. `rows` is the number of notifications delivered.
+    leaves a message that is sent again. Safe for several at once. `rows` is the number of notifications delivered;
+    `detail` has `slack_delivered`, `slack_failed` and the same for `email`.
     """
     detail: dict[str, int] = {}
     for channel in Notification.Channel:
@@ -94,12 +105,12 @@ def _claim(channel: Notification.Channel) -> list[list[Notification]]:
                 :CLAIMED_AT_ONCE
             ]
         )
-        reports = [[row] for row in rows if row.kind == Notification.Kind.REPORT]
-        alerts = [row for row in rows if row.kind != Notification.Kind.REPORT]
+        others = [[row] for row in rows if row.kind in _senders]
+        alerts = [row for row in rows if row.kind not in _senders]
         groups = [[row] for row in alerts]
-        if len(alerts) > min(SUMMARISED_ABOVE, budget - len(reports)):
+        if len(alerts) > min(SUMMARISED_ABOVE, budget - len(others)):
             groups = [alerts]
-        groups = [*groups, *reports][:budget]
+        groups = [*groups, *others][:budget]
         for group in groups:
             for row in group:
                 row.attempts += 1
@@ -120,15 +131,18 @@ def _postpone(group: Sequence[Notification], error: str, retry_after_seconds: in
 
 
 def pause(attempts: int, retry_after_seconds: int | None = None) -> timedelta:
-    """How long to wait after so many attempts: doubling, with jitter; never shorter than the channel asked for."""
+    """How long to wait after so many attempts: from 30 s, doubling up to 30 min, with a fifth of jitter.
+
+    Never shorter than the channel asked for, up to an hour.
+    """
     backoff = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(attempts - 1, 10))
     jittered = backoff * random.uniform(0.8, 1.2)  # noqa: S311 - spreads retries, guards nothing
     return max(jittered, timedelta(seconds=min(retry_after_seconds or 0, 3600)))
 
 
 def _send(channel: Notification.Channel, group: Sequence[Notification], delivery_id: UUID) -> None:
-    if group[0].kind == Notification.Kind.REPORT:
-        _send_report(channel, group[0], delivery_id)
+    if send := _senders.get(group[0].kind):
+        send(channel, group[0], delivery_id)
         return
     lines = [describe(notification) for notification in group]
     title = lines[0] if len(group) == 1 else summarise(group)
@@ -140,34 +154,21 @@ def _send(channel: Notification.Channel, group: Sequence[Notification], delivery
         slack.post(slack.many(group, title, lines))
 
 
-def _send_report(channel: Notification.Channel, notification: Notification, delivery_id: UUID) -> None:
-    report = reports.build_report(notification.report_on)
-    if channel == Notification.Channel.SLACK:
-        slack.post(reports.render_slack(report))
-        return
-    mail.send(
-        subject=f"[Glyph Forge] {report.day:%a %d %b}: {report.headline}",
-        text=reports.render_text(report),
-        html=reports.render_html(report),
-        delivery_id=delivery_id,
-    )
-
-
 def headline(notification: Notification) -> str:
-    """`New critical: Failed webhooks invoice.paid evt_1`."""
+    """The kind of change, the severity and the subject: `New critical: Failed webhooks invoice.paid evt_1`."""
     subject = notification.alert.subject if notification.alert else ""
     kind = TITLES[Notification.Kind(notification.kind)]
     return f"{kind} {Alert.Severity(notification.severity).label.lower()}: {subject}"
 
 
 def describe(notification: Notification) -> str:
-    """The headline with what was seen at the time."""
+    """The kind of change and the severity, with what was seen at the time: subject and message."""
     kind = TITLES[Notification.Kind(notification.kind)]
     return f"{kind} {Alert.Severity(notification.severity).label.lower()}: {notification.message}"
 
 
 def summarise(group: Sequence[Notification]) -> str:
-    """`12 changes: 3 new critical, 8 new warning, 1 resolved`."""
+    """Count a group by kind and severity: `12 alert changes: 3 new critical, 8 new warning, 1 resolved`."""
     counts: dict[str, int] = {}
     for row in sorted(group, key=lambda row: (row.kind == Notification.Kind.RESOLVED, row.severity != "critical")):
         kind = TITLES[Notification.Kind(row.kind)].lower()

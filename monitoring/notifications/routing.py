@@ -10,7 +10,7 @@ Channel = Notification.Channel
 
 
 def configured() -> list[Channel]:
-    """The channels that this installation can reach."""
+    """The channels that this installation can reach, Slack before e-mail."""
     wanted = {Channel.SLACK: settings.SLACK_WEBHOOK_URL, Channel.EMAIL: settings.ALERT_EMAIL}
     return [channel for channel, address in wanted.items() if address]
 
@@ -24,7 +24,10 @@ def channels(severity: str) -> list[Channel]:
 
 
 def notifications(alert: Alert, kind: Notification.Kind, now: datetime) -> list[Notification]:
-    """The messages that a change of state asks for, unsaved. An alert nobody was told of ends in silence."""
+    """Make the messages that a change of state asks for, one a channel; an alert nobody was told of ends in silence.
+
+    They are unsaved, and so is `alert.notified_at`, which becomes `now` where somebody is told.
+    """
     if kind == Notification.Kind.RESOLVED and alert.notified_at is None:
         return []
     wanted = channels(alert.severity)
@@ -38,8 +41,6 @@ def notifications(alert: Alert, kind: Notification.Kind, now: datetime) -> list[
             alert=alert,
             severity=alert.severity,
             message=text,
-            status=Notification.Status.PENDING,
-            attempts=0,
             created_at=now,
             next_attempt_at=now,
         )

@@ -12,9 +12,9 @@ from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from django.conf import settings
 
-from monitoring.alerts import links
-from monitoring.alerts.channel import Undelivered
+from glyphforge.rows import Json
 from monitoring.models import Alert, Notification
+from monitoring.notifications import Undelivered, links
 
 TIMEOUT_SECONDS = 5
 MOST_BLOCKS = 50
@@ -27,11 +27,12 @@ RESOLVED = ":white_check_mark:"
 # What Slack answers to a payload that it cannot read; it takes the next one.
 REFUSALS = {400, 413}
 
-Block = dict[str, Any]
-
 
 def escape(text: str) -> str:
-    """Slack's three control characters."""
+    """Replace Slack's three control characters, `&`, `<` and `>`.
+
+    https://docs.slack.dev/messaging/formatting-message-text#escaping
+    """
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
@@ -46,19 +47,23 @@ def clip(text: str, length: int) -> str:
     return f"{cut}…"
 
 
-def section(text: str) -> Block:
+def section(text: str) -> Json:
+    """A block of text, which must be escaped and may have Slack's markup; cut at 3,000 characters."""
     return {"type": "section", "text": {"type": "mrkdwn", "text": clip(text, LONGEST_SECTION)}}
 
 
-def header(text: str) -> Block:
+def header(text: str) -> Json:
+    """A block of large plain text, which must not be escaped; cut at 150 characters."""
     return {"type": "header", "text": {"type": "plain_text", "text": clip(text, LONGEST_HEADER), "emoji": True}}
 
 
-def context(text: str) -> Block:
+def context(text: str) -> Json:
+    """A block of small print, which must be escaped; cut at 3,000 characters."""
     return {"type": "context", "elements": [{"type": "mrkdwn", "text": clip(text, LONGEST_SECTION)}]}
 
 
-def buttons(*named: tuple[str, str]) -> Block:
+def buttons(*named: tuple[str, str]) -> Json:
+    """A row of buttons, each of a label and a path in the back office that it opens."""
     return {
         "type": "actions",
         "elements": [
@@ -68,19 +73,23 @@ def buttons(*named: tuple[str, str]) -> Block:
     }
 
 
-def message(text: str, blocks: Sequence[Block]) -> dict[str, Any]:
-    """A payload within Slack's limits; blocks beyond the fiftieth are dropped."""
+def message(text: str, blocks: Sequence[Json]) -> Json:
+    """A payload for `post` within Slack's limits: `text`, which must be escaped, and `blocks`.
+
+    Text is cut at 3,000 characters, blocks beyond the fiftieth are dropped.
+    """
     return {"text": clip(text, LONGEST_TEXT), "blocks": list(blocks)[:MOST_BLOCKS]}
 
 
 def symbol(notification: Notification) -> str:
+    """The emoji that stands for the severity, or for the end of the alert."""
     if notification.kind == Notification.Kind.RESOLVED:
         return RESOLVED
     return SYMBOLS.get(Alert.Severity(notification.severity), ":large_blue_circle:")
 
 
-def one(notification: Notification, title: str) -> dict[str, Any]:
-    """A message about one alert."""
+def one(notification: Notification, title: str) -> Json:
+    """Make a message about one alert: what it is, what to do, and where. ValueError without an alert."""
     alert = notification.alert
     if alert is None:
         raise ValueError(f"notification {notification.pk} is about no alert")
@@ -89,14 +98,12 @@ def one(notification: Notification, title: str) -> dict[str, Any]:
     ]
     if notification.kind != Notification.Kind.RESOLVED and alert.remediation:
         blocks.append(context(f"*What to do:* {escape(clip(alert.remediation, 2000))}"))
-    named = [("Open the alert", links.page(alert))]
-    if links.fix(alert) != links.page(alert):
-        named.insert(0, ("Go to the fix", links.fix(alert)))
-    return message(escape(f"{title}: {alert.message}"), [*blocks, buttons(*named)])
+    blocks.append(buttons(("Go to the fix", links.fix(alert)), ("Open the alert", links.page(alert))))
+    return message(escape(f"{title}: {alert.message}"), blocks)
 
 
-def many(notifications: Sequence[Notification], title: str, lines: Sequence[str]) -> dict[str, Any]:
-    """A summary: as many lines as fit, the rest counted."""
+def many(notifications: Sequence[Notification], title: str, lines: Sequence[str]) -> Json:
+    """Make a summary: as many lines as fit, the rest counted. Each line belongs to its notification."""
     blocks = [header(title)]
     text = ""
     shown = 0
@@ -123,8 +130,12 @@ class _NoRedirect(HTTPRedirectHandler):
         return None
 
 
-def post(payload: dict[str, Any]) -> None:
-    """Sends a message. Raises `Undelivered`, with the seconds to wait when Slack names them."""
+def post(payload: Json) -> None:
+    """Send a payload to `SLACK_WEBHOOK_URL`; raises `Undelivered`, with the seconds to wait when Slack names them.
+
+    The errors: https://docs.slack.dev/messaging/sending-messages-using-incoming-webhooks#handling_errors; the wait:
+    https://docs.slack.dev/apis/web-api/rate-limits
+    """
     request = Request(  # noqa: S310 - settings accept http and https only
         settings.SLACK_WEBHOOK_URL,
         data=json.dumps(payload).encode(),

@@ -6,17 +6,20 @@ from typing import Literal
 
 from django.db import connection
 
-from monitoring import figures
-from monitoring.figures import money
+from glyphforge.money import money
+from monitoring.dashboard import figures
 from monitoring.models import Alert, DailyFigures, DailyMrr, JobRun, Notification, SystemHealth
 from monitoring.reports.day import Day, read_day
 from monitoring.reports.report import CHART_DAYS, Comparison, Figure, Report, Section, Trend
 
-Wish = Literal["more", "less", "neither"]
+Better = Literal["more", "less", "neither"]
 
 
 def build_report(day: date | None = None) -> Report:
-    """The report on a day (UTC), by default yesterday. Reads only."""
+    """Build the report on a day (UTC), by default yesterday. Reads only.
+
+    Health and the size of the database are those of this moment, whichever the day.
+    """
     day = day or figures.today() - timedelta(days=1)
     currency = figures.revenue().currency
     since = day - timedelta(days=CHART_DAYS - 1)
@@ -27,7 +30,7 @@ def build_report(day: date | None = None) -> Report:
     )
     health = _health()
     headline = (
-        f"MRR {money(now.mrr, currency)} ({_signed(now.net_new, currency)}), {now.requests:,} requests, "
+        f"MRR {money(now.mrr, currency, short=True)} ({_signed(now.net_new, currency)}), {now.requests:,} requests, "
         f"{health.lines[0].lower()}"
     )
     return Report(
@@ -44,11 +47,11 @@ def build_report(day: date | None = None) -> Report:
 
 
 def _business(now: Day, before: Day, week: Day, currency: str) -> Section:
-    def cents(label: str, name: str, wish: Wish) -> Figure:
-        return _figure(label, name, now, before, week, wish=wish, currency=currency)
+    def cents(label: str, name: str, better: Better) -> Figure:
+        return _figure(label, name, now, before, week, better=better, currency=currency)
 
-    def count(label: str, name: str, wish: Wish) -> Figure:
-        return _figure(label, name, now, before, week, wish=wish)
+    def count(label: str, name: str, better: Better) -> Figure:
+        return _figure(label, name, now, before, week, better=better)
 
     return Section(
         "Business",
@@ -57,7 +60,7 @@ def _business(now: Day, before: Day, week: Day, currency: str) -> Section:
             cents("Net new MRR", "net_new", "more"),
             count("Paying customers", "paying", "more"),
             count("Customers lost", "churned", "less"),
-            count("New users", "new_users", "more"),
+            count("New customers", "new_users", "more"),
             cents("Payments", "collected", "more"),
             count("Failed payments", "failed_payments", "less"),
             cents("Refunded", "refunded", "less"),
@@ -69,10 +72,10 @@ def _usage(now: Day, before: Day, week: Day) -> Section:
     return Section(
         "Usage",
         [
-            _figure("Requests", "requests", now, before, week, wish="more"),
-            _figure("Error rate", "errors", now, before, week, wish="less", unit=" %"),
-            _figure("Active users", "active", now, before, week, wish="more"),
-            _figure("Average response", "average_ms", now, before, week, wish="less", unit=" ms"),
+            _figure("Requests", "requests", now, before, week, better="more"),
+            _figure("Error rate", "errors", now, before, week, better="less", unit=" %"),
+            _figure("Active customers", "active", now, before, week, better="more"),
+            _figure("Average response", "average_ms", now, before, week, better="less", unit=" ms"),
         ],
     )
 
@@ -127,9 +130,9 @@ def _maintenance(day: date, now: Day, before: Day, week: Day) -> Section:
     return Section(
         "Maintenance",
         [
-            _figure("Stripe events", "events", now, before, week, wish="neither"),
-            _figure("Job runs", "job_runs", now, before, week, wish="neither"),
-            _figure("Failed job runs", "failed_runs", now, before, week, wish="less"),
+            _figure("Stripe events", "events", now, before, week, better="neither"),
+            _figure("Job runs", "job_runs", now, before, week, better="neither"),
+            _figure("Failed job runs", "failed_runs", now, before, week, better="less"),
         ],
         lines,
     )
@@ -142,9 +145,9 @@ def _trends(mrr: list[DailyMrr], rows: list[DailyFigures], currency: str) -> lis
     return [
         trend
         for trend in (
-            _trend("MRR", list(ends.values()), lambda value: money(value, currency)),
+            _trend("MRR", list(ends.values()), lambda value: money(value, currency, short=True)),
             _trend("Requests", [row.requests for row in rows], lambda value: f"{value:,}"),
-            _trend("New users", [row.new_users for row in rows], lambda value: f"{value:,}"),
+            _trend("New customers", [row.new_users for row in rows], lambda value: f"{value:,}"),
         )
         if trend.heights
     ]
@@ -157,19 +160,19 @@ def _trend(title: str, values: list[int], show: Callable[[int], str]) -> Trend:
 
 
 def _figure(
-    label: str, name: str, now: Day, before: Day, week: Day, *, wish: Wish, currency: str = "", unit: str = ""
+    label: str, name: str, now: Day, before: Day, week: Day, *, better: Better, currency: str = "", unit: str = ""
 ) -> Figure:
     value, day_before, week_before = (getattr(day, name) for day in (now, before, week))
     if currency:
-        shown = money(value, currency)
+        shown = money(value, currency, short=True)
     elif isinstance(value, float):
         shown = f"{value:,.1f}{unit}"
     else:
         shown = f"{value:,}"
-    return Figure(label, shown, _compare(value, day_before, wish), _compare(value, week_before, wish))
+    return Figure(label, shown, _compare(value, day_before, better), _compare(value, week_before, better))
 
 
-def _compare(now: float, then: float, wish: Wish) -> Comparison:
+def _compare(now: float, then: float, better: Better) -> Comparison:
     change = now - then
     if then:
         percent = 100 * change / abs(then)
@@ -177,13 +180,13 @@ def _compare(now: float, then: float, wish: Wish) -> Comparison:
         unchanged = abs(percent) < 0.05
     else:
         text, unchanged = ("new", False) if change else ("0.0 %", True)
-    if unchanged or wish == "neither":
+    if unchanged or better == "neither":
         return Comparison("=" if unchanged else text, "neutral")
-    return Comparison(text, "good" if (change > 0) == (wish == "more") else "bad")
+    return Comparison(text, "good" if (change > 0) == (better == "more") else "bad")
 
 
 def _signed(cents: int, currency: str) -> str:
-    return f"{'+' if cents >= 0 else ''}{money(cents, currency)}"
+    return f"{'+' if cents >= 0 else ''}{money(cents, currency, short=True)}"
 
 
 def _plural(count: int, one: str, many: str = "") -> str:

@@ -5,13 +5,16 @@ from datetime import date, timedelta
 
 from django.db import connection
 
-from monitoring import figures
+from monitoring.dashboard import figures
 from monitoring.models import DailyFigures, DailyMrr
 
 
 @dataclass(frozen=True)
 class Day:
-    """Money in cents of the report's currency."""
+    """The figures of one day (UTC). Money is in cents of the report's currency, `mrr` as of the day's end.
+
+    `errors` is the share of failed requests in percent; `average_ms` a response time.
+    """
 
     mrr: int = 0
     net_new: int = 0
@@ -31,6 +34,11 @@ class Day:
 
 
 def read_day(day: date, currency: str, mrr: list[DailyMrr], rows: list[DailyFigures]) -> Day:
+    """Read a day's figures: payments, events and runs from the tables, the rest from the rows that are given.
+
+    `mrr` and `rows` may hold other days too; a day that they do not hold counts as nothing. Payments, and what is
+    refunded of them, count on the day they were paid, failed ones on the day they were tried.
+    """
     books = [row for row in mrr if row.day == day]
     counted = next((row for row in rows if row.day == day), None)
     start, end = figures.midnight(day), figures.midnight(day + timedelta(days=1))

@@ -1,15 +1,14 @@
 """A report as text, as HTML and as Slack blocks."""
 
-from typing import Any
-
 from django.template.loader import render_to_string
 
-from monitoring.alerts import links, slack
+from glyphforge.rows import Json
+from monitoring.notifications import links, slack
 from monitoring.reports.report import CHART_DAYS, Figure, Report
 
 
 def render_text(report: Report) -> str:
-    """The report for a terminal."""
+    """Write the report as plain text, for a terminal and for mail clients without HTML."""
     lines = [f"Glyph Forge, {report.day:%A, %d %B %Y} (UTC)", report.headline]
     for section in report.sections:
         lines += ["", section.title, "-" * len(section.title)]
@@ -26,13 +25,13 @@ def render_text(report: Report) -> str:
 
 
 def render_html(report: Report) -> str:
-    """The report as an e-mail: tables and inline styles only, which every mail client shows."""
+    """Write the report as an e-mail: tables and inline styles only, which every mail client shows."""
     context = {"report": report, "dashboard": links.absolute(links.dashboard()), "inbox": links.absolute(links.inbox())}
     return render_to_string("monitoring/mail/report.html", context)
 
 
-def render_slack(report: Report) -> dict[str, Any]:
-    """The report as a Slack message."""
+def render_slack(report: Report) -> Json:
+    """Write the report as a Slack message, a payload for `slack.post`."""
     blocks = [slack.header(f"Daily report, {report.day:%A %d %B}"), slack.context(slack.escape(report.headline))]
     for section in report.sections:
         text = f"*{section.title}*\n"

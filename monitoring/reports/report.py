@@ -9,7 +9,7 @@ BARS = "▁▂▃▄▅▆▇█"
 
 @dataclass(frozen=True)
 class Comparison:
-    """A change against another day; the tone says whether it is welcome."""
+    """A change against another day; the tone, good, bad or neutral, says whether it is welcome."""
 
     text: str
     tone: str
@@ -17,7 +17,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Figure:
-    """A line of the report."""
+    """A line of the report: a value as people read it, and how it changed."""
 
     label: str
     value: str
@@ -26,12 +26,13 @@ class Figure:
 
     @property
     def changes(self) -> tuple[Comparison, Comparison]:
+        """Both comparisons, in the order of their columns."""
         return self.day_before, self.week_before
 
 
 @dataclass(frozen=True)
 class Trend:
-    """The last fourteen days of a figure, as bars from 0 to 100."""
+    """The last fourteen days of a figure, as bars from 0 to 100; `first` and `last` are the values at the ends."""
 
     title: str
     first: str
@@ -46,6 +47,8 @@ class Trend:
 
 @dataclass(frozen=True)
 class Section:
+    """A part of the report: figures as a table, then lines as a list; either may be empty."""
+
     title: str
     figures: list[Figure] = field(default_factory=list)
     lines: list[str] = field(default_factory=list)
@@ -53,6 +56,8 @@ class Section:
 
 @dataclass(frozen=True)
 class Report:
+    """Everything that the report says on a day; `headline` is what stands in the subject."""
+
     day: date
     headline: str
     sections: list[Section]

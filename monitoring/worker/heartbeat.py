@@ -20,7 +20,11 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class QueueState:
-    """How the queue is doing, over all machines."""
+    """How the queue is doing, over all machines.
+
+    `alive` says that it was read within the last minute; seconds since that are None where nothing ever read it.
+    `waiting` tasks are those that nobody has pulled.
+    """
 
     alive: bool
     seconds_since_sign_of_life: float | None
@@ -29,7 +33,7 @@ class QueueState:
 
 
 def beat_as_pusher(*, pulled: bool) -> None:
-    """Says that this process reads the queue and, if so, that it has just handed a task to the workers."""
+    """Say that this process reads the queue and, if so, that it has just handed a task to the workers."""
     with connection.cursor() as cursor:
         cursor.execute(
             "INSERT INTO worker_heartbeats AS known (host, pid, cluster_pid, role, pulled_at)"
@@ -41,7 +45,7 @@ def beat_as_pusher(*, pulled: bool) -> None:
 
 
 def beat_as_worker(*, task: str | None = None, seconds: float | None = None) -> None:
-    """Says that this worker is idle, or what it does and for how long at most."""
+    """Say that this worker is idle, or what it does and for how many seconds at most."""
     with connection.cursor() as cursor:
         cursor.execute(
             "INSERT INTO worker_heartbeats (host, pid, cluster_pid, role, started_at, seen_at, task, task_deadline_at)"
@@ -59,7 +63,7 @@ def _this_process() -> tuple[str, int, int]:
 
 
 def queue_state() -> QueueState:
-    """Two small queries; raises what the database raises."""
+    """Read how the queue is doing now, in two small queries; raises what the database raises."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT extract(epoch FROM clock_timestamp() - max(seen_at))::float8 FROM worker_heartbeats"
@@ -77,18 +81,24 @@ def queue_state() -> QueueState:
 
 
 def worker_spawned(**kwargs: Any) -> None:
-    """Receiver of django-q2's `post_spawn`."""
+    """Note that a worker was started; receives django-q2's `post_spawn`.
+
+    For the signals see https://django-q2.readthedocs.io/en/master/signals.html
+    """
     _try_to_beat()
 
 
 def task_begins(task: dict[str, Any], **kwargs: Any) -> None:
-    """Receiver of `pre_execute`. The queue's own limit holds for a task that names none."""
+    """Note what this worker begins and for how long at most; receives `pre_execute`.
+
+    The queue's own limit holds for a task that names none.
+    """
     limit: float = task.get("timeout") or Conf.TIMEOUT
     _try_to_beat(task=str(task.get("name") or task.get("id")), seconds=limit)
 
 
 def task_ended(**kwargs: Any) -> None:
-    """Receiver of `post_execute_in_worker`."""
+    """Note that this worker is idle again; receives `post_execute_in_worker`."""
     _try_to_beat()
 
 
@@ -103,13 +113,14 @@ def _try_to_beat(*, task: str | None = None, seconds: float | None = None) -> No
 
 
 class Throttle:
-    """True at most once in so many seconds."""
+    """A gate that opens at most once in so many seconds."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self._last = float("-inf")
 
     def passes(self) -> bool:
+        """Whether the gate is open now; if it is, it closes."""
         now = time.monotonic()
         if now - self._last < self._seconds:
             return False

@@ -16,15 +16,15 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.db import Error, connection
 
-from glyphforge.die_with_parent import die_with_parent
-from monitoring import schedules
-from monitoring.heartbeat import SILENT_AFTER
+from glyphforge.processes import die_with_parent
+from monitoring.worker.heartbeat import SILENT_AFTER
 
 POLL_SECONDS = 2.0
 TAKE_OVER_SECONDS = 30.0
@@ -38,7 +38,10 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Signs:
-    """What the heartbeats of one cluster say."""
+    """What the heartbeats of one cluster say at the moment `now` of the database's clock.
+
+    `worked_at` is when a worker last began or ended something; `busy` whether one is within its task's limit.
+    """
 
     now: datetime
     pusher_seen_at: datetime | None
@@ -48,7 +51,10 @@ class Signs:
 
 
 class Diagnosis:
-    """Follows one cluster's signs of life from its start and says what is wrong with it."""
+    """Follows one cluster's signs of life from its start and says what is wrong with it.
+
+    `stuck_after` is how long a pulled task may wait for a worker.
+    """
 
     def __init__(self, *, stuck_after: timedelta) -> None:
         self._stuck_after = stuck_after
@@ -56,7 +62,7 @@ class Diagnosis:
         self._unanswered_since: datetime | None = None
 
     def of(self, signs: Signs) -> str | None:
-        """The complaint, or None while the cluster looks healthy."""
+        """Judge the latest signs: the complaint, or None while the cluster looks healthy."""
         self._started_at = self._started_at or signs.now
         answered = bool(self._unanswered_since and signs.worked_at and signs.worked_at > self._unanswered_since)
         if answered or not self._unanswered_since:
@@ -74,7 +80,7 @@ class Diagnosis:
 
 
 def signs_of(cluster_pid: int) -> Signs:
-    """The heartbeats of the cluster on this host whose process group is `cluster_pid`."""
+    """Read the heartbeats of the cluster on this host whose process group is `cluster_pid`."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT clock_timestamp(), max(seen_at) FILTER (WHERE role = 'pusher'), max(pulled_at),"
@@ -88,10 +94,11 @@ def signs_of(cluster_pid: int) -> Signs:
 
 
 class Watchdog:
-    """Runs `manage.py qcluster` until told to stop."""
+    """Runs `manage.py qcluster` until told to stop, and each job that `skipped_jobs` names, once at a time."""
 
-    def __init__(self, *, stuck_after: timedelta) -> None:
+    def __init__(self, *, stuck_after: timedelta, skipped_jobs: Callable[[], Iterable[str]] = tuple) -> None:
         self._stuck_after = stuck_after
+        self._skipped_jobs = skipped_jobs
         self._stopping = threading.Event()
         self._taken_over: dict[str, subprocess.Popen[bytes]] = {}
         self._look_again_at = 0.0
@@ -101,6 +108,10 @@ class Watchdog:
         self._stopping.set()
 
     def run(self) -> None:
+        """Keep one cluster running until `stop` is called: start it, watch it, end it when it hangs, start another.
+
+        Returns when cluster and jobs have ended; a cluster gets 75 seconds for the tasks that run.
+        """
         while not self._stopping.is_set():
             started = time.monotonic()
             cluster = _start("qcluster")
@@ -136,7 +147,7 @@ class Watchdog:
         if time.monotonic() < self._look_again_at:
             return
         self._look_again_at = time.monotonic() + TAKE_OVER_SECONDS
-        for name in schedules.passed_on():
+        for name in self._skipped_jobs():
             before = self._taken_over.get(name)
             if before is None or before.poll() is not None:
                 logger.info("Job %s was skipped elsewhere and is run here", name)

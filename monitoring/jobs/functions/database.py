@@ -8,16 +8,17 @@ from psycopg.errors import InsufficientPrivilege
 
 from glyphforge.database import backup, drill, retention, verify
 from glyphforge.database.connection import DatabaseError
-from monitoring.outcome import JobFailed, JobSkipped, Outcome
+from monitoring.jobs.outcome import JobFailed, JobSkipped, Outcome
 
 # What differs is told in words, as far as somebody reads on.
-TOLD = 20
+LISTED = 20
 
 
 def take_backup() -> Outcome:
     """Take a backup into BACKUP_DIR, then delete those beyond the newest BACKUP_KEEP. `rows` is what it holds.
 
-    A folder that is missing is a failure and is not made: it may be a disk not mounted.
+    `detail` has `file`, `bytes` and `deleted`. A folder that is missing is a failure and is not made: it may be a disk
+    not mounted.
     """
     alias = _configured()
     try:
@@ -34,7 +35,10 @@ def take_backup() -> Outcome:
 
 
 def restore_drill() -> Outcome:
-    """Restore the newest backup of BACKUP_DIR into a scratch database and compare. `rows` is what was restored."""
+    """Restore the newest backup of BACKUP_DIR into a scratch database and compare. `rows` is what was restored.
+
+    `detail` has `file` and `seconds`. Fails where the folder is missing or the backup does not restore.
+    """
     alias = _configured()
     try:
         done = drill.drill(alias=alias)
@@ -46,8 +50,8 @@ def restore_drill() -> Outcome:
 def find_drift() -> Outcome:
     """Compare the database with what the migrations define. `rows` is the number of differences.
 
-    Differences do not fail the job: the check `drift` tells of them. Skipped where the role may not create the schema
-    that the comparison needs.
+    `detail` tells the first 20. Differences do not fail the job: the check `drift` tells of them. Skipped where the
+    role may not create the schema that the comparison needs.
     """
     try:
         found = verify.differences(_alias())
@@ -56,7 +60,7 @@ def find_drift() -> Outcome:
             raise
         problem = str(error).strip().partition("\n")[0]
         raise JobSkipped(f"{problem}: name a role that may in MAINTENANCE_DATABASE_URL") from error
-    return Outcome(len(found), {"differences": [str(difference) for difference in found[:TOLD]]})
+    return Outcome(len(found), {"differences": [str(difference) for difference in found[:LISTED]]})
 
 
 def _configured() -> str:

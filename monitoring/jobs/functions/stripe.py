@@ -3,20 +3,25 @@
 from billing import tasks
 from billing.models import ReconciliationRun
 from billing.services import reconciliation
-from monitoring.deadline import remaining_seconds
-from monitoring.outcome import JobFailed, Outcome
+from monitoring.jobs.deadline import remaining_seconds
+from monitoring.jobs.outcome import JobFailed, Outcome
 
-#: What is left of a job's time when reconciliation stops, to write its report.
+# What is left of a job's time when reconciliation stops, to write its report.
 RESERVE_SECONDS = 30
 
 
-def sweep() -> Outcome:
-    """Enqueue events that are due or were lost, and replays that stalled."""
-    return Outcome(rows=tasks.sweep())
+def requeue_due() -> Outcome:
+    """Enqueue events that are due or were lost, and replays that stalled; `rows` is how many."""
+    return Outcome(rows=tasks.requeue_due())
 
 
 def reconcile() -> Outcome:
-    """Take in the events that never arrived and report, without healing, what differs from Stripe."""
+    """Ingest the events that never arrived and report, without repairing, what differs from Stripe.
+
+    Stops 30 s before the job's limit; the next run goes on there. `rows` is the number of events that had not arrived;
+    `detail` has `run`, `status`, `compared`, `differences` and `requests`. Fails when Stripe does, or when another
+    reconciliation is under way.
+    """
     left = remaining_seconds()
     run = reconciliation.run(
         actor="job:reconcile",

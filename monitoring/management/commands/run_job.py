@@ -17,16 +17,23 @@ from django.db import DatabaseError
 from rich.console import Console
 from rich.table import Table
 
-from glyphforge.masking import mask
-from glyphforge.terminal import print_table
-from monitoring import reports, runner, schedules
-from monitoring.jobs import JOBS
+from glyphforge.audit.masking import mask
+from glyphforge.observability.terminal import print_table
+from monitoring import reports
+from monitoring.jobs import runner, schedules
+from monitoring.jobs.registry import JOBS
 from monitoring.models import JobRun, JobSchedule
 
 FAILED, BUSY = 1, 3
 
 
 class Command(BaseCommand):
+    """A skipped job exits 0, like one whose slot was run elsewhere. A SIGTERM ends the run on the record.
+
+    `--json` prints `outcome` (succeeded, failed, skipped, busy or taken), `message` and the run's row; with `--list`,
+    the jobs. `--due` starts a process for each job that is due and fails when one of them fails.
+    """
+
     help = (
         "Runs one job now, whatever the scheduler. Exits 0 when it succeeded, 1 when it failed, 3 when it already runs."
     )
@@ -69,7 +76,7 @@ class Command(BaseCommand):
         if result.outcome == "busy":
             raise CommandError(result.message, returncode=BUSY)
         if not options["json"]:
-            self._tell(result)
+            self._print_result(result)
 
     def _print_report(self, name: str) -> None:
         if name != "report":
@@ -98,7 +105,7 @@ class Command(BaseCommand):
         if failed := [name for name, status in statuses.items() if status not in (0, BUSY)]:
             raise CommandError(f"failed: {', '.join(failed)}", returncode=FAILED)
 
-    def _tell(self, result: runner.Result) -> None:
+    def _print_result(self, result: runner.Result) -> None:
         if result.run is None or result.run.duration is None or result.outcome == "skipped":
             self.stdout.write(result.message)
             return
@@ -149,7 +156,7 @@ def _sigterm_as_interrupt() -> Iterator[None]:
 def _listed(name: str) -> dict[str, Any]:
     job = JOBS[name]
     schedule = JobSchedule.objects.filter(job=name).first()
-    last = JobRun.objects.filter(job=name).exclude(JobRun.LEFT_OUT).order_by("-started_at").first()
+    last = JobRun.last("latest").filter(job=name).first()
     return {
         "job": name,
         "cron": schedule.cron if schedule else job.cron,

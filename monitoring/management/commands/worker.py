@@ -7,12 +7,15 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from monitoring.watchdog import Watchdog
+from monitoring.jobs import schedules
+from monitoring.worker.watchdog import Watchdog
 
 STUCK_AFTER_SECONDS = 120
 
 
 class Command(BaseCommand):
+    """Returns when the tasks that were running at SIGTERM or Ctrl-C have ended."""
+
     help = "Runs qcluster, and starts it again when it dies or hangs. SIGTERM lets running tasks end."
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -27,7 +30,9 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         if options["stuck_after"] < 1:
             raise CommandError(f"--stuck-after: at least 1 second, not {options['stuck_after']}")
-        watchdog = Watchdog(stuck_after=timedelta(seconds=options["stuck_after"]))
+        watchdog = Watchdog(
+            stuck_after=timedelta(seconds=options["stuck_after"]), skipped_jobs=schedules.skipped_elsewhere
+        )
 
         def stop(number: int, frame: FrameType | None) -> None:
             watchdog.stop()

@@ -1,0 +1,1 @@
+"""The queue's worker: kept alive, heard of, told what to do."""
