@@ -1,10 +1,10 @@
-"""`python -m billing.demo.run`: start everything, say where it is, wait, stop everything."""
+"""`python -m demo.run`: start everything, say where it is, wait, stop everything."""
 
 import sys
 
-from billing.demo.run import configuration, supervisor
+from demo.run import configuration, supervisor
 from glyphforge.embedded import EmbeddedError
-from glyphforge.terminal import say
+from glyphforge.observability.terminal import say
 
 
 def main() -> None:

@@ -10,14 +10,13 @@ from typing import Any
 
 import psycopg
 
+from demo.seed import ACTION
 from glyphforge.environment import LOOPBACK_HOSTS, Environment, persistent_secret
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[2]
 VAR = ROOT / "var"
 DEFAULT_PORT = 8000
 PORT_PATIENCE_SECONDS = 3.0
-# What seeding writes into the audit log; from then on the database is a demo's.
-SEEDED = "seed_demo"
 
 
 class UnusableError(Exception):
@@ -36,6 +35,7 @@ class Configuration:
 
     @property
     def url(self) -> str:
+        """Where the web server answers: on this machine only."""
         return f"http://127.0.0.1:{self.port}"
 
 
@@ -107,7 +107,7 @@ def _free_port() -> int:
 
 
 def _is_open_to_demo(config: dict[str, Any]) -> bool:
-    """Whether invented customers can do no harm: a server on this machine, and no customer but a demo's in there."""
+    """Whether synthetic customers can do no harm: a server on this machine, and no customer but a demo's in there."""
     host = str(config.get("HOST") or "localhost")
     if host not in LOOPBACK_HOSTS and not host.startswith("/"):
         return False
@@ -120,7 +120,7 @@ def _is_open_to_demo(config: dict[str, Any]) -> bool:
                 return True
             row = connection.execute(
                 "SELECT NOT EXISTS (SELECT 1 FROM users) OR EXISTS (SELECT 1 FROM audit_log WHERE action = %s)",
-                [SEEDED],
+                [ACTION],
             ).fetchone()
     except psycopg.Error as error:
         raise UnusableError(f"DATABASE_URL: {' '.join(str(error).split())}") from error

@@ -8,11 +8,11 @@ from django.db import connection
 from django.db.models import Count, Q, QuerySet, Sum
 from django.utils import timezone
 
-from billing.demo.deliver import deliver_all, recorded_events
 from billing.models import WebhookEvent
-from glyphforge.terminal import progress, say
+from demo.stripe.deliver import deliver_all, recorded_events
+from glyphforge.observability.terminal import progress, say
 
-# Events that the worker has not touched for so long are not waited for: a lost one comes back by the sweep within three
+# Events that the worker has not touched for so long are not waited for: a lost one is requeued within three
 # minutes, one that failed for a moment is tried again after little more than one.
 PATIENCE_SECONDS = 240
 TRIED_AGAIN_WITHIN = timedelta(seconds=120)
@@ -34,10 +34,10 @@ def deliver(url: str, secret: str) -> list[str]:
     return ids
 
 
-def wait_until_processed(ids: list[str], keep_up: Callable[[], None]) -> None:
+def wait_until_processed(ids: list[str], on_poll: Callable[[], None]) -> None:
     """Show how far the worker is with these events, until all are done or nothing has been tried for long.
 
-    `keep_up` is called all the while: a worker that died must not be waited for.
+    `on_poll` is called all the while: a worker that died must not be waited for.
     """
     left, attempts = _unfinished(ids)
     if not left:
@@ -46,7 +46,7 @@ def wait_until_processed(ids: list[str], keep_up: Callable[[], None]) -> None:
     with progress("Processing Stripe's events", left) as advance:
         while left and time.monotonic() - last_change < PATIENCE_SECONDS:
             time.sleep(POLL_SECONDS)
-            keep_up()
+            on_poll()
             before = left, attempts
             left, attempts = _unfinished(ids)
             if before != (left, attempts):

@@ -7,8 +7,8 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from glyphforge.die_with_parent import die_with_parent
-from glyphforge.terminal import say
+from glyphforge.observability.terminal import say
+from glyphforge.processes import die_with_parent
 
 STOP_SECONDS = 15
 RESTART_SECONDS = 2.0
@@ -46,6 +46,7 @@ class Process:
         return self._process.pid if self._process else 0
 
     def has_ended(self) -> bool:
+        """Whether it does not run now; before the start it does not either."""
         return self._process is None or self._process.poll() is not None
 
     def restart_if_ended(self) -> None:
@@ -55,13 +56,14 @@ class Process:
         lived = time.monotonic() - self._started_at
         self._restarts = self._restarts + 1 if lived < 30 else 1
         if self._restarts > RESTARTS_IN_A_ROW:
-            raise RuntimeError(f"the {self.name} keeps stopping: {self.last_words()} ({self.log})")
+            raise RuntimeError(f"the {self.name} keeps stopping: {self.last_log_line()} ({self.log})")
         say(f"The {self.name} ended (exit {self._process.returncode}); starting it again.")
         self._signal(signal.SIGKILL)  # what its group left behind
         time.sleep(RESTART_SECONDS if self._restarts > 1 else 0)
         self.start()
 
     def ask_to_stop(self) -> None:
+        """Send SIGTERM to the command, which ends its own children in order; does not wait."""
         self._signal(signal.SIGTERM)
 
     def kill_after(self, deadline: float) -> None:
@@ -75,7 +77,7 @@ class Process:
         self._signal(signal.SIGKILL)
         self._process.wait()
 
-    def last_words(self) -> str:
+    def last_log_line(self) -> str:
         """The last line of its log."""
         lines = self.log.read_text(errors="replace").strip().splitlines()
         return lines[-1] if lines else "it said nothing"

@@ -6,7 +6,7 @@ from pathlib import Path
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
 
-from billing.roles import ROLES
+from glyphforge.roles import ROLES
 
 GROUPS = tuple(ROLES)
 ADMIN = "admin"

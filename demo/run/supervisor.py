@@ -12,10 +12,10 @@ from types import FrameType
 
 import django
 
-from billing.demo.run.configuration import ROOT, VAR, Configuration, UnusableError, require_free_port
-from billing.demo.run.processes import Process, stop_all
+from demo.run.configuration import ROOT, VAR, Configuration, UnusableError, require_free_port
+from demo.run.processes import Process, stop_all
 from glyphforge import embedded
-from glyphforge.terminal import say
+from glyphforge.observability.terminal import say
 
 START_SECONDS = 60
 DEMO_USERS = 3000
@@ -52,7 +52,7 @@ def run(configuration: Configuration) -> None:
                 if ours:
                     OWNERSHIP.touch()
                 cluster.start()
-            with _failures_of_the_database_told(configuration):
+            with _database_errors_in_one_line(configuration):
                 _start(configuration, started)
             _watch(started, cluster)
         finally:
@@ -88,12 +88,18 @@ def _start(configuration: Configuration, started: list[Process]) -> None:
 
 
 @contextmanager
-def _failures_of_the_database_told(configuration: Configuration) -> Iterator[None]:
-    """One line for a database that cannot be reached, has no space left, or went away."""
-    from django.db import OperationalError  # noqa: PLC0415
+def _database_errors_in_one_line(configuration: Configuration) -> Iterator[None]:
+    """One line for a database that cannot be reached, has no space left, went away, or is of an earlier release."""
+    from django.db import OperationalError, ProgrammingError  # noqa: PLC0415
+    from psycopg import errors  # noqa: PLC0415
 
     try:
         yield
+    except ProgrammingError as error:
+        if not isinstance(error.__cause__, errors.DuplicateTable | errors.DuplicateObject | errors.DuplicateFunction):
+            raise
+        where = "delete the folder var" if configuration.embedded else "name an empty one in DATABASE_URL"
+        raise UnusableError(f"The database is of a release whose migrations do not go on: {where}. {error}") from error
     except OperationalError as error:
         # What follows the message is the statement that met it, which may be a page long.
         message = " ".join(str(error).partition("\nCONTEXT:")[0].split())
@@ -101,8 +107,8 @@ def _failures_of_the_database_told(configuration: Configuration) -> Iterator[Non
 
 
 def _seed() -> None:
-    """Customers in bulk, before anything runs: what a worker writes must not be taken for the invented past."""
-    from billing.demo.seed import seeding  # noqa: PLC0415
+    """Customers in bulk, before anything runs: what a worker writes must not be taken for the synthetic past."""
+    from demo.seed import seeding  # noqa: PLC0415
 
     if not seeding.is_seeded():
         seeding.seed(users=DEMO_USERS, usage=DEMO_USAGE)
@@ -110,17 +116,17 @@ def _seed() -> None:
 
 def _fill(configuration: Configuration, started: list[Process]) -> None:
     """Events through the real endpoint, and staff logins."""
-    from billing.demo.run import events, staff  # noqa: PLC0415
+    from demo.run import events, staff  # noqa: PLC0415
 
     staff.ensure_logins(staff.demo_password(VAR / "demo_password"))
     delivered = events.deliver(configuration.url, configuration.webhook_secret) if configuration.own_stripe_port else []
-    events.wait_until_processed(delivered, lambda: _keep_up(started))
+    events.wait_until_processed(delivered, lambda: _restart_ended(started))
 
 
 def _processes(configuration: Configuration) -> Iterator[Process]:
     python = sys.executable
     if configuration.own_stripe_port:
-        stripe = ["billing.demo.stripe_server", "--port", str(configuration.own_stripe_port), "--invented"]
+        stripe = ["demo.stripe.server", "--port", str(configuration.own_stripe_port), "--synthetic"]
         hook = ["--webhook-url", f"{configuration.url}/webhooks/stripe/"]
         yield Process("local Stripe", [python, "-m", *stripe, *hook], LOGS / "stripe.log")
     bind = ["--bind", f"127.0.0.1:{configuration.port}"]
@@ -134,7 +140,7 @@ def _wait_for(server: Process, port: int) -> None:
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         if server.has_ended():
-            raise UnusableError(f"the {server.name} does not start: {server.last_words()} ({server.log})")
+            raise UnusableError(f"the {server.name} does not start: {server.last_log_line()} ({server.log})")
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
         try:
             connection.request("GET", "/admin/login/")
@@ -148,7 +154,7 @@ def _wait_for(server: Process, port: int) -> None:
     raise UnusableError(f"the {server.name} gives no answer after {START_SECONDS} s; see {server.log}")
 
 
-def _keep_up(started: list[Process]) -> None:
+def _restart_ended(started: list[Process]) -> None:
     for process in started:
         try:
             process.restart_if_ended()
@@ -163,7 +169,7 @@ def _watch(started: list[Process], cluster: embedded.Server | None) -> None:
         if cluster and not cluster.is_running():
             say("PostgreSQL ended; starting it again.")
             cluster.start()
-        _keep_up(started)
+        _restart_ended(started)
         time.sleep(1)
     raise Stopped
 
@@ -172,7 +178,7 @@ def _announce(configuration: Configuration) -> None:
     say()
     say(f"  The back office is at {configuration.url}/admin/")
     if configuration.demo:
-        from billing.demo.run import staff  # noqa: PLC0415
+        from demo.run import staff  # noqa: PLC0415
 
         say(f"  Demo logins: {', '.join((*staff.GROUPS, staff.ADMIN))}")
         say(f"  Password of each: {staff.demo_password(VAR / 'demo_password')}")

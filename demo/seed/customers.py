@@ -7,8 +7,8 @@ from datetime import datetime, timedelta
 from enum import Enum, auto
 from uuid import UUID
 
-from billing.demo.seed import identities
 from billing.models import ApiKey, Tier, User
+from demo.seed import identities
 
 OLDEST_DAYS = 540
 # Share of customers, and the typical number of requests relative to a free one.
@@ -79,15 +79,16 @@ class Customer:
 
     @property
     def is_paying(self) -> bool:
+        """Whether the customer pays today: one who has churned has a `paid_until`."""
         return self.paid_since is not None and self.paid_until is None
 
 
-def invent(rng: random.Random, count: int, *, first_number: int, now: datetime) -> list[Customer]:
+def generate(rng: random.Random, count: int, *, first_number: int, now: datetime) -> list[Customer]:
     """`count` customers with their keys; their addresses are numbered from `first_number`."""
     customers = [_customer(rng, number, now) for number in range(first_number, first_number + count)]
     if count >= 10 and not any(customer.tier == Tier.ENTERPRISE for customer in customers):
         _subscribe(rng, customers[0], Tier.ENTERPRISE, now)
-    _hand_out_troubles(rng, customers)
+    _assign_troubles(rng, customers)
     for customer in customers:
         if customer.trouble is not Trouble.WITHOUT_KEY:
             customer.keys = _keys(rng, customer, now)
@@ -124,16 +125,16 @@ def _subscribe(rng: random.Random, customer: Customer, tier: Tier, now: datetime
     customer.tier = tier
     customer.status = User.Status.ACTIVE
     customer.stripe_customer_id = identities.stripe_id(rng, "cus", 14)
-    # Many pay at once, others after weeks of trying the free tier.
+    # Many pay at once, others after weeks of trying the free plan.
     since = customer.created_at + (now - customer.created_at) * rng.random() ** 3 * 0.8
     customer.paid_since = since
     return since
 
 
-def _hand_out_troubles(rng: random.Random, customers: list[Customer]) -> None:
-    settled = [each for each in customers if each.status == User.Status.ACTIVE and each.paid_until is None]
-    paying = [each for each in settled if each.is_paying]
-    free = [each for each in settled if not each.is_paying]
+def _assign_troubles(rng: random.Random, customers: list[Customer]) -> None:
+    steady = [each for each in customers if each.status == User.Status.ACTIVE and each.paid_until is None]
+    paying = [each for each in steady if each.is_paying]
+    free = [each for each in steady if not each.is_paying]
     rng.shuffle(paying)
     rng.shuffle(free)
     for trouble, usual in TROUBLES.items():

@@ -13,6 +13,7 @@ WORD = string.ascii_letters + string.digits
 
 
 def new_uuid(rng: random.Random) -> uuid.UUID:
+    """A UUID of version 4 drawn from `rng`: the same seed gives the same ids."""
     return uuid.UUID(int=rng.getrandbits(128), version=4)
 
 
@@ -22,6 +23,7 @@ def stripe_id(rng: random.Random, prefix: str, length: int = 24) -> str:
 
 
 def full_name(rng: random.Random) -> str:
+    """A first and a last name out of `names.json`; namesakes occur."""
     return f"{rng.choice(NAMES['first'])} {rng.choice(NAMES['last'])}"
 
 

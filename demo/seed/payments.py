@@ -1,13 +1,13 @@
-"""The charges of the invented subscriptions, failures and refunds among them."""
+"""The charges of the synthetic subscriptions, failures and refunds among them."""
 
 import random
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
-from billing.demo.seed.identities import stripe_id, whole_seconds
-from billing.demo.seed.subscriptions import Paid
 from billing.models import Payment, Subscription
+from demo.seed.identities import stripe_id, whole_seconds
+from demo.seed.subscriptions import Paid
 
 FAILURES = (
     "Your card was declined.",

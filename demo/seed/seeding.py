@@ -1,4 +1,4 @@
-"""Writes invented data by COPY, with all triggers on."""
+"""Writes synthetic data by COPY, with all triggers on."""
 
 import random
 from collections.abc import Iterable, Iterator
@@ -9,18 +9,18 @@ from typing import Any
 from django.db import connection, transaction
 from psycopg import sql
 
-from billing.demo.seed import customers, payments, subscriptions, webhook_troubles
-from billing.demo.seed.customers import Customer, Key, Trouble
-from billing.demo.seed.identities import WORD, unusable_hash
-from billing.demo.seed.usage import COLUMNS, Request, Traffic, months
-from billing.models import AuditEntry, User
-from billing.services.key_format import WORDS
+from billing.keys.format import BEGINS, WORDS
+from billing.models import User
+from demo.seed import ACTION, customers, payments, subscriptions, webhook_troubles
+from demo.seed.customers import Customer, Key, Trouble
+from demo.seed.identities import WORD, unusable_hash
+from demo.seed.usage import COLUMNS, Request, Traffic, months
 from glyphforge import audit
-from glyphforge.terminal import Advance, progress
+from glyphforge.audit.models import AuditEntry
+from glyphforge.observability.terminal import Advance, progress
 
-ACTION = "seed_demo"
 BATCH = 20_000
-# What the jobs would do during the next hours. The invented past must not look like changes of today.
+# What the jobs would do during the next hours. The synthetic past must not look like changes of today.
 AFTERWARDS = (
     "SELECT roll_up_usage()",
     "SELECT sync_subscription_usage()",
@@ -32,7 +32,7 @@ AFTERWARDS = (
 
 
 def is_seeded() -> bool:
-    """Whether invented data was written into this database before."""
+    """Whether synthetic data was written into this database before."""
     return AuditEntry.objects.filter(action=ACTION).exists()
 
 
@@ -52,24 +52,24 @@ def seed(*, users: int, usage: int, seed: int = 1) -> None:
     ):
         # First, as it tells the triggers who acts: COPY itself carries no context.
         audit.record(ACTION, table_name="users", new_values={"users": users, "usage": usage, "seed": seed})
-        invented = customers.invent(rng, users, first_number=first_number, now=now)
-        _write_customers(rng, invented, now)
+        synthetic = customers.generate(rng, users, first_number=first_number, now=now)
+        _write_customers(rng, synthetic, now)
         advance(users)
-        _write_usage(Traffic(rng, invented, usage, now).requests(), advance)
+        _write_usage(Traffic(rng, synthetic, usage, now).requests(), advance)
     with progress("Counting and closing the days", len(AFTERWARDS)) as advance, connection.cursor() as cursor:
         for statement in AFTERWARDS:
             cursor.execute(statement)
             advance(1)
 
 
-def _write_customers(rng: random.Random, invented: list[Customer], now: datetime) -> None:
-    _copy("users", (_user_row(customer) for customer in invented))
-    _settle_free_subscriptions(invented)
-    paid = subscriptions.invent(rng, invented, now)
+def _write_customers(rng: random.Random, synthetic: list[Customer], now: datetime) -> None:
+    _copy("users", (_user_row(customer) for customer in synthetic))
+    _date_free_subscriptions(synthetic)
+    paid = subscriptions.generate(rng, synthetic, now)
     _copy("subscriptions", subscriptions.rows(paid))
-    _copy("api_keys", (_key_row(rng, customer, key) for customer in invented for key in customer.keys))
+    _copy("api_keys", (_key_row(rng, customer, key) for customer in synthetic for key in customer.keys))
     _copy("payment_history", payments.rows(rng, paid, now))
-    _copy("stripe_webhook_events", webhook_troubles.rows(rng, invented, now))
+    _copy("stripe_webhook_events", webhook_troubles.rows(rng, synthetic, now))
 
 
 def _write_usage(requests: Iterator[Request], advance: Advance) -> None:
@@ -89,11 +89,11 @@ def _create_partitions(now: datetime) -> None:
             cursor.execute("SELECT create_monthly_partition('api_usage', %s)", [month.date()])
 
 
-def _settle_free_subscriptions(invented: list[Customer]) -> None:
+def _date_free_subscriptions(synthetic: list[Customer]) -> None:
     """Date the free subscriptions that the database gave the new users, and end those of paying and orphaned ones."""
     ended = {
         customer.id: customer.paid_since or customer.created_at
-        for customer in invented
+        for customer in synthetic
         if customer.paid_since or customer.trouble is Trouble.ORPHANED
     }
     with connection.cursor() as cursor:
@@ -108,7 +108,7 @@ def _settle_free_subscriptions(invented: list[Customer]) -> None:
             LEFT JOIN unnest(%s::uuid[], %s::timestamptz[]) AS e (user_id, at) ON e.user_id = u.id
             WHERE s.user_id = u.id AND u.id = ANY (%s::uuid[])
             """,
-            [list(ended), list(ended.values()), [customer.id for customer in invented]],
+            [list(ended), list(ended.values()), [customer.id for customer in synthetic]],
         )
 
 
@@ -147,7 +147,7 @@ def _key_row(rng: random.Random, customer: Customer, key: Key) -> dict[str, Any]
         "user_id": customer.id,
         "name": rng.choice(("Website", "Backend", "CI", "Staging", "Laptop", "Batch jobs", "Integration")),
         "environment": key.environment,
-        "key_prefix": f"glyph_sk_{WORDS[key.environment]}_{shown}",
+        "key_prefix": f"{BEGINS}{WORDS[key.environment]}_{shown}",
         "key_hash": unusable_hash(rng),
         "revoked_at": key.revoked_at,
         "revoked_reason": rng.choice(("rotated", "left the company", "leaked")) if key.revoked_at else None,

@@ -8,10 +8,10 @@ from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
 
-from billing.demo import recordings
-from billing.demo.seed.customers import Customer, Trouble
-from billing.demo.seed.identities import stripe_id, whole_seconds
 from billing.models import Subscription, Tier
+from demo.seed.customers import Customer, Trouble
+from demo.seed.identities import stripe_id, whole_seconds
+from demo.stripe import recordings
 
 YEARLY = 0.18
 # Paying customers of two months or more who had another subscription before today's.
@@ -51,10 +51,12 @@ class Paid:
 
     @property
     def monthly_cents(self) -> int:
+        """What it comes to in a month, in cents: of a yearly charge the twelfth, rounded."""
         return round(self.charge_cents / 12) if self.interval == Subscription.Interval.YEAR else self.charge_cents
 
     @property
     def period(self) -> timedelta:
+        """How long one charge pays for; months and years have their average length."""
         return YEAR if self.interval == Subscription.Interval.YEAR else MONTH
 
 
@@ -65,7 +67,7 @@ def catalogue() -> dict[tuple[str, str], dict[str, Any]]:
     return {(price["metadata"]["tier"], price["recurring"]["interval"]): price for price in prices}
 
 
-def invent(rng: random.Random, customers: list[Customer], now: datetime) -> list[Paid]:
+def generate(rng: random.Random, customers: list[Customer], now: datetime) -> list[Paid]:
     """The paid subscription of each customer who pays or paid, and the second ones of those in trouble."""
     subscriptions = []
     for customer in customers:
@@ -163,6 +165,7 @@ def rows(subscriptions: list[Paid]) -> Iterator[dict[str, Any]]:
 
 
 def free_row(customer: Customer, since: datetime) -> dict[str, Any]:
+    """The free subscription that a customer falls back to at `since`, with the same columns as `rows()` gives."""
     return {
         "user_id": customer.id,
         "tier": Tier.FREE,

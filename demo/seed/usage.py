@@ -9,8 +9,8 @@ from datetime import UTC, datetime, timedelta
 from itertools import accumulate
 from typing import NamedTuple
 
-from billing.demo.seed.customers import Customer, Trouble
 from billing.models import Tier, User
+from demo.seed.customers import Customer, Trouble
 
 DAYS = 90
 FREE_LIMIT = 100
@@ -23,6 +23,11 @@ GROWTH_DAYS = 140.0
 
 
 class Endpoint(NamedTuple):
+    """An operation of the API and how it is used.
+
+    `share` is its weight among all, `median_ms` its usual time, `failing` the share of requests that fail.
+    """
+
     method: str
     path: str
     share: float
@@ -100,23 +105,23 @@ class Traffic:
         indexes = self._rng.choices(range(len(self._customers)), cum_weights=self._weights, k=len(moments))
         endpoints = self._rng.choices(ENDPOINTS, [each.share for each in ENDPOINTS], k=len(moments))
         for moment, index, endpoint in zip(moments, indexes, endpoints, strict=True):
-            customer, at = self._placed(index, moment)
+            customer, at = self._assign(index, moment)
             yield self._request(customer, at, endpoint, failing=endpoint.failing)
         yield from self._special
 
-    def _placed(self, index: int, moment: float) -> tuple[Customer, float]:
+    def _assign(self, index: int, moment: float) -> tuple[Customer, float]:
         """The customer and a moment in the life of the account; beyond the limit somebody unlimited takes it."""
         customer = self._customers[index]
-        moment = self._in_life(customer, moment)
+        moment = self._within_account_life(customer, moment)
         if customer.tier == Tier.FREE:
             month = bisect_right(self._month_starts, moment)
             if self._used[index, month] >= FREE_LIMIT * COMFORTABLE and self._unlimited:
                 taker = self._rng.choice(self._unlimited)
-                return taker, self._in_life(taker, moment)
+                return taker, self._within_account_life(taker, moment)
             self._used[index, month] += 1
         return customer, moment
 
-    def _in_life(self, customer: Customer, moment: float) -> float:
+    def _within_account_life(self, customer: Customer, moment: float) -> float:
         """The moment, or any of the account's life where it was not there yet."""
         created = customer.created_at.timestamp()
         return moment if moment >= created else created + self._rng.random() * (self._now - created)

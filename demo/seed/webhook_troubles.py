@@ -1,4 +1,4 @@
-"""Events that went wrong while Stripe did not answer, one of them given up: a retry heals each."""
+"""Events that went wrong while Stripe did not answer, one of them given up: a retry repairs each."""
 
 import json
 import random
@@ -6,10 +6,12 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
-from billing.demo.deliver import recorded_events
-from billing.demo.seed.customers import Customer
-from billing.demo.seed.identities import stripe_id
+from django.conf import settings
+
 from billing.models import WebhookEvent
+from demo.seed.customers import Customer
+from demo.seed.identities import stripe_id
+from demo.stripe.deliver import recorded_events
 
 RETRIABLE = "customer.subscription.updated"
 UNPAID = "invoice.payment_failed"
@@ -21,9 +23,9 @@ def rows(rng: random.Random, customers: list[Customer], now: datetime) -> Iterat
     if len(paying) < 10:
         return
     # The same news as a recorded event under another id: the local Stripe knows the objects, so a retry succeeds.
-    healable = [event for event in recorded_events() if event["type"] == RETRIABLE]
+    repairable = [event for event in recorded_events() if event["type"] == RETRIABLE]
     for attempts in (1, 1, 2, 3):
-        event = {**rng.choice(healable), "id": stripe_id(rng, "evt")}
+        event = {**rng.choice(repairable), "id": stripe_id(rng, "evt")}
         yield _row(event, now - timedelta(minutes=rng.randint(5, 50)), attempts, now + timedelta(hours=6))
     for attempts in (1, 2, 5):
         event = _unpaid(rng, rng.choice(paying), now)
@@ -42,7 +44,7 @@ def _unpaid(rng: random.Random, customer: Customer, now: datetime) -> dict[str, 
         "id": stripe_id(rng, "evt"),
         "object": "event",
         "type": UNPAID,
-        "api_version": "2026-08-26.dahlia",
+        "api_version": settings.STRIPE_API_VERSION,
         "created": int(now.timestamp()) - 7200,
         "livemode": False,
         "data": {"object": invoice},

@@ -1,6 +1,6 @@
 """Post recorded events, signed as Stripe signs them, to a webhook endpoint.
 
-``python -m billing.demo.deliver --url http://127.0.0.1:8000/webhooks/stripe/ --secret whsec_…``
+`python -m demo.stripe.deliver --url http://127.0.0.1:8000/webhooks/stripe/ --secret whsec_…`
 sends every event of every recording, oldest first, and says how many were accepted.
 """
 
@@ -18,19 +18,22 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
 
-from billing.demo import recordings
-from billing.demo.recordings import Json
+from demo.stripe import recordings
+from glyphforge.rows import Json
 
 
 def signature(body: str, secret: str, timestamp: int | None = None) -> str:
-    """The ``Stripe-Signature`` header for ``body``: scheme v1, HMAC-SHA256 over ``t.body``."""
+    """The `Stripe-Signature` header for `body`: scheme v1, HMAC-SHA256 over `t.body`.
+
+    `timestamp` is in Unix seconds, by default now. The scheme: https://docs.stripe.com/webhooks#verify-manually
+    """
     moment = int(time.time()) if timestamp is None else timestamp
     digest = hmac.new(secret.encode(), f"{moment}.{body}".encode(), hashlib.sha256).hexdigest()
     return f"t={moment},v1={digest}"
 
 
 class Sender:
-    """Posts events to one endpoint over one connection at a time; :meth:`close` waits for the rest."""
+    """Posts events to one endpoint, each over a connection of its own; `close` waits for the rest."""
 
     def __init__(self, url: str, secret: str, timeout: float = 10.0) -> None:
         self._url = urlsplit(url)
@@ -39,7 +42,7 @@ class Sender:
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="stripe-sender")
 
     def post(self, event: Json) -> int:
-        """Send ``event`` and return the HTTP status."""
+        """Send `event` and return the HTTP status; OSError when the endpoint cannot be reached in time."""
         body = json.dumps(event)
         secure = self._url.scheme == "https"
         connect = http.client.HTTPSConnection if secure else http.client.HTTPConnection
@@ -57,7 +60,7 @@ class Sender:
             connection.close()
 
     def post_later(self, event: Json) -> None:
-        """Send ``event`` in the background, in the order of the calls; report a failure on stderr."""
+        """Send `event` in the background, in the order of the calls; report a failure on stderr."""
         self._pool.submit(self._post_and_report, event)
 
     def _post_and_report(self, event: Json) -> None:
@@ -70,7 +73,7 @@ class Sender:
             sys.stderr.write(f"{event['id']}: answered {status}\n")
 
     def close(self) -> None:
-        """Wait until everything given to :meth:`post_later` was tried."""
+        """Wait until everything given to `post_later` was tried."""
         self._pool.shutdown(wait=True)
 
 
@@ -89,9 +92,9 @@ def deliver_all(
     events: Iterable[Json] | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> dict[int, int]:
-    """Post ``events`` (default: every recorded one) and return how often each HTTP status came back.
+    """Post `events` (default: every recorded one) and return how often each HTTP status came back.
 
-    ``progress`` is called with 1 after each event. A connection error is raised to the caller.
+    `progress` is called with 1 after each event. A connection error is raised to the caller.
     """
     sender = Sender(url, secret)
     answers: dict[int, int] = {}
@@ -107,7 +110,7 @@ def deliver_all(
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Command line: exit 0 when the endpoint accepted every event."""
+    """Command line: 0 when the endpoint accepted every event, else 1."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--url", default="http://127.0.0.1:8000/webhooks/stripe/")
     parser.add_argument("--secret", default=os.environ.get("STRIPE_WEBHOOK_SECRET", ""))

@@ -1,7 +1,7 @@
 """The recorded Stripe histories that ship with the project.
 
-Each file under ``recordings/`` is one scenario; see ``recordings/README.md``. Nothing in them is
-written by hand, so tests may treat ``expected`` as what Stripe itself would say.
+Each file under `recordings/` is one scenario; see `recordings/README.md`. Nothing in them is
+written by hand, so tests may treat `expected` as what Stripe itself would say.
 """
 
 from __future__ import annotations
@@ -10,16 +10,19 @@ import json
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
 
-Json = dict[str, Any]
+from glyphforge.rows import Json
 
 FOLDER = Path(__file__).resolve().parent / "recordings"
 
 
 @dataclass(frozen=True)
 class Recording:
-    """One scenario: what Stripe sent, what it answers afterwards, and the end state per customer."""
+    """One scenario: what Stripe sent, what it answers afterwards, and the end state per customer.
+
+    `events` are in the order of time, `objects` map an id to the object at the end; what `expected` means is in
+    `recordings/README.md`.
+    """
 
     name: str
     description: str
@@ -31,7 +34,7 @@ class Recording:
 
 @cache
 def load(name: str) -> Recording:
-    """Return the recording called ``name``; callers must not change it (it is shared)."""
+    """Return the recording called `name`; callers must not change it (it is shared)."""
     data = json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
     return Recording(
         name=name,

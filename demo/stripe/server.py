@@ -1,10 +1,10 @@
 """A local server that answers Stripe's API from the recorded histories.
 
-``python -m billing.demo.stripe_server --port 12111`` serves all recordings until it is stopped; with ``--invented``
-also the invented customers of the database that the settings name.
-With ``--webhook-url`` each write (cancel, refund, …) also posts its events there, as Stripe would, signed with
+`python -m demo.stripe.server --port 12111` serves all recordings until it is stopped; with `--synthetic`
+also the synthetic customers of the database that the settings name.
+With `--webhook-url` each write (cancel, refund, …) also posts its events there, as Stripe would, signed with
 STRIPE_WEBHOOK_SECRET from the environment: an argument would show in the list of processes. In tests use
-:class:`StripeServer` as a context manager.
+`StripeServer` as a context manager.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from urllib.parse import parse_qsl, urlsplit
 
 from django.db import connection
 
-from billing.demo import invented, recordings
-from billing.demo.deliver import Sender
-from billing.demo.recordings import Json
-from billing.demo.stripe_world import RefusalError, StripeWorld
+from demo.stripe import recordings, synthetic
+from demo.stripe.deliver import Sender
+from demo.stripe.world import RefusalError, StripeWorld
+from glyphforge.rows import Json
 
-#: What a test may answer instead of the world: status, JSON body, extra headers; None: no opinion.
+# What a test may answer instead of the world: status, JSON body, extra headers; None: no opinion.
 Interception = tuple[int, Json, dict[str, str]] | None
 
 
 class StripeServer:
-    """Serves a :class:`StripeWorld` on a loopback port in a background thread.
+    """Serves a `StripeWorld` on a loopback port in a background thread.
 
-    ``requests`` collects ``"METHOD /path"`` of every call. ``intercept(method, path)`` may answer
+    `requests` collects `"METHOD /path"` of every call. `intercept(method, path)` may answer
     in place of the world, which is how tests make Stripe slow, busy or broken.
     """
 
@@ -49,7 +49,7 @@ class StripeServer:
 
     @property
     def url(self) -> str:
-        """The base URL for ``STRIPE_API_HOST``."""
+        """The base URL for `STRIPE_API_HOST`."""
         host, port = self._server.server_address[:2]
         return f"http://{host!s}:{port}"
 
@@ -83,7 +83,7 @@ class _Server(ThreadingHTTPServer):
 
 
 class StripeHandler(BaseHTTPRequestHandler):
-    """Maps HTTP onto :class:`StripeWorld`; bound to one server by :class:`StripeServer`."""
+    """Maps HTTP onto `StripeWorld`; bound to one server by `StripeServer`."""
 
     stripe: StripeServer
     protocol_version = "HTTP/1.1"
@@ -91,12 +91,15 @@ class StripeHandler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
 
     def do_GET(self) -> None:
+        """Answer a read: the account, one object or one page of a collection."""
         self._answer("GET")
 
     def do_POST(self) -> None:
+        """Answer a change of a customer or a subscription, or a refund."""
         self._answer("POST")
 
     def do_DELETE(self) -> None:
+        """Answer the deletion of a customer or the end, now, of a subscription."""
         self._answer("DELETE")
 
     def log_message(self, format: str, *args: Any) -> None:
@@ -176,7 +179,10 @@ class StripeHandler(BaseHTTPRequestHandler):
 
 
 def parse_form(text: str) -> Json:
-    """Decode Stripe's form encoding: ``expand[0]=a&created[gte]=1`` to lists and dicts."""
+    """Decode Stripe's form encoding: `expand[0]=a&created[gte]=1` to lists and dicts.
+
+    One level only: of what is nested deeper the inner keys are lost. All values are text.
+    """
     result: Json = {}
     for name, value in parse_qsl(text, keep_blank_values=True):
         head, *keys = re.findall(r"[^\[\]]+", name) or [name]
@@ -200,12 +206,12 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--port", type=int, default=12111)
     parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--invented", action="store_true", help="know the invented customers of the database too")
+    parser.add_argument("--synthetic", action="store_true", help="know the synthetic customers of the database too")
     parser.add_argument("--webhook-url", help="post the events of writes to this endpoint")
     options = parser.parse_args(argv)
     world = StripeWorld(recordings.load_all())
-    if options.invented:
-        invented.add_to(world)
+    if options.synthetic:
+        synthetic.add_to(world)
         connection.close()
     try:
         server = StripeServer(world, port=options.port, host=options.host)

@@ -1,4 +1,4 @@
-"""The invented customers as Stripe would know them: their rows, in the shape of the recorded objects.
+"""The synthetic customers as Stripe would know them: their rows, in the shape of the recorded objects.
 
 Read once, when the local Stripe starts; from then on it is a side of its own, and what is changed in our tables
 alone is a difference that reconciliation finds. Works without Django's apps: only the connection is used.
@@ -12,9 +12,9 @@ from typing import Any
 
 from django.db import connection
 
-from billing.demo import recordings
-from billing.demo.recordings import Json
-from billing.demo.stripe_world import StripeWorld
+from demo.stripe import recordings
+from demo.stripe.world import StripeWorld
+from glyphforge.rows import Json
 
 CUSTOMERS = """
     SELECT id, stripe_customer_id, email, name, status, created_at FROM users
@@ -31,7 +31,7 @@ CHARGES = """
 
 
 def add_to(world: StripeWorld) -> int:
-    """Make known to ``world`` whoever is in our tables and in no recording; returns how many objects that were.
+    """Make known to `world` whoever is in our tables and in no recording; returns how many objects that were.
 
     A subscription whose period has passed without news was renewed, or ended if it was to end with its period: of
     stale ones only our row is stale. Of recorded objects only what support did to them before is remembered.

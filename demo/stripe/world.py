@@ -1,6 +1,6 @@
 """A Stripe account held in memory: objects by path, the event list, and the few writes support makes.
 
-It answers what the recordings know and nothing else; an unknown id is ``resource_missing``, as at
+It answers what the recordings know and nothing else; an unknown id is `resource_missing`, as at
 Stripe. Times are Unix seconds and money is in the currency's smallest unit, as in Stripe's API.
 """
 
@@ -14,7 +14,8 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from billing.demo.recordings import Json, Recording
+from demo.stripe.recordings import Recording
+from glyphforge.rows import Json
 
 COLLECTIONS = {
     "account": "accounts",
@@ -36,17 +37,17 @@ COLLECTIONS = {
 }
 OBJECT_OF_COLLECTION = {collection: kind for kind, collection in COLLECTIONS.items()}
 
-#: What Stripe leaves out of an object unless it is expanded, wherever the object appears.
+# What Stripe leaves out of an object unless it is expanded, wherever the object appears.
 ON_REQUEST = {"price": ("tiers", "currency_options"), "coupon": ("applies_to", "currency_options")}
-#: Stripe refuses to expand deeper than this many levels.
+# Stripe refuses to expand deeper than this many levels.
 EXPAND_DEPTH = 4
 
-#: Query parameters of list calls that compare with a key of the object.
+# Query parameters of list calls that compare with a key of the object.
 LIST_FILTERS = ("charge", "customer", "invoice", "payment_intent", "price", "subscription", "type")
 
 
 class RefusalError(Exception):
-    """An error answer of Stripe: HTTP status plus the members of its ``error`` object."""
+    """An error answer: HTTP status plus the members of Stripe's `error` object, https://docs.stripe.com/api/errors"""
 
     def __init__(self, status: int, message: str, *, code: str | None = None, param: str = "id"):
         super().__init__(message)
@@ -62,9 +63,10 @@ class RefusalError(Exception):
 
 
 class StripeWorld:
-    """Objects, events and idempotency keys of one account. Every public method is thread-safe.
+    """Objects, events and idempotency keys of one account; what Stripe would refuse raises RefusalError.
 
-    ``on_event`` is called, outside the lock, with each event that a write produces.
+    Reads and `write` are thread-safe; the changes are meant to be run by `write`, and by themselves they are not.
+    `on_event` is called, outside the lock, with each event that a write produces.
     """
 
     def __init__(self, recordings: Iterable[Recording] = ()) -> None:
@@ -79,7 +81,7 @@ class StripeWorld:
             self.add(recording)
 
     def add(self, recording: Recording) -> None:
-        """Add the final objects and all events of ``recording``; shared catalogue entries stay once."""
+        """Add the final objects and all events of `recording`; shared catalogue entries stay once."""
         with self._lock:
             self.api_version = recording.api_version
             for object_id, item in recording.objects.items():
@@ -89,12 +91,12 @@ class StripeWorld:
             self.events.sort(key=lambda event: int(event["created"]))
 
     def put(self, item: Json) -> None:
-        """Store ``item`` as the current state of its id."""
+        """Store `item` as the current state of its id."""
         with self._lock:
             self.objects[item["id"]] = copy.deepcopy(item)
 
     def forget(self, object_id: str) -> None:
-        """Make Stripe answer ``resource_missing`` for ``object_id`` from now on."""
+        """Make Stripe answer `resource_missing` for `object_id` from now on."""
         with self._lock:
             self.objects.pop(object_id, None)
 
@@ -109,7 +111,7 @@ class StripeWorld:
         raise RefusalError(404, "No such account", code="resource_missing")
 
     def retrieve(self, collection: str, object_id: str, expand: Iterable[str] = ()) -> Json:
-        """The object at ``/v1/<collection>/<object_id>``, with ``expand`` paths filled in."""
+        """The object at `/v1/<collection>/<object_id>`; `expand` paths filled in: https://docs.stripe.com/expand"""
         with self._lock:
             if collection == "events":
                 found = next((event for event in self.events if event["id"] == object_id), None)
@@ -126,7 +128,7 @@ class StripeWorld:
             return _without_unasked(answer, expand)
 
     def page(self, collection: str, params: Json) -> Json:
-        """One page of ``/v1/<collection>``, newest first, filtered and paged as Stripe does."""
+        """One page of `/v1/<collection>`, newest first, filtered and paged: https://docs.stripe.com/api/pagination"""
         with self._lock:
             if collection == "events":
                 items = list(reversed(self.events))
@@ -156,7 +158,7 @@ class StripeWorld:
             }
 
     def _expand(self, item: Any, path: list[str]) -> None:
-        """Replace the ids at ``path`` inside ``item`` by the objects they name; ignore what is absent."""
+        """Replace the ids at `path` inside `item` by the objects they name; ignore what is absent."""
         if isinstance(item, list):
             for position, member in enumerate(item):
                 if not path and isinstance(member, str) and member in self.objects:
@@ -174,7 +176,10 @@ class StripeWorld:
     # ----------------------------------------------------------------- writes
 
     def write(self, key: str | None, method: str, path: str, change: Callable[[], Json]) -> Json:
-        """Run ``change`` once per idempotency ``key``: a repeated call gets the first answer again."""
+        """Run `change` once per idempotency `key`: a repeated call gets the first answer again.
+
+        A refusal is not remembered. Keys at Stripe: https://docs.stripe.com/api/idempotent_requests
+        """
         pending: list[Json] = []
         with self._lock:
             if key and (known := self._answers.get((key, f"{method} {path}"))):
@@ -217,7 +222,7 @@ class StripeWorld:
         return gone
 
     def update_subscription(self, subscription_id: str, params: Json) -> Json:
-        """Set or clear the cancellation at the end of the period, or clear the moment of one."""
+        """Set or clear the cancellation at the end of the period, or clear the moment of one; not of a canceled one."""
         subscription = self._live("subscription", subscription_id)
         if subscription["status"] == "canceled":
             raise RefusalError(
@@ -240,7 +245,7 @@ class StripeWorld:
         return subscription
 
     def cancel_subscription(self, subscription_id: str) -> Json:
-        """End a subscription now."""
+        """End a subscription now; one that has ended is missing: https://docs.stripe.com/api/subscriptions/cancel"""
         subscription = self._live("subscription", subscription_id)
         if subscription["status"] == "canceled":
             raise missing("subscription", subscription_id)
@@ -250,7 +255,7 @@ class StripeWorld:
         return subscription
 
     def refund(self, params: Json) -> Json:
-        """Refund a charge, in part when ``amount`` is given; never more than is left."""
+        """Refund a charge, or `amount` of it, up to what is left: https://docs.stripe.com/api/refunds/create"""
         charge = self._live("charge", str(params.get("charge", "")))
         left = charge["amount"] - charge["amount_refunded"]
         if left <= 0:
@@ -291,7 +296,7 @@ class StripeWorld:
         return refund
 
     def emit(self, event_type: str, item: Json, previous: Json | None = None) -> Json:
-        """Append the event that Stripe would send for a change of ``item`` and return it."""
+        """Append the event that Stripe would send for a change of `item` and return it."""
         data: Json = {"object": copy.deepcopy(item)}
         if previous is not None:
             data["previous_attributes"] = previous
@@ -336,7 +341,7 @@ def _checked(expand: Iterable[str]) -> list[str]:
 
 
 def _without_unasked(answer: Any, expand: list[str]) -> Any:
-    """``answer`` without the members that are given only to who names them in ``expand``."""
+    """`answer` without the members that are given only to who names them in `expand`."""
     asked = {name for path in expand for name in path.split(".")}
 
     def strip(value: Any) -> None:

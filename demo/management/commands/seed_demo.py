@@ -1,14 +1,21 @@
+"""`manage.py seed_demo`: demo data of any size, written into the database that the settings name."""
+
 from argparse import ArgumentParser
 from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from billing.demo.seed import seeding
+from demo.seed import seeding
 
 
 class Command(BaseCommand):
-    help = "Write invented customers, subscriptions, payments, keys, usage and troubles, for demo and load tests."
+    """Refuses less than one customer, a negative number of requests and, where DEBUG is off, a run without `--force`.
+
+    A database that has demo data already stays as it is without `--more`.
+    """
+
+    help = "Write synthetic customers, subscriptions, payments, keys, usage and troubles, for demo and load tests."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--users", type=int, default=3000, help="how many customers (default: %(default)s)")
