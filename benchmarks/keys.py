@@ -19,7 +19,7 @@ import django
 import psycopg
 from rich.table import Table
 
-from glyphforge.terminal import print_table, say
+from glyphforge.observability.terminal import print_table, say
 
 if TYPE_CHECKING:
     from billing.models import ApiKey
@@ -41,7 +41,7 @@ def main() -> int:
     logging.disable(logging.WARNING)
     from django.conf import settings
 
-    from tests import database
+    from tests.support import database
 
     settings.API_KEY_BCRYPT_ROUNDS = ROUNDS
     name = database.create_for("keys_benchmark")
@@ -58,43 +58,43 @@ def measure() -> dict[str, float]:
     """Medians in microseconds, and a delay in seconds."""
     from django.db import connection
 
-    from billing.services import api_keys
-    from billing.services.verified_keys import verified_keys
-    from tests.factories import customer, issued_key
+    from billing.keys import authentication, lifecycle
+    from billing.keys.cache import verified_keys
+    from tests.support.factories import customer, issued_key
 
     user = customer()
     keys = [issued_key(user) for _ in range(13)]
     raw_key = keys[0].raw_key
     figures = {
-        "mistyped": _median(lambda: api_keys.authenticate(raw_key[:-1] + "!"), 5000),
+        "mistyped": _median(lambda: authentication.authenticate(raw_key[:-1] + "!"), 5000),
         **_wrong_keys(keys[-1].key),
         "first check": statistics.median(
-            _time(lambda key=key: api_keys.authenticate(key.raw_key)) for key in keys[1:-1]
+            _time(lambda key=key: authentication.authenticate(key.raw_key)) for key in keys[1:-1]
         ),
     }
-    api_keys.authenticate(raw_key)
-    figures["checked before"] = _median(lambda: api_keys.authenticate(raw_key), 20_000)
+    authentication.authenticate(raw_key)
+    figures["checked before"] = _median(lambda: authentication.authenticate(raw_key), 20_000)
     entry = verified_keys.find(verified_keys.digest(raw_key))
     assert entry is not None
 
     def row_read_again() -> None:
         entry.row_until = 0.0
-        api_keys.authenticate(raw_key)
+        authentication.authenticate(raw_key)
 
     figures["checked before, row read again"] = _median(row_read_again, 500)
 
-    assert api_keys.authenticate(raw_key)
-    api_keys.revoke(keys[0].key, actor="benchmark", reason="measured")
-    assert api_keys.authenticate(raw_key) is None, "a revocation is seen at once in the same process"
+    assert authentication.authenticate(raw_key).outcome == "ok"
+    lifecycle.revoke(keys[0].key, actor="benchmark", reason="measured")
+    assert authentication.authenticate(raw_key).outcome == "revoked", "a revocation is seen at once in the same process"
 
-    assert api_keys.authenticate(keys[1].raw_key)
+    assert authentication.authenticate(keys[1].raw_key).outcome == "ok"
     parameters = connection.get_connection_params()
     with psycopg.connect(
         **{name: parameters[name] for name in ("dbname", "host", "port", "user", "password") if parameters.get(name)}
     ) as elsewhere:
         elsewhere.execute("UPDATE api_keys SET revoked_at = now() WHERE id = %s", [keys[1].key.pk])
     started = time.perf_counter()
-    while api_keys.authenticate(keys[1].raw_key):
+    while authentication.authenticate(keys[1].raw_key).outcome == "ok":
         time.sleep(0.01)
     figures["revoked elsewhere, seconds"] = time.perf_counter() - started
     return figures
@@ -102,7 +102,8 @@ def measure() -> dict[str, float]:
 
 def _wrong_keys(stored: "ApiKey") -> dict[str, float]:
     """Well-formed keys that nobody was given, without and with the prefix of a stored one, in turns."""
-    from billing.services import api_keys, key_format
+    from billing.keys import authentication
+    from billing.keys import format as key_format
 
     timings: dict[str, list[float]] = {"wrong prefix": [], "wrong secret": []}
     for _ in range(10):
@@ -111,7 +112,7 @@ def _wrong_keys(stored: "ApiKey") -> dict[str, float]:
             if kind == "wrong secret":
                 stored.key_prefix = key_format.prefix_of(tried)
                 stored.save(update_fields=["key_prefix"])
-            measured.append(_time(lambda tried=tried: api_keys.authenticate(tried)))
+            measured.append(_time(lambda tried=tried: authentication.authenticate(tried)))
     return {kind: statistics.median(measured) for kind, measured in timings.items()}
 
 

@@ -1,16 +1,27 @@
-"""Fixtures of the whole suite: every test runs on the real migrations on a real PostgreSQL."""
+"""Fixtures of the whole suite: every test runs on the real migrations on a real PostgreSQL, Stripe is a local one."""
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import pytest
-from django.conf import settings
+from django.conf import LazySettings, settings
 from django.core.cache import cache
 from django.db import connections
-from django.test import TransactionTestCase
+from django.test import Client, TransactionTestCase
 
-from tests import database
-from tests.waiting import wait_for_room
+from billing.stripe import gateway
+from demo.stripe.server import StripeServer
+from demo.stripe.world import StripeWorld
+from glyphforge.rows import Json
+from tests.support import database, event_stream, factories
+from tests.support.waiting import wait_for_room
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The files with the most slow tests come first, so that no worker is left with one when the others have ended."""
+    slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+    items.sort(key=lambda item: -slow[item.path])
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -38,6 +49,51 @@ def _fresh_database_after_transactional_tests() -> None:
         database.create_for()
 
     TransactionTestCase._fixture_teardown = restore
+
+
+@pytest.fixture
+def signed_in(db: None) -> Callable[[str], Client]:
+    """Signs a new member of staff of the role in."""
+
+    def sign_in(role: str) -> Client:
+        client = Client()
+        client.force_login(factories.staff(role))
+        return client
+
+    return sign_in
+
+
+@pytest.fixture(scope="session")
+def _shared_stripe() -> Iterator[StripeServer]:
+    with StripeServer(StripeWorld()) as server:
+        yield server
+
+
+@pytest.fixture
+def stripe_server(
+    _shared_stripe: StripeServer, settings: LazySettings, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[StripeServer]:
+    """A running local Stripe whose world is empty; what the test changes is forgotten afterwards."""
+    _shared_stripe.world = StripeWorld()
+    _shared_stripe.requests.clear()
+    _shared_stripe.intercept = None
+    settings.STRIPE_API_HOST = _shared_stripe.url
+    monkeypatch.setattr(gateway, "NETWORK_RETRIES", 0)  # stripe-python would sleep between them
+    gateway.configure()
+    yield _shared_stripe
+    gateway.clear_cache()
+
+
+@pytest.fixture
+def world(stripe_server: StripeServer) -> StripeWorld:
+    """The account behind `stripe_server`."""
+    return stripe_server.world
+
+
+@pytest.fixture
+def feed() -> Callable[[Iterable[Json]], list[str | None]]:
+    """Stores events in the inbox and processes each once, in the given order; returns their statuses."""
+    return event_stream.feed
 
 
 @pytest.fixture(autouse=True)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.needs import needs, require
+from tests.support.needs import needs, require
 
 
 @pytest.mark.parametrize("check", [needs, require])

@@ -11,9 +11,10 @@ import psycopg
 from psycopg import sql
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from benchmarks.filled.fill import catch_up, fill
+from benchmarks.filled import fill
 from benchmarks.filled.size import Size
 from glyphforge.embedded import Server, server
+from tests.support import bulk
 
 VAR = Path(__file__).resolve().parents[2] / "var"
 OPTIONS = {"max_connections": "60", "shared_buffers": "512MB", "max_wal_size": "4GB"}
@@ -42,7 +43,7 @@ def _prepare(postgres: Server, size: Size, *, fresh: bool) -> str:
     django.setup()
     from django.db import connections
 
-    from tests import database
+    from tests.support import database
 
     with Progress(SpinnerColumn(), TextColumn("Filling: {task.description}"), TimeElapsedColumn()) as progress:
         task = progress.add_task("the schema; the first time it takes a minute", total=None)
@@ -51,7 +52,7 @@ def _prepare(postgres: Server, size: Size, *, fresh: bool) -> str:
         name = prefix + _digest(template, size)
         with psycopg.connect(postgres.url("postgres"), autocommit=True) as connection:
             kept = not fresh and _is_kept(connection, name)
-            steps = catch_up if kept else fill
+            steps = fill.catch_up if kept else fill.fill
             draft = name if kept else f"{prefix}draft"
             if not kept:
                 for stale in _of_this_size(connection, prefix):
@@ -79,7 +80,7 @@ def _prepare(postgres: Server, size: Size, *, fresh: bool) -> str:
 
 def _digest(template: str, size: Size) -> str:
     """Changes with the migrations, the size and the way of filling."""
-    sources = b"".join((Path(__file__).parent / file).read_bytes() for file in ("fill.py", "rows.py"))
+    sources = b"".join(Path(module.__file__).read_bytes() for module in (fill, bulk))
     return hashlib.sha256(f"{template}{astuple(size)}".encode() + sources).hexdigest()[:12]
 
 

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 import psycopg
 
-from benchmarks.filled import rows
 from benchmarks.filled.size import Size
-from billing.demo.seed.identities import NAMES
+from demo.seed.identities import NAMES
+from tests.support import bulk
 
 SLICE_DAYS = 2  # of traffic, written and folded at once
 # Of a busy minute, not folded yet: what the views read from api_usage itself.
@@ -25,21 +25,21 @@ def fill(connection: psycopg.Connection, size: Size) -> Iterator[str]:
     _partitions(connection, size)
     _switch_triggers(connection, "DISABLE")
     values = {"users": size.users, "events": size.events, "audit_rows": size.audit_rows, **NAMES}
-    connection.execute(rows.USERS.encode(), values)
+    connection.execute(bulk.USERS.encode(), values)
     yield "subscriptions"
-    for statement in (rows.FREE, rows.PAYERS, rows.LEFT_FREE, rows.SUBSCRIPTIONS, rows.ORPHANS):
+    for statement in (bulk.FREE, bulk.PAYERS, bulk.LEFT_FREE, bulk.SUBSCRIPTIONS, bulk.ORPHANS):
         connection.execute(statement.encode())
     yield "keys"
-    connection.execute(rows.KEYS.encode())
+    connection.execute(bulk.KEYS.encode())
     _switch_triggers(connection, "ENABLE")
     yield "payments"
-    connection.execute(rows.PAYMENTS.encode())
+    connection.execute(bulk.PAYMENTS.encode())
     yield "events"
-    connection.execute(rows.EVENTS.encode(), values)
+    connection.execute(bulk.EVENTS.encode(), values)
     yield "the audit log"
     connection.execute("ANALYZE users, subscriptions, api_keys")
-    connection.execute(rows.AUDIT_ROWS.encode(), values)
-    connection.execute(rows.JOB_RUNS.encode())
+    connection.execute(bulk.AUDIT_ROWS.encode(), values)
+    connection.execute(bulk.JOB_RUNS.encode())
     indexes = _drop_indexes_of_requests(connection)
     for oldest in range(size.days, 0, -SLICE_DAYS):
         yield f"requests of {oldest} days ago"
@@ -54,7 +54,7 @@ def fill(connection: psycopg.Connection, size: Size) -> Iterator[str]:
     connection.execute("SELECT rebuild_mrr_history(true)")
     yield "statistics"
     connection.execute("VACUUM ANALYZE")
-    connection.execute(rows.ALERTS.encode())
+    connection.execute(bulk.ALERTS.encode())
     connection.execute("ANALYZE alerts")
     _requests(connection, UNFOLDED, oldest=UNFOLDED_DAYS)
 
@@ -110,10 +110,10 @@ def _drop_indexes_of_requests(connection: psycopg.Connection) -> list[str]:
 def _requests(connection: psycopg.Connection, count: int, *, oldest: float, newest: float = 0) -> None:
     """Writes requests whose ages lie between two numbers of days."""
     if connection.execute("SELECT to_regclass('people') IS NULL").fetchone() == (True,):
-        connection.execute(rows.PEOPLE.encode())
+        connection.execute(bulk.PEOPLE.encode())
         connection.execute("CREATE INDEX ON people (n)")
         connection.execute("ANALYZE people")
-    connection.execute(rows.REQUESTS.encode(), {"oldest": oldest, "newest": newest, "batch": count})
+    connection.execute(bulk.REQUESTS.encode(), {"oldest": oldest, "newest": newest, "batch": count})
 
 
 def _fold(connection: psycopg.Connection) -> None:

@@ -20,7 +20,7 @@ from benchmarks.filled.database import VAR, filled
 from benchmarks.filled.size import Size, add_options, chosen
 from benchmarks.pages.page import pages
 from benchmarks.pages.visit import Cost, visit
-from glyphforge.terminal import print_table, say
+from glyphforge.observability.terminal import print_table, say
 
 ALL_SHOWN = {"dashboard", "customer", "search"}
 
@@ -43,13 +43,14 @@ def _measure(only: str, rounds: int) -> list[Cost]:
     from django.contrib.auth import get_user_model
     from django.test import Client
 
-    from billing import roles
+    from tests.support import factories
 
     logging.disable(logging.WARNING)
     staff = get_user_model().objects
     viewers = {
         "superuser": staff.filter(username="bench_superuser").first() or staff.create_superuser("bench_superuser"),
-        "support": staff.filter(username="bench_support").first() or roles.create_staff("bench_support", "support"),
+        "support": staff.filter(username="bench_support").first()
+        or factories.staff("support", username="bench_support"),
     }
     costs = []
     with Progress() as progress:

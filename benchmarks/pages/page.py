@@ -109,7 +109,8 @@ def _searches() -> Iterator[Page]:
 
 def _lists(viewer: Any) -> Iterator[Page]:
     """The first page of each large list as it opens, with each sort and filter that it offers, and searched."""
-    from billing.models import ApiKey, ApiUsage, AuditEntry, Payment, Subscription, User, WebhookEvent
+    from billing.models import ApiKey, ApiUsage, Payment, Subscription, User, WebhookEvent
+    from glyphforge.audit.models import AuditEntry
 
     busy = _busy_customers()[0][1]
     searched: dict[Any, tuple[str, ...]] = {

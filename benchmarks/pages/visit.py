@@ -92,7 +92,7 @@ def _read_whole(client: Any, page: Page) -> list[str]:
     from django.db import connection
     from django.test.utils import CaptureQueriesContext
 
-    from tests import crowd
+    from tests.support import plans
 
     with CaptureQueriesContext(connection) as queries:
         _fetch(client, page)
@@ -103,6 +103,6 @@ def _read_whole(client: Any, page: Page) -> list[str]:
                 # The search forbids itself what only a missing index would make it do.
                 cursor.execute(query["sql"].replace(" LOCAL", ""))
             elif query["sql"].startswith("SELECT "):
-                found |= crowd.read_whole(query["sql"])
+                found |= plans.read_whole(query["sql"])
         cursor.execute("RESET enable_seqscan")
     return sorted(found)

@@ -38,7 +38,7 @@ def main() -> int:
             task = progress.add_task("Measuring", total=len(loads) * len(DESIGNS) * options.rounds)
             for load in loads:
                 # Interleaved, so that a slow minute of the machine hits every design, and in another order each round,
-                # so that none always runs in the wake of the same other one.
+                # so that none always runs after the same other one.
                 for number in range(options.rounds):
                     for design in random.Random(number).sample(DESIGNS, len(DESIGNS)):
                         progress.update(task, description=f"{load.name}: {design}")

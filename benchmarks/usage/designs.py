@@ -7,8 +7,10 @@ from psycopg import sql
 
 from glyphforge.database import desired
 from glyphforge.embedded import Server
+from tests.support import bulk
 
 DESIGNS = ("bare", "untriggered", "naive", "ours")
+KIT = ("glyphforge.database", "glyphforge.audit", "glyphforge.web")  # what billing's tables and functions need
 USERS = 1000
 # User and key number n, as SQL of a number.
 USER_ID = "('00000000-0000-4000-8000-' || lpad({n}::text, 12, '0'))::uuid"
@@ -52,21 +54,12 @@ def _install_product(connection: psycopg.Connection) -> None:
         return True
 
     # Of the monitoring app only its indexes matter here.
-    files = [*desired.statements(["billing"]), *_indexes_of_monitoring()]
-    if left := desired.settle(files, attempt):
-        raise SystemExit(f"The SQL files do not settle: {', '.join(file.name for file in left)}")
+    files = [*desired.statements([*KIT, "billing"]), *_indexes_of_monitoring()]
+    if left := desired.create_in_any_order(files, attempt):
+        raise SystemExit(f"The SQL files cannot all be run: {', '.join(file.name for file in left)}")
     connection.execute("SELECT create_api_usage_partitions()")
-    connection.execute(
-        sql.SQL("INSERT INTO users (id, email) SELECT {}, n || '@example.com' FROM generate_series(1, {}) AS n").format(
-            sql.SQL(USER_ID.format(n="n")), USERS
-        )  # type: ignore[arg-type]
-    )
-    connection.execute(
-        sql.SQL(
-            "INSERT INTO api_keys (id, user_id, key_prefix, key_hash)"
-            " SELECT {}, {}, n, n FROM generate_series(1, {}) AS n"
-        ).format(sql.SQL(KEY_ID.format(n="n")), sql.SQL(USER_ID.format(n="n")), USERS)  # type: ignore[arg-type]
-    )
+    bulk.customers(connection, USERS, id=USER_ID.format(n="n"))
+    bulk.of_each_customer(connection, "api_keys", id=KEY_ID.format(n="n"))
 
 
 def _indexes_of_monitoring() -> list:

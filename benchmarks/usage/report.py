@@ -10,7 +10,7 @@ from rich.table import Table
 
 from benchmarks.usage.designs import DESIGNS
 from benchmarks.usage.loads import Run, moment
-from glyphforge.terminal import print_table, say
+from glyphforge.observability.terminal import print_table, say
 
 Results = dict[str, dict[str, list[Run]]]
 

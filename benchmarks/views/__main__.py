@@ -18,7 +18,7 @@ from rich.text import Text
 
 from benchmarks.filled.database import VAR, filled
 from benchmarks.filled.size import Size, add_options, chosen
-from glyphforge.terminal import print_table, say
+from glyphforge.observability.terminal import print_table, say
 
 PROMISED_MS = 100
 # What a page of the back office reads of views that have a row per customer or key.

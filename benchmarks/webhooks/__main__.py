@@ -1,7 +1,7 @@
 """`python -m benchmarks.webhooks`: measure, print, write var/benchmarks/webhooks.json; exit 1 when a promise is missed.
 
 The promises, for 50 deliveries a second with the worker running: answered within 50 ms at the median and 250 ms at
-p99. A backlog (--backlog 10000) drains through the worker as it runs in production, its sweep included: every other
+p99. A backlog (--backlog 10000) drains through the worker as it runs in production, requeueing included: every other
 event has lost its task. All of them are processed, the last quarter at the pace of the others, without growing memory.
 """
 
@@ -26,11 +26,12 @@ import psycopg
 from rich.table import Table
 
 from benchmarks.webhooks.load import RATE, Drain, Latencies, deliver, drain, fresh_events
-from billing.demo import recordings
-from billing.demo.stripe_server import StripeServer
-from billing.demo.stripe_world import StripeWorld
+from demo.stripe import recordings
+from demo.stripe.server import StripeServer
+from demo.stripe.world import StripeWorld
 from glyphforge.embedded import server
-from glyphforge.terminal import print_table, progress, say
+from glyphforge.observability.terminal import print_table, progress, say
+from tests.support.waiting import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 VAR = ROOT / "var"
@@ -70,7 +71,7 @@ def main() -> int:
         import django
 
         django.setup()
-        port = _free_port()
+        port = free_port()
         # A sender that has nothing to send for two seconds must find its connection open.
         serve = [
             "-m",
@@ -109,11 +110,11 @@ def _drain(backlog: int) -> Drain:
     from django_q.tasks import async_task
 
     from billing.models import WebhookEvent
-    from billing.stripe import inbox
+    from billing.stripe.events import inbox
 
     OrmQ.objects.all().delete()
     WebhookEvent.objects.all().delete()
-    async_task("billing.tasks.sweep")  # what the job would do within the minute
+    async_task("billing.tasks.requeue_due")  # what the job would do within the minute
     with progress("Storing the backlog", backlog) as advance:
         for number, event in enumerate(islice(fresh_events(), backlog)):
             inbox.store(event)
@@ -181,12 +182,6 @@ def _running(arguments: list[str]) -> Iterator[subprocess.Popen]:
             for child in children:
                 if child.is_running():
                     child.kill()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _wait_for(port: int) -> None:

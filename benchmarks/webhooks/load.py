@@ -13,18 +13,18 @@ from typing import Any
 
 import psutil
 
-from billing.demo.deliver import recorded_events, signature
-from glyphforge.terminal import progress
+from demo.stripe.deliver import recorded_events, signature
+from glyphforge.observability.terminal import progress
 
 RATE = 50
 SENDERS = 16
-STORY = "many_customers"
-#: The last quarter of a backlog drains at least so fast, compared with the middle one.
+RECORDING = "many_customers"
+# The last quarter of a backlog drains at least so fast, compared with the middle one.
 STEADY = 0.7
 POLL_SECONDS = 0.5
-#: Reading the memory costs more than counting.
+# Reading the memory costs more than counting.
 POLLS_A_MEMORY = 4
-#: Longer than a sweep takes to find what has no task.
+# Longer than it takes to requeue what has no task.
 STALLED_SECONDS = 240
 
 
@@ -42,7 +42,7 @@ class Latencies:
 
 def fresh_events() -> Iterator[dict[str, Any]]:
     """Recorded events for ever, each under an id of its own."""
-    events = list(recorded_events([STORY]))
+    events = list(recorded_events([RECORDING]))
     for number in itertools.count():
         event = events[number % len(events)]
         yield event | {"id": f"evt_bench_{time.time_ns()}_{number}"}

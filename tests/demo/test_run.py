@@ -4,23 +4,19 @@ import http.client
 import os
 import signal
 import socket
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from django.conf import settings
-from django.db import OperationalError, connections
+from django.db import OperationalError, ProgrammingError, connections
+from psycopg import errors
 
-from billing.demo.run import configuration, supervisor
-from billing.demo.run.configuration import UnusableError, prepare, require_free_port
-from billing.demo.run.processes import Process, stop_all
-from tests import database
-from tests.waiting import PATIENCE_SECONDS, wait_for
-
-ROOT = Path(settings.BASE_DIR)
+from demo.run import configuration, supervisor
+from demo.run.configuration import UnusableError, prepare, require_free_port
+from demo.run.processes import Process, stop_all
+from tests.support import database, processes
+from tests.support.waiting import PATIENCE_SECONDS, free_port, wait_for
 
 
 @pytest.fixture
@@ -98,12 +94,20 @@ def test_a_full_disk_is_one_line(environment: pytest.MonkeyPatch) -> None:
     said = "could not extend file: No space left on device\nHINT:  Check free disk space.\nCONTEXT:  SQL statement\n..."
     with (
         pytest.raises(UnusableError) as refused,
-        supervisor._failures_of_the_database_told(prepare()),
+        supervisor._database_errors_in_one_line(prepare()),
     ):
         raise OperationalError(said)
     assert str(refused.value) == (
         "PostgreSQL: could not extend file: No space left on device HINT: Check free disk space."
     )
+
+
+def test_a_database_of_an_earlier_release_is_one_line_that_says_what_to_do(environment: pytest.MonkeyPatch) -> None:
+    with (
+        pytest.raises(UnusableError, match="delete the folder var"),
+        supervisor._database_errors_in_one_line(prepare()),
+    ):
+        raise ProgrammingError('relation "users" already exists') from errors.DuplicateTable()
 
 
 class TestProcesses:
@@ -127,7 +131,7 @@ class TestProcesses:
     def test_a_process_that_keeps_dying_is_given_up_with_its_last_words(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("billing.demo.run.processes.RESTART_SECONDS", 0)
+        monkeypatch.setattr("demo.run.processes.RESTART_SECONDS", 0)
         process = Process("failing", ["sh", "-c", "echo no such thing; exit 3"], tmp_path / "log")
         process.start()
 
@@ -142,7 +146,7 @@ class TestProcesses:
     def test_one_that_ignores_the_request_is_ended_by_force(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("billing.demo.run.processes.STOP_SECONDS", 0.2)
+        monkeypatch.setattr("demo.run.processes.STOP_SECONDS", 0.2)
         ignores = f"trap '' TERM; touch {tmp_path}/ready; while :; do sleep 0.1; done"
         process = Process("stubborn", ["sh", "-c", ignores], tmp_path / "log")
         process.start()
@@ -161,20 +165,9 @@ def fresh_database(django_db_setup: None, django_db_blocker: Any) -> Iterator[st
 
 @pytest.mark.slow
 def test_everything_it_started_ends_with_it(fresh_database: str) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    environment = {
-        **os.environ,
-        "DATABASE_URL": fresh_database,
-        "PORT": str(port),
-        "DJANGO_DEBUG": "false",
-        "DJANGO_SETTINGS_MODULE": "glyphforge.settings",
-    }
-    command = [sys.executable, "-m", "billing.demo.run"]
-    with subprocess.Popen(
-        command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True
-    ) as process:
+    port = free_port()
+    variables = {"DATABASE_URL": fresh_database, "PORT": str(port), "DJANGO_DEBUG": "false"}
+    with processes.start("-m", "demo.run", **variables) as process:
         assert process.stdout is not None
         said = []
         for line in process.stdout:

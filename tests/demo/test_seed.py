@@ -1,4 +1,4 @@
-"""Invented data: exactly as much as asked for, counted by the triggers, with the troubles that monitoring looks for."""
+"""Synthetic data: exactly as much as asked for, counted by the triggers, with the troubles that are looked for."""
 
 import random
 from collections.abc import Iterator
@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import connection, transaction
+from django.db import transaction
 
-from billing.demo.seed import customers, seeding, usage
-from billing.models import ApiKey, ApiUsage, AuditEntry, MonthlyUsageSummary, Payment, Subscription, User, WebhookEvent
+from billing.models import ApiKey, ApiUsage, MonthlyUsageSummary, Payment, Subscription, User, WebhookEvent
+from demo.seed import customers, seeding, usage
+from glyphforge.audit.models import AuditEntry
+from tests.support.sql import scalar
 
 USERS, USAGE = 120, 3000
 LIVE = [status.value for status in Subscription.LIVE]
@@ -28,12 +30,6 @@ def seeded(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
 @pytest.fixture
 def data(seeded: None, db: None) -> None:
     """The seeded database, for reading."""
-
-
-def scalar(query: str) -> Any:
-    with connection.cursor() as cursor:
-        cursor.execute(query)
-        return cursor.fetchone()[0]
 
 
 @pytest.mark.usefixtures("data")
@@ -89,7 +85,7 @@ class TestSeededData:
         assert impossible == 0
         assert not Payment.objects.filter(created_at__gt=scalar("SELECT clock_timestamp()")).exists()
 
-    def test_events_that_a_retry_heals_carry_what_stripe_knows(self) -> None:
+    def test_events_that_a_retry_repairs_carry_what_stripe_knows(self) -> None:
         retriable = WebhookEvent.objects.filter(event_type="customer.subscription.updated")
         assert {event.status for event in retriable} == {WebhookEvent.Status.FAILED}
         assert all(event.payload["id"] == event.stripe_event_id for event in retriable)
@@ -148,7 +144,7 @@ def test_impossible_sizes_are_named(arguments: dict[str, int], named: str, setti
 def test_nobody_makes_requests_before_they_signed_up(day: int, size: int, requests: int) -> None:
     now, rng = datetime(2026, 12, day, 12, tzinfo=UTC), random.Random(1)
     # Many have customers who are near their limit and young; few with many requests pass on what is beyond it.
-    people = customers.invent(rng, size, first_number=1, now=now)
+    people = customers.generate(rng, size, first_number=1, now=now)
     signed_up = {str(customer.id): customer.created_at for customer in people}
     early = [
         one

@@ -1,15 +1,15 @@
-"""The demo's Stripe knows the invented customers: reconciliation finds what was planted, support can act on them."""
+"""The demo's Stripe knows the synthetic customers: reconciliation finds what was planted, support can act on them."""
 
 from collections.abc import Callable
 
 import pytest
 from django.utils import timezone
 
-from billing.demo import invented, recordings
-from billing.demo.seed import seeding
-from billing.demo.stripe_world import StripeWorld
 from billing.models import Difference, Payment, Subscription, User
-from billing.services import cancellation, customers, reconciliation, refunds
+from billing.services import customers, payments, reconciliation, subscriptions
+from demo.seed import seeding
+from demo.stripe import recordings, synthetic
+from demo.stripe.world import StripeWorld
 
 pytestmark = pytest.mark.django_db
 WHO = {"actor": "ada", "reason": "routine"}
@@ -17,10 +17,10 @@ WHO = {"actor": "ada", "reason": "routine"}
 
 @pytest.fixture
 def demo(world: StripeWorld) -> StripeWorld:
-    """Invented customers in our tables, and a Stripe that was started after them."""
+    """Synthetic customers in our tables, and a Stripe that was started after them."""
     seeding.seed(users=120, usage=0)
     world.add(recordings.load("signup_paid"))
-    invented.add_to(world)
+    synthetic.add_to(world)
     return world
 
 
@@ -44,7 +44,7 @@ def deliver_new(world: StripeWorld, feed: Callable, before: int) -> None:
 def test_reconciliation_finds_only_what_was_planted(demo: StripeWorld) -> None:
     demo.events.clear()
     recorded = set(recordings.load("signup_paid").objects)
-    run = reconciliation.run(take_in=False, **WHO)
+    run = reconciliation.run(ingest=False, **WHO)
     assert run.status == "finished"
     found = {
         (difference.object_kind, difference.stripe_id, difference.field)
@@ -65,15 +65,15 @@ def test_reconciliation_finds_only_what_was_planted(demo: StripeWorld) -> None:
     assert orphaned.exists()
 
 
-def test_stale_subscription_is_healed(demo: StripeWorld) -> None:
+def test_stale_subscription_is_repaired(demo: StripeWorld) -> None:
     demo.events.clear()
     overdue = Subscription.objects.filter(status="active", current_period_end__lt=timezone.now())
     stale = list(overdue.values_list("pk", flat=True))
-    reconciliation.run(heal=True, **WHO)
+    reconciliation.run(repair=True, **WHO)
     assert not Subscription.objects.filter(
         pk__in=stale, status="active", current_period_end__lt=timezone.now()
     ).exists()
-    reconciliation.run(take_in=False, **WHO)
+    reconciliation.run(ingest=False, **WHO)
     assert not Difference.objects.filter(status="open").exists()
 
 
@@ -83,7 +83,7 @@ def test_subscription_whose_last_period_passed_has_ended(world: StripeWorld) -> 
     stale = overdue.earliest("stripe_subscription_id")
     Subscription.objects.filter(pk=stale.pk).update(cancel_at_period_end=True)
     world.add(recordings.load("signup_paid"))
-    invented.add_to(world)
+    synthetic.add_to(world)
     customers.sync_customer(stale.user, **WHO)
     stale.refresh_from_db()
     assert (stale.status, stale.canceled_at) == ("canceled", stale.current_period_end)
@@ -91,28 +91,28 @@ def test_subscription_whose_last_period_passed_has_ended(world: StripeWorld) -> 
 
 def test_cancelling_and_resuming_come_back_as_events(demo: StripeWorld, feed: Callable) -> None:
     subscription = paying()
-    for act, ends in ((cancellation.cancel_subscription, True), (cancellation.resume_subscription, False)):
+    for act, ends in ((subscriptions.cancel_subscription, True), (subscriptions.resume_subscription, False)):
         before = len(demo.events)
         act(subscription, **WHO)
         deliver_new(demo, feed, before)
         subscription.refresh_from_db()
         assert (subscription.status, subscription.cancel_at_period_end) == ("active", ends)
     before = len(demo.events)
-    cancellation.cancel_subscription(subscription, at_period_end=False, **WHO)
+    subscriptions.cancel_subscription(subscription, at_period_end=False, **WHO)
     deliver_new(demo, feed, before)
     assert subscription.user.subscriptions.get(status="active").tier == "free"
 
 
 def test_refund_comes_back_as_events(demo: StripeWorld, feed: Callable) -> None:
     payment = paid()
-    refunds.refund(payment, amount_cents=500, **WHO)
+    payments.refund(payment, amount_cents=500, **WHO)
     deliver_new(demo, feed, len(demo.events) - 2)
     payment.refresh_from_db()
     assert (payment.status, payment.refunded_cents) == ("partially_refunded", 500)
 
 
 @pytest.mark.parametrize("status", ["succeeded", "failed", "refunded", "partially_refunded", "disputed"])
-def test_sync_leaves_an_invented_payment_as_it_is(demo: StripeWorld, status: str) -> None:
+def test_sync_leaves_a_synthetic_payment_as_it_is(demo: StripeWorld, status: str) -> None:
     known = Payment.objects.filter(status=status, user__stripe_customer_id__isnull=False)
     payment = known.order_by("stripe_charge_id").first()
     if payment is None:
@@ -122,7 +122,7 @@ def test_sync_leaves_an_invented_payment_as_it_is(demo: StripeWorld, status: str
         Payment.objects.filter(pk=payment.pk).update(status=status, refunded_cents=refunded, paid_at=paid_at)
         for kind in ("charge", "payment_intent"):
             demo.forget(str(getattr(payment, f"stripe_{kind}_id")))
-        invented.add_to(demo)
+        synthetic.add_to(demo)
     before = Payment.objects.filter(pk=payment.pk).values().get()
     customers.sync_customer(payment.user, **WHO)
     assert Payment.objects.filter(pk=payment.pk).values().get() == before
@@ -132,27 +132,27 @@ def test_sync_leaves_an_invented_payment_as_it_is(demo: StripeWorld, status: str
 def test_what_support_did_to_the_recorded_outlives_the_local_stripe(
     world: StripeWorld, feed: Callable, at_period_end: bool
 ) -> None:
-    story = recordings.load("signup_paid")
-    world.add(story)
-    feed(story.events)
+    stream = recordings.load("signup_paid")
+    world.add(stream)
+    feed(stream.events)
     subscription = Subscription.objects.get(stripe_subscription_id__isnull=False)
-    cancellation.cancel_subscription(subscription, at_period_end=at_period_end, **WHO)
-    refunds.refund(Payment.objects.get(), amount_cents=500, **WHO)
-    deliver_new(world, feed, len(story.events))
+    subscriptions.cancel_subscription(subscription, at_period_end=at_period_end, **WHO)
+    payments.refund(Payment.objects.get(), amount_cents=500, **WHO)
+    deliver_new(world, feed, len(stream.events))
     world.objects.clear()
     world.events.clear()
-    world.add(story)
+    world.add(stream)
     world.events.clear()
-    assert reconciliation.run(take_in=False, **WHO).differences_found > 0
-    invented.add_to(world)
-    assert reconciliation.run(take_in=False, **WHO).differences_found == 0
+    assert reconciliation.run(ingest=False, **WHO).differences_found > 0
+    synthetic.add_to(world)
+    assert reconciliation.run(ingest=False, **WHO).differences_found == 0
 
 
-def test_who_is_recorded_is_not_invented(world: StripeWorld, feed: Callable) -> None:
-    story = recordings.load("signup_paid")
-    world.add(story)
-    feed(story.events)
+def test_recorded_customer_is_not_synthesized(world: StripeWorld, feed: Callable) -> None:
+    stream = recordings.load("signup_paid")
+    world.add(stream)
+    feed(stream.events)
     Subscription.objects.filter(stripe_subscription_id__isnull=False).update(tier="enterprise")
     before = dict(world.objects)
-    assert invented.add_to(world) == 0
+    assert synthetic.add_to(world) == 0
     assert world.objects == before

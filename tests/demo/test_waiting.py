@@ -7,20 +7,23 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from billing.demo.run import events
 from billing.models import WebhookEvent
+from demo.run import events
+from tests.support import factories
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(events, "PATIENCE_SECONDS", 2.0)
     monkeypatch.setattr(events, "POLL_SECONDS", 0.01)
+    # The one connection is the test's transaction, and stays open.
+    monkeypatch.setattr(events, "connection", SimpleNamespace(close=lambda: None))
 
 
 def event(event_id: str = "evt_1", **values: Any) -> WebhookEvent:
-    return WebhookEvent.objects.create(stripe_event_id=event_id, **{"status": "pending", "attempts": 0} | values)
+    return factories.webhook_event(stripe_event_id=event_id, **{"status": "pending"} | values)
 
 
 def test_every_attempt_is_progress(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -40,7 +43,10 @@ def test_every_attempt_is_progress(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("status", ["pending", "processing"])
-def test_event_that_nobody_touches_is_left_to_the_worker(capsys: pytest.CaptureFixture[str], status: str) -> None:
+def test_event_that_nobody_touches_is_left_to_the_worker(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, status: str
+) -> None:
+    monkeypatch.setattr(events, "PATIENCE_SECONDS", 0.2)
     event(status=status)
     events.wait_until_processed(["evt_1"], lambda: None)
     assert "1 events wait for the worker" in capsys.readouterr().out

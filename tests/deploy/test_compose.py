@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from monitoring.watchdog import STOP_SECONDS
+from monitoring.worker.watchdog import STOP_SECONDS
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "deploy" / "compose"

@@ -16,13 +16,12 @@ from typing import Any
 import boto3
 import pytest
 import yaml
-from django.conf import settings
-from django.db import connection
 from moto import mock_aws
 
-from monitoring import slots
-from monitoring.jobs import JOBS
+from monitoring.jobs.cron import database_time
+from monitoring.jobs.registry import JOBS
 from monitoring.models import JobRun, JobSchedule
+from tests.support import database
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "deploy" / "lambda"
@@ -97,7 +96,7 @@ def test_every_hourly_job_is_asked_for_when_it_is_due() -> None:
 def test_backups_are_left_to_a_machine_that_keeps_files(monkeypatch: pytest.MonkeyPatch) -> None:
     handler = module("handler")
     monkeypatch.setattr(handler, "set_up", lambda: None)
-    monkeypatch.setattr("monitoring.schedules.due", lambda: ["backup", "drill"])
+    monkeypatch.setattr("monitoring.jobs.schedules.due", lambda: ["backup", "drill"])
     for function in (handler.daily_maintenance, handler.hourly_sync, handler.health_check):
         assert function({}, Context()) == {}
 
@@ -150,7 +149,7 @@ def test_settings_come_from_the_secret_and_the_environment_wins(monkeypatch: pyt
 class TestDueJobs:
     @pytest.fixture(autouse=True)
     def due(self) -> None:
-        JobSchedule.objects.update(next_due_at=slots.database_time() - timedelta(hours=2))
+        JobSchedule.objects.update(next_due_at=database_time() - timedelta(hours=2))
         JobSchedule.objects.exclude(job__in=("sync", "orphans", "rollup")).update(enabled=False)
 
     def test_a_function_runs_the_due_jobs_of_its_group_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -223,11 +222,10 @@ assert not outside, outside
 @pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_handlers_run_from_the_package_alone(package: Path, secrets_manager: str) -> None:
-    assert settings.TEST_SERVER, "runs on the suite's own server"
-    JobSchedule.objects.update(next_due_at=slots.database_time() - timedelta(hours=2))
+    JobSchedule.objects.update(next_due_at=database_time() - timedelta(hours=2))
     JobSchedule.objects.exclude(job__in=("daily", "sync", "rollup")).update(enabled=False)
     SecretsManager.values = {
-        "DATABASE_URL": settings.TEST_SERVER.url(connection.settings_dict["NAME"]),
+        "DATABASE_URL": database.url(),
         "DJANGO_SECRET_KEY": "x" * 50,
         "STRIPE_WEBHOOK_SECRET": "whsec_test",
     }

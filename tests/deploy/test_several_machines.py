@@ -1,9 +1,6 @@
 """Many processes on one database through PgBouncer in transaction mode, with a replica for the monitoring pages."""
 
 import json
-import os
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -13,18 +10,15 @@ from typing import Any
 import psycopg
 import pytest
 from django.conf import settings
-from psycopg import sql
 
-from monitoring import slots
-from monitoring.jobs import JOBS
-from tests import database
-from tests.deploy import topology
-from tests.needs import needs
-from tests.waiting import wait_for
+from monitoring.jobs.cron import latest_slot
+from monitoring.jobs.registry import JOBS
+from tests.support import database, processes, topology
+from tests.support.needs import needs
+from tests.support.waiting import wait_for
 
-ROOT = Path(__file__).resolve().parents[2]
 DATABASE = f"several_machines_{database.WORKER}"
-CORE = ("tests/test_smoke.py", "tests/sql/test_triggers.py", "tests/glyphforge/test_audit.py")
+CORE = ("tests/test_smoke.py", "tests/billing/sql/test_triggers.py", "tests/glyphforge/audit/test_context.py")
 
 pytestmark = [
     pytest.mark.slow,
@@ -36,29 +30,14 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def machines(django_db_setup: None) -> Iterator[topology.Topology]:
     """With a database of its own on the primary, copied from the suite's migrated template."""
-    from tests import database
-
-    assert settings.TEST_SERVER
-    names = {"copy": sql.Identifier(DATABASE), "template": sql.Identifier(database._template_name)}
-    with psycopg.connect(settings.TEST_SERVER.url("postgres"), autocommit=True) as server:
-        server.execute(sql.SQL("DROP DATABASE IF EXISTS {copy} WITH (FORCE)").format(**names))
-        server.execute(sql.SQL("CREATE DATABASE {copy} TEMPLATE {template} STRATEGY FILE_COPY").format(**names))
     folder = Path(tempfile.mkdtemp(prefix="glyphforge-machines-"))
-    with topology.started(settings.TEST_SERVER, folder) as running:
+    with database.copy(DATABASE), topology.started(settings.TEST_SERVER, folder) as running:
         yield running
-    with psycopg.connect(settings.TEST_SERVER.url("postgres"), autocommit=True) as server:
-        server.execute(sql.SQL("DROP DATABASE IF EXISTS {copy} WITH (FORCE)").format(**names))
 
 
-def environment(machines: topology.Topology, **more: str) -> dict[str, str]:
-    return {
-        **os.environ,
-        "DATABASE_URL": machines.pooled_url(DATABASE),
-        "DATABASE_REPLICA_URL": machines.standby.url(DATABASE),
-        "DJANGO_SETTINGS_MODULE": "glyphforge.settings",
-        "LOG_LEVEL": "WARNING",
-        **more,
-    }
+def addresses(machines: topology.Topology) -> dict[str, str]:
+    """The variables that lead a process there."""
+    return {"DATABASE_URL": machines.pooled_url(DATABASE), "DATABASE_REPLICA_URL": machines.standby.url(DATABASE)}
 
 
 OBSERVE = """
@@ -68,8 +47,8 @@ from django.conf import settings
 from django.db import DatabaseError, connection, connections, router
 from billing.models import User
 from glyphforge.audit import acting_as
-from monitoring import maintenance
-from monitoring.deadline import deadline
+from monitoring.jobs import steps
+from monitoring.jobs.deadline import deadline
 from monitoring.models import RevenueMetrics, UserGrowth
 
 def asked(alias, query):
@@ -92,7 +71,7 @@ except DatabaseError as error:
     found["refused"] = str(error)
 with acting_as(actor="ada", reason="test"), deadline(5):
     User.objects.create(email="grace@example.com")
-    maintenance.query("SELECT 1")
+    steps.query("SELECT 1")
 settings_left = "coalesce(current_setting('app.actor', true), ''), current_setting('statement_timeout')"
 found["left"] = asked("default", f"SELECT {settings_left}")
 found["actor"] = asked("default", "SELECT actor FROM audit_log WHERE table_name = 'users' ORDER BY id DESC LIMIT 1")[0]
@@ -106,44 +85,29 @@ def observed(machines: topology.Topology) -> dict[str, Any]:
     with psycopg.connect(machines.primary.url(DATABASE)) as server:
         server.execute("INSERT INTO users (email) VALUES ('ada@example.com')")
     machines.wait_for_standby()
-    done = subprocess.run(
-        [sys.executable, "-c", OBSERVE],
-        cwd=ROOT,
-        env=environment(machines),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = processes.finished("-c", OBSERVE, **addresses(machines))
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return found
 
 
 def test_the_suites_core_passes_through_pgbouncer(machines: topology.Topology) -> None:
-    values = environment(
-        machines, DATABASE_URL=machines.pooled_url("postgres"), TEST_DATABASE=f"pooled_{database.WORKER}"
-    )
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", *CORE],
-        cwd=ROOT,
-        env=values | {"DJANGO_SETTINGS_MODULE": "tests.settings"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    values = addresses(machines) | {"DATABASE_URL": machines.pooled_url("postgres")}
+    values |= {"TEST_DATABASE": f"pooled_{database.WORKER}", "DJANGO_SETTINGS_MODULE": "tests.settings"}
+    done = processes.finished("-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", *CORE, **values)
     assert done.returncode == 0, done.stdout[-4000:]
 
 
 def is_slot_for_a_minute(cron: str) -> bool:
     """Whether whoever asks within the next minute is told the same slot."""
     now = datetime.now(UTC)
-    return slots.latest(cron, now) == slots.latest(cron, now + timedelta(minutes=1))
+    return latest_slot(cron, now) == latest_slot(cron, now + timedelta(minutes=1))
 
 
 def test_a_slot_runs_once_on_three_machines_behind_pgbouncer(machines: topology.Topology) -> None:
-    command = [sys.executable, "manage.py", "run_job", "sync", "--scheduled", "--trigger", "cron"]
+    command = ["manage.py", "run_job", "sync", "--scheduled", "--trigger", "cron"]
     wait_for(lambda: is_slot_for_a_minute(JOBS["sync"].cron))
-    running = [subprocess.Popen(command, cwd=ROOT, env=environment(machines)) for _ in range(3)]
+    running = [processes.start(*command, output=None, **addresses(machines)) for _ in range(3)]
     assert {process.wait(timeout=300) for process in running} <= {0, 3}
     with psycopg.connect(machines.primary.url(DATABASE)) as server:
         rows = server.execute("SELECT status, count(*) FROM job_runs WHERE job = 'sync' GROUP BY status").fetchall()
@@ -176,7 +140,6 @@ def test_the_web_process_pools_its_connections_and_no_other_does(
         "import glyphforge.wsgi; from django.db import connection; connection.ensure_connection();"
         "print(connection.pool.get_stats()['pool_size'])"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", script], cwd=ROOT, env=environment(machines), capture_output=True, text=True, check=True
-    )
+    done = processes.finished("-c", script, **addresses(machines))
+    assert done.returncode == 0, done.stderr
     assert int(done.stdout) >= 1

@@ -11,11 +11,11 @@ import pytest
 from django.conf import settings
 
 from deploy.systemd import install
-from monitoring import slots
-from monitoring.deadline import GRACE_SECONDS
-from monitoring.jobs import JOBS
-from monitoring.schedules import WORKER_GRACE_SECONDS
-from tests.needs import needs
+from monitoring.jobs.cron import slot_after
+from monitoring.jobs.deadline import GRACE_SECONDS
+from monitoring.jobs.registry import JOBS
+from monitoring.jobs.schedules import WORKER_GRACE_SECONDS
+from tests.support.needs import needs
 
 ROOT = Path(__file__).resolve().parents[2]
 needs_systemd = needs(shutil.which("systemd-analyze"), "systemd-analyze")
@@ -61,7 +61,7 @@ def test_timer_fires_when_the_job_is_due(name: str) -> None:
     fires = re.findall(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) UTC", shown)
     expected, moment = [], start
     for _ in range(3):
-        moment = slots.after(cron, moment)
+        moment = slot_after(cron, moment)
         expected.append(f"{moment:%Y-%m-%d %H:%M:%S}")
     assert fires == expected
 

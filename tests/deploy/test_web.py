@@ -1,7 +1,6 @@
 """The web process as deployed: Gunicorn with its configuration, static files, JSON log lines, an orderly end."""
 
 import json
-import os
 import re
 import signal
 import socket
@@ -13,44 +12,29 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from django.conf import settings
-from django.db import connection
 
-from tests.needs import needs
-from tests.waiting import PATIENCE_SECONDS, is_listening, wait_for
+from tests.support import processes
+from tests.support.waiting import PATIENCE_SECONDS, is_listening, wait_for
 
-ROOT = Path(__file__).resolve().parents[2]
-
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.django_db(transaction=True),
-    needs(settings.TEST_SERVER, "the suite's own server"),
-]
+pytestmark = [pytest.mark.slow, pytest.mark.django_db(transaction=True)]
 
 
 class Web:
     def __init__(self, listener: socket.socket, logs: Path) -> None:
         self.origin, self.log = f"http://127.0.0.1:{listener.getsockname()[1]}", logs / "glyphforge.log"
-        assert settings.TEST_SERVER
-        self.environment = {
-            **os.environ,
-            "DATABASE_URL": settings.TEST_SERVER.url(connection.settings_dict["NAME"]),
-            "DJANGO_SETTINGS_MODULE": "glyphforge.settings",
-            "DJANGO_ALLOWED_HOSTS": "127.0.0.1",
+        environment = processes.environment(
+            DJANGO_ALLOWED_HOSTS="127.0.0.1",
             # Bound already, so that nobody else takes the port meanwhile.
-            "WEB_BIND": f"fd://{listener.fileno()}",
-            "WEB_PROCESSES": "1",
-            "LOG_DIR": str(logs),
-        }
-        subprocess.run(
-            [sys.executable, "manage.py", "collectstatic", "--noinput", "--verbosity=0"],
-            cwd=ROOT,
-            env=self.environment,
-            check=True,
+            WEB_BIND=f"fd://{listener.fileno()}",
+            WEB_PROCESSES="1",
+            LOG_DIR=str(logs),
+            LOG_LEVEL="INFO",
         )
+        collect = [sys.executable, "manage.py", "collectstatic", "--noinput", "--verbosity=0"]
+        subprocess.run(collect, cwd=processes.ROOT, env=environment, check=True)
         gunicorn = [sys.executable, "-m", "gunicorn", "--config", "deploy/gunicorn.conf.py"]
         self.process = subprocess.Popen(
-            gunicorn, cwd=ROOT, env=self.environment, stdout=subprocess.DEVNULL, pass_fds=[listener.fileno()]
+            gunicorn, cwd=processes.ROOT, env=environment, stdout=subprocess.DEVNULL, pass_fds=[listener.fileno()]
         )
 
     def get(self, path: str, **headers: str) -> tuple[int, dict[str, str], bytes]:

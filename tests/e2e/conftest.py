@@ -4,22 +4,19 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 from django.db import connections
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
 from pytest_django.live_server_helper import LiveServer
 
-from billing import roles
-from tests import database
-from tests.e2e import scene
-from tests.e2e.ceiling import Ceiling
-from tests.needs import require
+from glyphforge import roles
+from tests.support import back_office, database, factories
+from tests.support.browser import PATIENCE_MS, Visit
+from tests.support.needs import require
+from tests.support.query_limit import QueryLimit
+from tests.support.sign_in import PASSWORD
 
-PASSWORD = "correct horse battery staple"
-# For a machine that does much else meanwhile; alone every page answers in less than a second.
-PATIENCE_MS = 60_000
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
@@ -38,56 +35,31 @@ def chromium() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="module")
-def ceiling() -> Iterator[Ceiling]:
+def query_limit() -> Iterator[QueryLimit]:
     """What every page of the module costs."""
-    with Ceiling().held() as ceiling:
-        yield ceiling
+    with QueryLimit().held() as query_limit:
+        yield query_limit
 
 
 @pytest.fixture(scope="module")
-def site(chromium: Browser, ceiling: Ceiling, django_db_setup: None, django_db_blocker: Any) -> Iterator[scene.Scene]:
-    """One committed scene and one server for a module; the database is copied anew afterwards."""
+def site(
+    chromium: Browser, query_limit: QueryLimit, django_db_setup: None, django_db_blocker: Any
+) -> Iterator[back_office.Site]:
+    """One committed site and one server for a module; the database is copied anew afterwards."""
     with django_db_blocker.unblock():
         for role in roles.ROLES:
-            roles.create_staff(role, role, password=PASSWORD, email=f"{role}@glyphforge.example")
-        staged = scene.stage()
+            factories.staff(role, username=role, password=PASSWORD, email=f"{role}@glyphforge.example")
+        site = back_office.create_site()
         server = LiveServer("127.0.0.1")
-        staged.url = server.url
-        yield staged
+        site.url = server.url
+        yield site
         server.stop()
         connections["default"].close()
         database.create_for()
 
 
-class Visit:
-    """A page of a signed-in browser that keeps what must not happen: console errors and requests to other hosts."""
-
-    def __init__(self, context: BrowserContext, url: str) -> None:
-        self.page: Page = context.new_page()
-        self.url = url
-        self.troubles: list[str] = []
-        self.page.on("console", self._console)
-        self.page.on("pageerror", lambda error: self.troubles.append(f"{self.page.url}: {error}"))
-        self.page.on("request", self._request)
-
-    def _console(self, message: Any) -> None:
-        if message.type == "error":
-            self.troubles.append(f"{self.page.url}: {message.text}")
-
-    def _request(self, request: Any) -> None:
-        if urlsplit(request.url).scheme in {"http", "https"} and not request.url.startswith(self.url):
-            self.troubles.append(f"{self.page.url} asked {request.url}")
-
-    def open(self, path: str) -> Page:
-        """Open a page of the back office; anything but a success is a trouble."""
-        response = self.page.goto(self.url + path)
-        if response is None or not response.ok:
-            self.troubles.append(f"{path}: {response.status if response else 'no answer'}")
-        return self.page
-
-
 @pytest.fixture
-def visit(chromium: Browser, site: scene.Scene) -> Iterator[Callable[..., Visit]]:
+def visit(chromium: Browser, site: back_office.Site) -> Iterator[Callable[..., Visit]]:
     """Signs somebody of the role in, by the form."""
     contexts = []
 

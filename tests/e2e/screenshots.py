@@ -11,20 +11,19 @@ from django.db.models import Count
 
 from billing.models import User, WebhookEvent
 from billing.services import notes
-from tests.e2e import scene
-from tests.e2e.conftest import Visit
+from tests.support import back_office
+from tests.support.browser import PHONE, Visit
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "screenshots"
 DARK = {"color_scheme": "dark"}
 TALL = {"viewport": {"width": 1440, "height": 1240}}
 DESKTOP = {"viewport": {"width": 1440, "height": 900}}
-PHONE = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True, "device_scale_factor": 2}
 
 
 @pytest.fixture(scope="module")
-def customer(site: scene.Scene, django_db_blocker: Any) -> User:
-    """A demo's data around the scene, and in it a customer with much to show."""
+def customer(site: back_office.Site, django_db_blocker: Any) -> User:
+    """A demo's data around the site, and in it a customer with much to show."""
     size = os.environ.get("SCREENSHOT_USERS", "800")
     with django_db_blocker.unblock():
         call_command("seed_demo", users=int(size), usage=int(size) * 150, force=True)
@@ -36,7 +35,7 @@ def customer(site: scene.Scene, django_db_blocker: Any) -> User:
         return user
 
 
-def test_draw(customer: User, site: scene.Scene, visit: Callable[..., Visit]) -> None:
+def test_draw(customer: User, site: back_office.Site, visit: Callable[..., Visit]) -> None:
     failed = WebhookEvent.objects.filter(status="failed").latest("received_at")
     FOLDER.mkdir(parents=True, exist_ok=True)
     page_of = f"/admin/billing/user/{customer.pk}/change/"
@@ -46,12 +45,12 @@ def test_draw(customer: User, site: scene.Scene, visit: Callable[..., Visit]) ->
         ("subscriptions", "/admin/billing/subscription/", {}),
         ("customer", page_of, TALL),
         ("customer-dark", page_of, TALL | DARK),
-        ("customer-phone", page_of, PHONE),
+        ("customer-phone", page_of, PHONE | {"device_scale_factor": 2}),
         ("webhook-event", f"/admin/billing/webhookevent/{failed.pk}/change/", {}),
         ("retry", "/admin/billing/webhookevent/do/retry_webhooks/", {}),
         ("alerts", "/admin/monitoring/alert/", {}),
         ("health", "/admin/monitoring/systemhealth/", {}),
-        ("audit-log", "/admin/billing/auditentry/", {}),
+        ("audit-log", "/admin/audit/auditentry/", {}),
     ]
     for name, path, options in pictures:
         visitor = visit("billing_lead", **(DESKTOP | options))

@@ -4,19 +4,17 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
-from tests.e2e import scene
-from tests.e2e.conftest import PASSWORD, Visit
-from tests.glyphforge.staff.conftest import Codes, authenticator_app
+from tests.support import back_office
+from tests.support.browser import PHONE, Visit, violations
+from tests.support.sign_in import PASSWORD, Codes, authenticator_app
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
-PHONE = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True}
 
 
 @pytest.fixture
-def visitor(chromium: Browser, site: scene.Scene) -> Iterator[Visit]:
+def visitor(chromium: Browser, site: back_office.Site) -> Iterator[Visit]:
     """Somebody with a phone, not signed in."""
     context = chromium.new_context(**PHONE)
     yield Visit(context, site.url)
@@ -26,11 +24,6 @@ def visitor(chromium: Browser, site: scene.Scene) -> Iterator[Visit]:
 @pytest.fixture
 def app(monkeypatch: pytest.MonkeyPatch) -> Codes:
     return authenticator_app(monkeypatch)
-
-
-def violations(page: Page) -> list[str]:
-    options = {"runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]}}
-    return [violation["id"] for violation in Axe().run(page, options=options).response["violations"]]
 
 
 def log_in(page: Page) -> None:
@@ -76,5 +69,5 @@ def test_second_factor_is_set_up_at_the_first_sign_in_and_asked_for_at_the_next(
 def test_documentation_of_the_api_works_under_the_strict_policy(visitor: Visit) -> None:
     page = visitor.open("/api/v1/docs")
     page.get_by_text("Authenticate a customer's key").first.click()
-    expect(page.get_by_text("Says whether a key may be used now")).to_be_visible()
+    expect(page.get_by_text("Say whether a key may be used now")).to_be_visible()
     assert visitor.troubles == []

@@ -5,15 +5,16 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import expect
 
-from billing.models import AuditEntry, Subscription
-from tests.e2e import scene
-from tests.e2e.conftest import Visit
+from billing.models import Subscription
+from glyphforge.audit.models import AuditEntry
+from tests.support import back_office
+from tests.support.browser import Visit
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 
 def test_support_finds_a_subscription_and_retries_a_failed_event_until_it_is_processed(
-    visit: Callable[..., Visit], site: scene.Scene
+    visit: Callable[..., Visit], site: back_office.Site
 ) -> None:
     support = visit("support")
     page = support.page
@@ -36,7 +37,7 @@ def test_support_finds_a_subscription_and_retries_a_failed_event_until_it_is_pro
     expect(page.get_by_text("1 event set back to pending")).to_be_visible()
     expect(page.locator(".gf-badge", has_text="Pending").first).to_be_visible()
 
-    assert scene.work_off(site) == "processed"
+    assert back_office.process_failed_event(site) == "processed"
     page.reload()
     expect(page.locator(".gf-badge", has_text="Processed").first).to_be_visible()
     entry = AuditEntry.objects.get(action="replay")
@@ -44,19 +45,19 @@ def test_support_finds_a_subscription_and_retries_a_failed_event_until_it_is_pro
     assert support.troubles == []
 
 
-def test_orphan_is_fixed_from_the_list(visit: Callable[..., Visit], site: scene.Scene) -> None:
+def test_orphan_is_fixed_from_the_list(visit: Callable[..., Visit], site: back_office.Site) -> None:
     support = visit("support")
     page = support.open("/admin/billing/user/")
     page.get_by_role("link", name="Fix orphans").click()
     expect(page.get_by_text("orphan@example.com")).to_be_visible()
     page.fill("[name=reason]", "Found in the morning round")
     page.get_by_role("button", name="Fix orphans").click()
-    expect(page.get_by_text("1 customer got the free tier.")).to_be_visible()
+    expect(page.get_by_text("1 customer got the free plan.")).to_be_visible()
     assert Subscription.objects.get(user=site.orphan).tier == "free"
     assert support.troubles == []
 
 
-def test_key_is_made_shown_once_and_revoked(visit: Callable[..., Visit], site: scene.Scene) -> None:
+def test_key_is_made_shown_once_and_revoked(visit: Callable[..., Visit], site: back_office.Site) -> None:
     support = visit("support")
     page = support.open(f"/admin/billing/user/{site.customer.pk}/change/")
     page.get_by_role("link", name="Create key").click()

@@ -4,8 +4,8 @@ from decimal import Decimal
 
 import pytest
 
-from glyphforge.currency import smallest_units
-from glyphforge.display import EMPTY, money
+from glyphforge.admin.columns import EMPTY
+from glyphforge.money import money, smallest_units
 
 
 @pytest.mark.parametrize(
@@ -29,3 +29,11 @@ def test_money_has_the_decimals_of_its_currency(cents: int | None, currency: str
 )
 def test_what_people_type_becomes_what_stripe_counts(amount: str, currency: str, cents: int) -> None:
     assert smallest_units(Decimal(amount), currency) == cents
+
+
+@pytest.mark.parametrize(
+    ("cents", "currency", "expected"),
+    [(1_234_500, "usd", "$12,345"), (-9900, "eur", "-€99"), (120_000, "chf", "1,200 CHF")],
+)
+def test_money_is_short_and_names_its_currency(cents: int, currency: str, expected: str) -> None:
+    assert money(cents, currency, short=True) == expected

@@ -8,8 +8,8 @@ from django.test import Client, override_settings
 from django.utils import timezone
 from prometheus_client.parser import text_string_to_metric_families
 
-from billing.models import WebhookEvent
-from monitoring.models import Alert, JobRun
+from monitoring.models import JobRun
+from tests.support import factories
 
 pytestmark = pytest.mark.django_db
 TOKEN = "a-token-of-prometheus"
@@ -43,12 +43,10 @@ def test_without_a_configured_token_everybody_is_refused(client: Client, headers
 @override_settings(METRICS_TOKEN=TOKEN)
 def test_figures_are_those_of_the_database(client: Client, django_assert_max_num_queries: Any) -> None:
     now = timezone.now()
-    WebhookEvent.objects.create(stripe_event_id="evt_1", status="dead", attempts=8)
-    WebhookEvent.objects.create(stripe_event_id="evt_2", status="pending")
+    factories.webhook_event(status="dead")
+    factories.webhook_event(status="pending")
     JobRun.objects.create(job="sync", status="succeeded", finished_at=now)
-    Alert.objects.create(
-        fingerprint="f", alert_type="t", subject="s", severity="critical", state="firing", fired_at=now
-    )
+    factories.alert()
     with django_assert_max_num_queries(15):
         response = client.get("/metrics", headers=BEARER)
     assert response["Content-Type"].startswith("text/plain; version=")
@@ -67,6 +65,6 @@ def test_figures_are_those_of_the_database(client: Client, django_assert_max_num
 
 @override_settings(METRICS_TOKEN=TOKEN)
 def test_every_metric_is_documented(client: Client) -> None:
-    text = (Path(__file__).parents[2] / "docs" / "alerts.md").read_text()
+    text = (Path(__file__).parents[2] / "docs" / "monitor.md").read_text()
     names = {name for name, *_ in figures(client.get("/metrics", headers=BEARER))}
     assert {name for name in names if name not in text} == set()

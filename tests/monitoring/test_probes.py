@@ -54,7 +54,7 @@ class TestReady:
     def test_migration_missing(self, client: Client) -> None:
         beat()
         with connection.cursor() as cursor:
-            cursor.execute("DELETE FROM django_migrations WHERE app = 'monitoring' AND name LIKE '0005%'")
+            cursor.execute("DELETE FROM django_migrations WHERE app = 'monitoring' AND name LIKE '0001%'")
         response = client.get("/readyz")
         assert response.status_code == 503
         assert "not applied" in response.json()["checks"]["migrations"]

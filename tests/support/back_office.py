@@ -7,13 +7,8 @@ from datetime import timedelta
 
 from django.test import override_settings
 from django.utils import timezone
-from djstripe.models import Price, Product
 
-from billing.demo import recordings
-from billing.demo.stripe_server import StripeServer
-from billing.demo.stripe_world import StripeWorld
 from billing.models import (
-    ApiUsage,
     Difference,
     Payment,
     ReconciliationRun,
@@ -22,16 +17,21 @@ from billing.models import (
     User,
     WebhookEvent,
 )
-from billing.services import accounts, notes, replay_runs
-from billing.services.event_filter import EventFilter
-from billing.stripe import gateway, inbox, processing
-from monitoring.alerts import handling
+from billing.services import accounts, notes
+from billing.stripe import gateway
+from billing.stripe.events import inbox, processing, replay_runs
+from billing.stripe.events.filter import EventFilter
+from demo.stripe import recordings
+from demo.stripe.server import StripeServer
+from demo.stripe.world import StripeWorld
+from monitoring.alerts import triage
 from monitoring.models import Alert, JobSchedule
-from tests import factories
+from tests.support import factories
+from tests.support.sql import SQL
 
 
 @dataclass
-class Scene:
+class Site:
     """The rows that the tests look for."""
 
     recorded: Subscription
@@ -44,8 +44,8 @@ class Scene:
     url: str = ""
 
 
-def stage() -> Scene:
-    """Commit the scene. What Stripe sent went the whole way: stored, processed, projected."""
+def create_site() -> Site:
+    """Commit the site. What Stripe sent went the whole way: stored, processed, projected."""
     world = StripeWorld()
     recording = recordings.load("signup_paid")
     world.add(recording)
@@ -69,23 +69,24 @@ def stage() -> Scene:
         payment = factories.payment(customer)
     for environment in ("production", "development"):
         factories.issued_key(customer, environment=environment)
-    for minute in range(60):
-        ApiUsage.objects.create(
-            user=customer,
-            endpoint="/v1/glyphs",
-            method="POST",
-            status_code=500 if minute % 9 == 0 else 200,
-            response_time_ms=40 + minute,
-            created_at=timezone.now() - timedelta(minutes=minute),
-        )
+    factories.requests(
+        customer,
+        60,
+        method="POST",
+        status_code=SQL("CASE WHEN n % 9 = 0 THEN 500 ELSE 200 END"),
+        response_time_ms=SQL("40 + n"),
+        created_at=SQL("now() - n * interval '1 minute'"),
+    )
     notes.add(customer, author="support", body="Prefers to be called.")
     for number in range(3):
         factories.webhook_event(status="dead", payload={"data": {"object": {"customer": f"cus_{number}"}}})
     orphan = factories.customer(email="orphan@example.com", stripe_customer_id="cus_orphan")
     Subscription.objects.filter(user=orphan).delete()
-    UnmatchedCustomer.objects.create(stripe_customer_id="cus_lost", email="lost@example.com", reason="No user has it.")
-    _everything_to_be_done(customer)
-    return Scene(
+    UnmatchedCustomer.objects.create(
+        stripe_customer_id="cus_lost", email="lost@example.com", reason="No customer has it."
+    )
+    _create_rows_for_every_action(customer)
+    return Site(
         recorded=recorded,
         failed=failed,
         customer=customer,
@@ -96,7 +97,7 @@ def stage() -> Scene:
     )
 
 
-def _everything_to_be_done(customer: User) -> None:
+def _create_rows_for_every_action(customer: User) -> None:
     """A row for each action that the rows so far do not call for."""
     walk_in = factories.customer(email="walk-in@example.com", name="Walk-in")
     accounts.suspend(walk_in, actor="support", reason="Paid by cheque")
@@ -117,47 +118,30 @@ def _everything_to_be_done(customer: User) -> None:
         object_kind="subscription",
         stripe_id="sub_differs",
         field="status",
-        here="active",
-        there="past_due",
+        local_value="active",
+        stripe_value="past_due",
     )
     for check in ("users_near_limit", "error_rate"):
-        alert = Alert.objects.create(
+        alert = factories.alert(
             fingerprint=f"{check}:{customer.pk}",
             alert_type=check,
             subject=str(customer.email),
             severity="warning",
-            state="firing",
             message="95 % of 10,000 requests are used.",
             remediation="Offer the next plan before the customer is refused.",
             fired_at=timezone.now() - timedelta(hours=2),
             object_type="user",
             object_id=str(customer.pk),
         )
-    handling.acknowledge([alert.pk], actor="support", note="Asked the customer")
+    triage.acknowledge([alert.pk], actor="support", note="Asked the customer")
     JobSchedule.objects.filter(job="weekly").update(enabled=False)
-    Product.objects.create(id="prod_new", name="Starter", livemode=False, stripe_data={})
-    Price.objects.create(
-        id="price_unmapped",
-        product_id="prod_new",
-        active=True,
-        currency="usd",
-        livemode=False,
-        stripe_data={
-            "id": "price_unmapped",
-            "active": True,
-            "type": "recurring",
-            "product": "prod_new",
-            "currency": "usd",
-            "unit_amount": 24900,
-            "recurring": {"interval": "year", "interval_count": 1},
-        },
-    )
+    factories.stripe_price("price_unmapped")
 
 
-def work_off(scene: Scene) -> str | None:
+def process_failed_event(site: Site) -> str | None:
     """What the worker does with the failed event."""
-    with _stripe(scene.world):
-        return processing.process(scene.failed.stripe_event_id)
+    with _stripe(site.world):
+        return processing.process(site.failed.stripe_event_id)
 
 
 @contextmanager
@@ -165,4 +149,4 @@ def _stripe(world: StripeWorld) -> Iterator[None]:
     with StripeServer(world) as server, override_settings(STRIPE_API_HOST=server.url):
         gateway.configure()
         yield
-    gateway.forget()
+    gateway.clear_cache()

@@ -1,4 +1,132 @@
-"""The statements that fill it, as life would: few have most of everything, and rows come in the order of time."""
+"""Rows by the thousand, each kind in one statement. Single rows are in `factories`.
+
+`customers` and what `of_each_customer` adds are counted through, so that a test knows what is where; their `session` is
+a cursor of Django's or a connection of psycopg's. The statements under *A company* are life-like: benchmarks run them.
+"""
+
+from typing import Any
+
+CUSTOMERS = 7_500  # enough for PostgreSQL to plan as it does in production
+RARE = 500  # one in so many is suspended, and all of theirs fails
+
+
+# A table's columns, made of a customer's `user_id`, number `n`, whether `rare`, and `at`, the moment of joining.
+OF_A_CUSTOMER = {
+    "payment_history": {
+        "user_id": "user_id",
+        "amount_cents": "100",
+        "stripe_invoice_id": "'in_cus_' || n",
+        "stripe_charge_id": "'ch_cus_' || n",
+        "status": "CASE WHEN rare THEN 'failed' ELSE 'succeeded' END",
+        "created_at": "at",
+    },
+    "api_keys": {"user_id": "user_id", "key_prefix": "'glyph_sk_live_' || n", "key_hash": "'x'", "created_at": "at"},
+    "stripe_webhook_events": {
+        "stripe_event_id": "'evt_cus_' || n",
+        "event_type": "'invoice.paid'",
+        "payload": """jsonb_build_object('data', jsonb_build_object('object',
+            jsonb_build_object('customer', 'cus_' || n)))""",
+        "status": "CASE WHEN rare THEN 'failed' ELSE 'processed' END",
+        "received_at": "at",
+    },
+    "api_usage": {
+        "user_id": "user_id",
+        "endpoint": "'/v1/glyphs'",
+        "method": "'GET'",
+        "status_code": "200",
+        "response_time_ms": "9",
+        "created_at": "now() - n * interval '1 second'",
+    },
+    "audit_log": {
+        "occurred_at": "now() + n * interval '1 second'",
+        "actor": "'somebody' || n % 50",
+        "action": "'update'",
+        "table_name": "'users'",
+        "row_id": "user_id",
+    },
+    "job_runs": {
+        "job": "CASE WHEN rare THEN 'weekly' ELSE 'rollup' END",
+        "status": "CASE WHEN rare THEN 'failed' ELSE 'succeeded' END",
+        "scheduled_for": "at",
+        "started_at": "at",
+    },
+    "alerts": {
+        "fingerprint": "'check' || n",
+        "alert_type": "CASE WHEN rare THEN 'drift' ELSE 'error_rate' END",
+        "subject": "'customer' || n || '@example.com'",
+        "severity": "CASE WHEN rare THEN 'critical' ELSE 'warning' END",
+        "state": "CASE WHEN rare THEN 'firing' ELSE 'resolved' END",
+        "fired_at": "at",
+        "resolved_at": "CASE WHEN NOT rare THEN at END",
+    },
+    "notifications": {
+        "alert_id": "(SELECT id FROM alerts WHERE fingerprint = 'check' || n)",
+        "channel": "'slack'",
+        "kind": "CASE WHEN rare THEN 'escalated' ELSE 'opened' END",
+        "severity": "'warning'",
+        "status": "CASE WHEN rare THEN 'dead' ELSE 'sent' END",
+        "sent_at": "CASE WHEN NOT rare THEN at END",
+    },
+    "mrr_movements": {
+        "user_id": "user_id",
+        "subscription_id": "gen_random_uuid()",
+        "kind": "CASE WHEN rare THEN 'churn' ELSE 'new' END",
+        "currency": "'usd'",
+        "amount_cents": "CASE WHEN rare THEN -100 ELSE 100 END",
+        "before_cents": "CASE WHEN rare THEN 100 ELSE 0 END",
+        "after_cents": "CASE WHEN rare THEN 0 ELSE 100 END",
+        "tier_before": "CASE WHEN rare THEN 'starter' END",
+        "tier_after": "CASE WHEN NOT rare THEN 'starter' END",
+        "occurred_at": "at",
+    },
+    "reconciliation_differences": {
+        "run_id": "(SELECT id FROM reconciliation_runs)",
+        "kind": "CASE WHEN rare THEN 'missing_at_stripe' ELSE 'differs' END",
+        "object_kind": "'charge'",
+        "stripe_id": "'ch_' || n",
+        "status": "CASE WHEN rare THEN 'open' ELSE 'repaired' END",
+        "closed_at": "CASE WHEN NOT rare THEN at END",
+    },
+    "authentication_failures": {
+        "kind": "CASE WHEN rare THEN 'staff_second_factor' ELSE 'api_key' END",
+        "source": "'203.0.113.' || n",
+        "window_start": "at",
+    },
+}
+
+
+def customers(session: Any, count: int = CUSTOMERS, **columns: str) -> None:
+    """Customers 1 to `count`, each a minute older than the one before; `columns` are further expressions of `n`."""
+    made = {
+        "email": "'customer' || n || '@example.com'",
+        "name": "'Customer ' || n",
+        "stripe_customer_id": "'cus_' || n",
+        "cognito_user_id": "gen_random_uuid()",
+        "status": f"CASE WHEN n % {RARE} = 0 THEN 'suspended' ELSE 'active' END",
+        "created_at": "now() - n * interval '1 minute'",
+    }
+    _insert(session, "users", made | columns, f"generate_series(1, {count}) AS n")
+    # What the trigger gave them in this one moment is spread over time, as it would have been.
+    session.execute(FREE)
+
+
+def of_each_customer(session: Any, *tables: str, **columns: str) -> None:
+    """A row of each of the tables for each customer of `customers`; `columns` are further expressions."""
+    for table in tables:
+        _insert(
+            session,
+            table,
+            OF_A_CUSTOMER[table] | columns,
+            "(SELECT id AS user_id, substr(stripe_customer_id, 5)::int AS n, status = 'suspended' AS rare,"
+            " created_at AS at FROM users) AS c",
+        )
+
+
+def _insert(session: Any, table: str, columns: dict[str, str], source: str) -> None:
+    session.execute(f"INSERT INTO {table} ({', '.join(columns)}) SELECT {', '.join(columns.values())} FROM {source}")
+
+
+# --- A company: few have most of everything, and rows come in the order of time --------------------
 
 # Eighty-four first and seventy-eight last names, so that many share one; some are suspended, some have left.
 USERS = """
@@ -21,7 +149,7 @@ FROM (
     FROM generate_series(1, %(users)s) AS n
 ) AS p
 """
-# The trigger has just given everybody the free tier; they have had it since they joined.
+# The trigger has just given everybody the free plan; they have had it since they joined.
 FREE = "UPDATE subscriptions AS s SET created_at = u.created_at FROM users AS u WHERE u.id = s.user_id"
 # One in five pays: many at once, others after a while. Some are past due, stale or on trial, a few have gone.
 PAYERS = """
@@ -78,7 +206,7 @@ FROM (
     FROM payers
 ) AS p
 """
-# Somebody cancelled by hand and forgot the free tier.
+# Somebody cancelled by hand and forgot the free plan.
 ORPHANS = """
 UPDATE subscriptions AS s SET status = 'canceled'
 FROM (SELECT u.id, row_number() OVER (ORDER BY u.id) AS n FROM users AS u) AS u
@@ -160,7 +288,7 @@ SELECT
     (ARRAY['invoice.paid', 'invoice.created', 'customer.subscription.updated', 'charge.succeeded'])[1 + d.n %% 4],
     e.status,
     1 + d.n %% 4,
-    CASE WHEN e.status IN ('failed', 'dead') THEN 'No tier claims the price.' END,
+    CASE WHEN e.status IN ('failed', 'dead') THEN 'No plan claims the price.' END,
     CASE WHEN e.status = 'failed' THEN now() + interval '1 hour' END,
     jsonb_build_object(
         'id', 'evt_' || d.n,
@@ -222,7 +350,7 @@ FROM (
 ) AS e
 ORDER BY e.at
 """
-# A week of the jobs that run every minute, and what the others keep; see monitoring/housekeeping.py.
+# A week of the jobs that run every minute, and what the others keep; see monitoring/jobs/functions/housekeeping.py.
 JOB_RUNS = """
 INSERT INTO job_runs (job, scheduled_for, status, started_at, finished_at, rows_affected, "trigger")
 SELECT s.job, r.at, 'succeeded', r.at, r.at + interval '2 seconds', 10, 'schedule'

@@ -4,28 +4,31 @@ import random
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import TypeVar
 
 import psycopg
+from django.db import connections
 from psycopg import errors
 
-from tests.waiting import PATIENCE_SECONDS
+from tests.support import bulk
+from tests.support.waiting import PATIENCE_SECONDS
 
+Result = TypeVar("Result")
 USERS = 40
 # What a run has to see before it says anything.
 COMMITS_AWAITED, KILLS_AWAITED = 50, 10
-TRUTH = """
-CREATE TABLE truth (
+CREATE_EXPECTED = """
+CREATE TABLE expected_usage (
     user_id uuid, api_key_id uuid, month date, total bigint, failed bigint, total_ms bigint, max_ms int,
     last_at timestamptz
-);
-INSERT INTO users (email) SELECT n || '@example.com' FROM generate_series(1, %s) AS n;
-INSERT INTO api_keys (user_id, key_prefix, key_hash) SELECT id, 'p', 'h' FROM users;
+)
 """
 # Written in the transaction of the requests, by statements of its own: whatever commits is in both or in neither.
-REMEMBER = """
-INSERT INTO truth
+RECORD_EXPECTED = """
+INSERT INTO expected_usage
 SELECT user_id, api_key_id, date_trunc('month', created_at AT TIME ZONE 'UTC')::date, count(*),
     count(*) FILTER (WHERE status_code >= 400), sum(ms), max(ms), max(created_at)
 FROM unnest(%s::uuid[], %s::uuid[], %s::int[], %s::int[], %s::timestamptz[])
@@ -36,7 +39,7 @@ COPY = "COPY {} (user_id, api_key_id, endpoint, method, status_code, response_ti
 
 
 @dataclass
-class Fire:
+class Concurrently:
     """The threads of one run and what went wrong in them."""
 
     conninfo: str
@@ -46,14 +49,17 @@ class Fire:
     commits: int = 0
     kills: int = 0
 
-    def burn(self) -> None:
+    def run(self) -> None:
+        """Let all of them work for the time, on customers and keys that it makes."""
         with psycopg.connect(self.conninfo, autocommit=True) as connection:
-            connection.execute((TRUTH % USERS).encode())
+            connection.execute(CREATE_EXPECTED.encode())
+            bulk.customers(connection, USERS)
+            bulk.of_each_customer(connection, "api_keys")
             self.keys = connection.execute("SELECT user_id, id FROM api_keys ORDER BY id").fetchall()
         self._until = time.monotonic() + self.seconds
-        crowd: list[Callable[[psycopg.Connection, random.Random], None]] = [self._write] * 8
-        crowd += [self._call("SELECT roll_up_usage()", 0.05)] * 2
-        crowd += [
+        actions: list[Callable[[psycopg.Connection, random.Random], None]] = [self._write] * 8
+        actions += [self._call("SELECT roll_up_usage()", 0.05)] * 2
+        actions += [
             self._call("SELECT create_api_usage_partitions(3)", 0.3),
             self._call("SELECT cleanup_old_api_usage(90)", 0.4),
             self._call("SELECT sync_subscription_usage()", 0.5),
@@ -62,19 +68,19 @@ class Fire:
         ]
         threads = [
             threading.Thread(target=self._run, args=(action, random.Random(number)))
-            for number, action in enumerate(crowd)
+            for number, action in enumerate(actions)
         ]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
 
-    def _run(self, action: Callable[[psycopg.Connection, random.Random], None], dice: random.Random) -> None:
-        while self._goes_on():
+    def _run(self, action: Callable[[psycopg.Connection, random.Random], None], rng: random.Random) -> None:
+        while self._continues():
             try:
-                with psycopg.connect(self.conninfo, autocommit=True, application_name="fire") as connection:
-                    while self._goes_on():
-                        action(connection, dice)
+                with psycopg.connect(self.conninfo, autocommit=True, application_name="concurrently") as connection:
+                    while self._continues():
+                        action(connection, rng)
             except (errors.AdminShutdown, errors.CrashShutdown):
                 continue
             except psycopg.OperationalError as error:
@@ -84,31 +90,31 @@ class Fire:
             except psycopg.Error as error:
                 self.unexpected.append(repr(error))
 
-    def _goes_on(self) -> bool:
+    def _continues(self) -> bool:
         """For its time, and for longer where a busy machine has not let enough happen yet."""
         now = time.monotonic()
         happened = self.commits > COMMITS_AWAITED and self.kills > KILLS_AWAITED
         return now < self._until or (not happened and now < self._until + PATIENCE_SECONDS)
 
-    def _write(self, connection: psycopg.Connection, dice: random.Random) -> None:
-        rows = self._rows(dice)
-        rolled_back = dice.random() < 0.1
+    def _write(self, connection: psycopg.Connection, rng: random.Random) -> None:
+        rows = self._rows(rng)
+        rolled_back = rng.random() < 0.1
         with connection.transaction(force_rollback=rolled_back):
             # Two statements a transaction, so that orders can cross between writers too.
             middle = len(rows) // 2
             for part in (rows[:middle], rows[middle:]):
                 if part:
-                    self._send(connection, part, directly=dice.random() < 0.2)
+                    self._send(connection, part, directly=rng.random() < 0.2)
         self.commits += not rolled_back
 
-    def _rows(self, dice: random.Random) -> list[tuple]:
+    def _rows(self, rng: random.Random) -> list[tuple]:
         now = datetime.now(UTC)
         # This month, a late row, one to be dropped, one without a partition yet.
         ages = (0, 0, 0, 0, 35, 200, -130)
-        chosen = dice.choices(self.keys, k=dice.choice((1, 1, 5, 50, 300, 1000)))
-        chosen.sort(key=lambda pair: str(pair[0]), reverse=dice.random() < 0.5)
+        chosen = rng.choices(self.keys, k=rng.choice((1, 1, 5, 50, 300, 1000)))
+        chosen.sort(key=lambda pair: str(pair[0]), reverse=rng.random() < 0.5)
         return [
-            (user, key, dice.choice((200, 404, 500)), dice.randint(0, 900), now - timedelta(days=dice.choice(ages)))
+            (user, key, rng.choice((200, 404, 500)), rng.randint(0, 900), now - timedelta(days=rng.choice(ages)))
             for user, key in chosen
         ]
 
@@ -121,25 +127,40 @@ class Fire:
         with connection.cursor() as cursor, cursor.copy(COPY.format(table)) as copy:
             for user, key, status, ms, moment in rows:
                 copy.write_row((user, key, "/v1/a", "GET", status, ms, moment))
-        connection.execute(REMEMBER, [list(column) for column in zip(*rows, strict=True)])
+        connection.execute(RECORD_EXPECTED, [list(column) for column in zip(*rows, strict=True)])
 
     def _call(self, statement: str, pause: float) -> Callable[[psycopg.Connection, random.Random], None]:
-        def call(connection: psycopg.Connection, dice: random.Random) -> None:
+        def call(connection: psycopg.Connection, rng: random.Random) -> None:
             connection.execute(statement.encode())
             time.sleep(pause)
 
         return call
 
-    def _edit_key(self, connection: psycopg.Connection, dice: random.Random) -> None:
+    def _edit_key(self, connection: psycopg.Connection, rng: random.Random) -> None:
         with connection.transaction():
-            connection.execute("UPDATE api_keys SET name = 'edited' WHERE id = %s", [dice.choice(self.keys)[1]])
+            connection.execute("UPDATE api_keys SET name = 'edited' WHERE id = %s", [rng.choice(self.keys)[1]])
             time.sleep(0.05)
 
-    def _kill(self, connection: psycopg.Connection, dice: random.Random) -> None:
+    def _kill(self, connection: psycopg.Connection, rng: random.Random) -> None:
         time.sleep(0.4)
         connection.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-            " WHERE application_name = 'fire' AND datname = current_database() AND pid <> pg_backend_pid()"
+            " WHERE application_name = 'concurrently' AND datname = current_database() AND pid <> pg_backend_pid()"
             " ORDER BY random() LIMIT 1"
         )
         self.kills += 1
+
+
+def at_once(*actions: Callable[[], Result]) -> list[Result]:
+    """What the actions return, which all begin together, each in a thread with Django connections of its own."""
+    barrier = threading.Barrier(len(actions))
+
+    def act(action: Callable[[], Result]) -> Result:
+        barrier.wait()
+        try:
+            return action()
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(len(actions)) as pool:
+        return list(pool.map(act, actions))

@@ -13,14 +13,18 @@ from django.db import connections
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 OURS = ("glyphforge", "billing", "monitoring")
 VENDOR_APPS = (
     *("contenttypes", "auth", "admin", "sessions"),
     *("django_q", "djstripe", "account", "mfa", "socialaccount", "axes"),
 )
+# Besides migrations and models, the files that say what `migrate` installs.
+WITH_DATA = {"apps.py", "models.py", "registry.py", "roles.py"}
 # Of this process: apart from xdist's other workers and, by TEST_DATABASE, from another suite on the same server.
 WORKER = "_".join(filter(None, map(os.environ.get, ("TEST_DATABASE", "PYTEST_XDIST_WORKER")))) or "main"
+# Of the tests that work on a whole database.
+OPERATED = f"test_glyphforge_operated_{WORKER}"
 LOCK = 7_301_122  # advisory: two suites on one server build a template once
 
 
@@ -42,8 +46,7 @@ def _own_key() -> str:
         path
         for app in OURS
         for path in (ROOT / app).rglob("*.*")
-        if path.suffix in {".py", ".sql"}
-        and ({"migrations", "models"} & set(path.parts) or path.name in {"apps.py", "roles.py", "jobs.py", "models.py"})
+        if path.suffix in {".py", ".sql"} and ({"migrations", "models"} & set(path.parts) or path.name in WITH_DATA)
     )
     # And with the month, of which `migrate` makes the partitions.
     month = os.environ["SUITE_MONTH"].encode()
@@ -144,9 +147,10 @@ def copy(name: str) -> Iterator[str]:
         server.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 
 
-def url(name: str) -> str:
-    """The address of a database of this server, as DATABASE_URL has it."""
+def url(name: str = "") -> str:
+    """The address of a database of this server, by default the test database, as DATABASE_URL has it."""
     parameters = connections["default"].get_connection_params()
+    name = name or parameters["dbname"]
     given = {key: parameters[key] for key in ("host", "port", "user", "password") if parameters.get(key)}
     return f"postgresql:///{name}?" + "&".join(f"{key}={value}" for key, value in given.items())
 
@@ -163,3 +167,16 @@ def session(**options: object) -> psycopg.Connection:
     for unused in ("cursor_factory", "context", "pool", "prepare_threshold"):
         parameters.pop(unused, None)
     return psycopg.connect(**(parameters | options))
+
+
+@contextmanager
+def sleeping() -> Iterator[psycopg.Connection]:
+    """A session whose statement runs until the end of the block."""
+    with session(autocommit=True) as other:
+        other.pgconn.send_query(b"SELECT pg_sleep(3600)")
+        try:
+            yield other
+        finally:
+            other.cancel()
+            while other.pgconn.get_result():
+                pass

@@ -1,18 +1,18 @@
 """A paying customer at Stripe whose objects a test may change, each change announced by an event."""
 
 import copy
+from collections.abc import Iterable
 from typing import Any
 
-from billing.demo import recordings
-from billing.demo.stripe_world import StripeWorld
 from billing.models import Payment, Subscription, User, WebhookEvent
-from billing.stripe import inbox, processing
+from billing.stripe.events import inbox, processing
+from demo.stripe import recordings
+from demo.stripe.world import StripeWorld
+from glyphforge.rows import Json
 
-Json = dict[str, Any]
 
-
-class Story:
-    """The signup of the recordings, alive: ``customer``, ``subscription``, ``charge`` and ``invoice`` are Stripe's."""
+class EventStream:
+    """The signup of the recordings, alive: `customer`, `subscription`, `charge` and `invoice` are Stripe's."""
 
     def __init__(self, world: StripeWorld) -> None:
         self.world = world
@@ -31,7 +31,7 @@ class Story:
         """The subscription's first item."""
         return self.subscription["items"]["data"][0]
 
-    def signed_up(self) -> "Story":
+    def signed_up(self) -> "EventStream":
         """Let the events happen here that have something to say to our tables."""
         for event in self.recording.events:
             if event["type"] in ("customer.created", "charge.succeeded", "customer.subscription.created"):
@@ -44,7 +44,7 @@ class Story:
         return processing.process(event["id"])
 
     def announce(self, event_type: str, item: Json) -> str | None:
-        """Let Stripe send an event about ``item`` and process it; returns its status."""
+        """Let Stripe send an event about `item` and process it; returns its status."""
         return self.deliver(self.world.emit(event_type, item))
 
     def update(self, **changes: Any) -> str | None:
@@ -53,7 +53,7 @@ class Story:
         return self.announce("customer.subscription.updated", self.subscription)
 
     def copy_of(self, item: Json, **changes: Any) -> Json:
-        """Another object like ``item`` at Stripe, under the id in ``changes``."""
+        """Another object like `item` at Stripe, under the id in `changes`."""
         other = copy.deepcopy(item) | changes
         self.world.put(other)
         return self.world.objects[other["id"]]
@@ -73,6 +73,26 @@ class Story:
     def live_tier(self) -> str:
         """What the user may use now."""
         return Subscription.objects.get(user=self.user, status__in=Subscription.LIVE, is_duplicate=False).tier
+
+
+def feed(events: Iterable[Json]) -> list[str | None]:
+    """Store events in the inbox and process each once, in the given order; returns their statuses."""
+    events = list(events)
+    for event in events:
+        inbox.store(event)
+    return [processing.process(event["id"]) for event in events]
+
+
+def deliver_new(world: StripeWorld) -> None:
+    """Feed what Stripe has sent and nobody has stored yet."""
+    known = set(WebhookEvent.objects.values_list("stripe_event_id", flat=True))
+    feed(event for event in world.events if event["id"] not in known)
+
+
+def process_pending() -> None:
+    """What a worker does with the events that wait for it."""
+    for event_id in WebhookEvent.objects.filter(status="pending").values_list("stripe_event_id", flat=True):
+        processing.process(event_id)
 
 
 def last_error() -> str:

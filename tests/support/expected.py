@@ -1,15 +1,13 @@
-"""Compares our tables with a recording's ``expected`` state, which was derived from Stripe's API."""
+"""Compares our tables with a recording's `expected` state, which was derived from Stripe's API."""
 
 from collections.abc import Iterable
-from typing import Any
 
 from billing.models import Payment, Subscription, Tombstone, User
-
-Json = dict[str, Any]
+from glyphforge.rows import Json
 
 
 def actual(customer_id: str) -> Json:
-    """What our tables say about one customer, in the form of ``expected``."""
+    """What our tables say about one customer, in the form of `expected`."""
     user = User.objects.get(stripe_customer_id=customer_id)
     paid = Subscription.objects.filter(user=user, stripe_subscription_id__isnull=False)
     live = paid.filter(status__in=Subscription.LIVE, is_duplicate=False).first()
@@ -26,7 +24,7 @@ def actual(customer_id: str) -> Json:
 
 
 def comparable(expected: Json) -> Json:
-    """``expected`` without what no payload says: which invoice a charge without payment intent paid."""
+    """`expected` without what no payload says: which invoice a charge without payment intent paid."""
     payments = sorted(expected["payments"], key=lambda row: row["charge"])
     return expected | {
         "payments": [
@@ -40,7 +38,7 @@ def comparable(expected: Json) -> Json:
 
 
 def assert_reached(expected: Iterable[Json]) -> None:
-    """Every customer of ``expected`` is here in exactly that state, entitled by exactly one live row."""
+    """Every customer of `expected` is here in exactly that state, entitled by exactly one live row."""
     for customer in expected:
         found = actual(customer["stripe_customer_id"])
         found["payments"].sort(key=lambda row: row["charge"])

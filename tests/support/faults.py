@@ -4,16 +4,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from uuid import UUID
 
-from monitoring import runner
-from tests.monitoring import rows
-from tests.monitoring.rows import SQL, ago, insert, query
+from monitoring.jobs import runner
+from tests.support import factories
+from tests.support.sql import SQL, ago, insert, query
 
 Cure = Callable[[], object]
 
 
 @dataclass(frozen=True)
 class Fault:
-    """`inject` returns how to heal it and the object that the alert must name, None for the system as a whole."""
+    """`inject` returns how to repair it and the object that the alert must name, None for the system as a whole."""
 
     name: str
     check: str
@@ -32,48 +32,48 @@ def _run(sql: str, *parameters: object) -> Cure:
 
 
 def _expired_subscription(days: int) -> tuple[Cure, UUID]:
-    subscription = rows.subscription(rows.user(), current_period_end=ago(f"{days} days 1 minute"))
+    subscription = factories.subscription(current_period_end=ago(f"{days} days 1 minute")).pk
     return _run("UPDATE subscriptions SET current_period_end = now() + interval '1 day'"), subscription
 
 
 def _failing_event(status: str, attempts: int) -> tuple[Cure, str]:
-    event = rows.webhook_event(status=status, attempts=attempts, last_error="boom", next_retry_at=ago("-1 hour"))
-    return _run("UPDATE stripe_webhook_events SET status = 'processed'"), event
+    event = factories.webhook_event(status=status, attempts=attempts, next_retry_at=ago("-1 hour"))
+    return _run("UPDATE stripe_webhook_events SET status = 'processed'"), event.stripe_event_id
 
 
 def _waiting_event() -> tuple[Cure, None]:
-    rows.webhook_event(received_at=ago("16 minutes"))
+    factories.webhook_event(status="pending", received_at=ago("16 minutes"))
     return _run("UPDATE stripe_webhook_events SET status = 'processed'"), None
 
 
 def _abandoned_event() -> tuple[Cure, None]:
-    rows.webhook_event(status="processing", processing_started_at=ago("20 minutes"))
+    factories.webhook_event(status="processing", processing_started_at=ago("20 minutes"))
     return _run("UPDATE stripe_webhook_events SET status = 'processed'"), None
 
 
 def _error_burst() -> tuple[Cure, UUID]:
-    user = rows.user()
-    rows.requests(user, 51, status_code=500)
+    user = factories.customer().pk
+    factories.requests(user, 51, status_code=500)
     return _run("DELETE FROM api_usage WHERE user_id = %s", user), user
 
 
 def _near_limit() -> tuple[Cure, UUID]:
-    user = rows.user()
-    rows.requests(user, 81)
+    user = factories.customer().pk
+    factories.requests(user, 81)
     return _run("UPDATE subscriptions SET monthly_request_limit = 1000 WHERE user_id = %s", user), user
 
 
 def _orphans() -> tuple[Cure, None]:
     for number in range(11):
-        user = rows.user(stripe_customer_id=f"cus_{number}")
+        user = factories.customer(stripe_customer_id=f"cus_{number}").pk
         query("UPDATE subscriptions SET status = 'canceled' WHERE user_id = %s", user)
     return _run("SELECT * FROM fix_orphaned_stripe_customers()"), None
 
 
 def _duplicate() -> tuple[Cure, UUID]:
-    user = rows.paying_user()
-    rows.api_key(user)
-    duplicate = rows.subscription(user, is_duplicate=True)
+    user = factories.subscription().user_id
+    factories.api_key(user)
+    duplicate = factories.subscription(user, is_duplicate=True).pk
     return _run("UPDATE subscriptions SET status = 'canceled' WHERE id = %s", duplicate), user
 
 
@@ -85,7 +85,7 @@ def _guessing(times: int) -> tuple[Cure, None]:
 
 
 def _unmatched_customer() -> tuple[Cure, None]:
-    insert("unmatched_stripe_customers", stripe_customer_id="cus_nobody", reason="no user")
+    insert("unmatched_stripe_customers", stripe_customer_id="cus_nobody", reason="no customer")
     return _run("DELETE FROM unmatched_stripe_customers"), None
 
 
@@ -98,7 +98,7 @@ def _missing_partition() -> tuple[Cure, None]:
 
 
 def _row_without_partition() -> tuple[Cure, None]:
-    rows.requests(rows.user(), 1, created_at=ago("-300 days"))
+    factories.requests(factories.customer(), 1, created_at=ago("-300 days"))
     return _run("SELECT create_api_usage_partitions()"), None
 
 
@@ -125,31 +125,13 @@ def _silent_worker() -> tuple[Cure, None]:
     return _run("UPDATE worker_heartbeats SET seen_at = now()"), None
 
 
-def _schedule(**values: object) -> None:
-    insert(
-        "job_schedules",
-        **(
-            {
-                "job": "partitions",
-                "description": "",
-                "cron": "0 1 * * *",
-                "timeout_seconds": 60,
-                "interval_seconds": 86400,
-                "grace_seconds": 600,
-                "next_due_at": ago("-1 hour"),
-            }
-            | values
-        ),
-    )
-
-
 def _overdue_job() -> tuple[Cure, str]:
-    _schedule(next_due_at=ago("11 minutes"))
+    factories.job_schedule(next_due_at=ago("11 minutes"))
     return _run("UPDATE job_schedules SET next_due_at = now() + interval '1 day'"), "partitions"
 
 
 def _failed_job() -> tuple[Cure, str]:
-    _schedule()
+    factories.job_schedule()
     insert(
         "job_runs", job="partitions", status="failed", error="boom", started_at=ago("1 hour"), finished_at=SQL("now()")
     )

@@ -3,9 +3,9 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from monitoring import jobs
-from monitoring.jobs import Job
-from monitoring.outcome import Outcome
+from monitoring.jobs import registry
+from monitoring.jobs.outcome import Outcome
+from monitoring.jobs.registry import Job
 
 
 def done() -> Outcome:
@@ -22,9 +22,9 @@ def registered(
     needs: str = "",
 ) -> Iterator[Job]:
     job = Job(name, cron, timeout_seconds, function, "Nothing: this is a test.", needs)
-    assert name not in jobs.JOBS
-    jobs.JOBS[name] = job
+    assert name not in registry.JOBS
+    registry.JOBS[name] = job
     try:
         yield job
     finally:
-        del jobs.JOBS[name]
+        del registry.JOBS[name]

@@ -11,7 +11,7 @@ from django.db.backends.signals import connection_created
 MOST = 20
 
 
-class Ceiling:
+class QueryLimit:
     """Names the pages that cost more than `MOST` queries, whichever thread of the server answered."""
 
     def __init__(self) -> None:
@@ -20,7 +20,7 @@ class Ceiling:
         self._request = threading.local()
 
     @contextmanager
-    def held(self) -> Iterator["Ceiling"]:
+    def held(self) -> Iterator["QueryLimit"]:
         """Counts while it is open."""
         pairs = [
             (connection_created, self._connected),

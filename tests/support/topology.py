@@ -2,8 +2,8 @@
 
 import re
 import shutil
-import socket
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ import psycopg
 
 from glyphforge import embedded
 from glyphforge.embedded import account
-from tests.waiting import PATIENCE_SECONDS, is_listening, wait_for
+from tests.support.waiting import PATIENCE_SECONDS, free_port, is_listening, wait_for
 
 ROOT = Path(__file__).resolve().parents[2]
 PGBOUNCER = shutil.which("pgbouncer", path="/usr/sbin:/usr/bin:/usr/local/bin:/opt/homebrew/bin")
@@ -54,19 +54,26 @@ def started(primary: embedded.Server, folder: Path) -> Iterator[Topology]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def copied(source: embedded.Server, root: Path) -> embedded.Server:
-    """An independent copy of the running server `source`, not yet started."""
-    copy = embedded.server(root, options={"max_connections": "200", "fsync": "off"})
-    copy_to_standby(source, copy)
-    (copy.data / "standby.signal").unlink()
-    return copy
+@contextmanager
+def copy_of(source: embedded.Server) -> Iterator[embedded.Server]:
+    """An independent copy of the running server `source`, running for the length of the block."""
+    folder = Path(tempfile.mkdtemp(prefix="glyphforge-copy-"))
+    copy = embedded.server(folder / "copy", options={"max_connections": "200", "fsync": "off"})
+    try:
+        copy_to_standby(source, copy)
+        (copy.data / "standby.signal").unlink()
+        copy.start()
+        yield copy
+    finally:
+        copy.stop()
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def copy_to_standby(primary: embedded.Server, standby: embedded.Server) -> None:
     """A copy of the running `primary` that follows it once started."""
     owner = primary._account()
     standby.root.mkdir(parents=True)
-    primary._give(standby.root, owner)
+    primary._chown(standby.root, owner)
     source = f"host={primary.socket_folder} port=5432 user=postgres"
     primary._run(
         owner, "pg_basebackup", "--pgdata", str(standby.data), "--write-recovery-conf", "--checkpoint=fast",
@@ -77,7 +84,7 @@ def copy_to_standby(primary: embedded.Server, standby: embedded.Server) -> None:
 def _start_pgbouncer(primary: embedded.Server, folder: Path) -> tuple["subprocess.Popen[bytes]", int]:
     """The process and its port: another one when somebody else has taken that before PgBouncer could."""
     for _ in range(5):
-        port = _free_port()
+        port = free_port()
         process = _pgbouncer_at(primary, folder, port)
         wait_for(lambda process=process, port=port: process.poll() is not None or _is_pgbouncer(port))
         if process.poll() is None:
@@ -113,12 +120,6 @@ def _pgbouncer_at(primary: embedded.Server, folder: Path, port: int) -> "subproc
     (folder / "pgbouncer.ini").write_text(text + "unix_socket_dir =\n")
     (folder / "userlist.txt").write_text('"postgres" ""\n')
     for path in (folder, folder / "pgbouncer.ini", folder / "userlist.txt"):
-        primary._give(path, owner)
+        primary._chown(path, owner)
     command = account.command_as(owner, [PGBOUNCER, "--quiet", str(folder / "pgbouncer.ini")])
     return subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])

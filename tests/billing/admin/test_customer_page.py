@@ -11,10 +11,9 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from billing.models import ApiUsage, User
+from billing.models import User
 from billing.services import accounts, notes
-from monitoring.models import Alert
-from tests import factories
+from tests.support import factories
 
 pytestmark = [pytest.mark.django_db, pytest.mark.one_day]
 QUERIES = 20
@@ -29,8 +28,8 @@ def ada() -> User:
         factories.webhook_event(payload={"data": {"object": {"customer": "cus_ada"}}})
     for _ in range(5):
         factories.issued_key(user)
-    for status in (200, 200, 500):
-        ApiUsage.objects.create(user=user, endpoint="/v1/glyphs", method="GET", status_code=status, response_time_ms=9)
+    factories.requests(user, 2)
+    factories.requests(user, status_code=500)
     return user
 
 
@@ -86,11 +85,8 @@ def test_page_costs_the_same_however_much_there_is(signed_in: Callable[[str], Cl
 
 
 def test_open_alerts_about_the_customer_and_only_those_are_shown(signed_in: Callable[[str], Client], ada: User) -> None:
-    now = timezone.now()
-    shared = {"alert_type": "users_near_limit", "subject": "x", "severity": "warning", "fired_at": now}
-    Alert.objects.create(fingerprint=f"users_near_limit:{ada.pk}", state="firing", message="95 % used", **shared)
-    other = factories.customer()
-    Alert.objects.create(fingerprint=f"users_near_limit:{other.pk}", state="firing", message="Not Ada's", **shared)
+    for user, message in ((ada, "95 % used"), (factories.customer(), "Not Ada's")):
+        factories.alert(fingerprint=f"users_near_limit:{user.pk}", alert_type="users_near_limit", message=message)
     page = signed_in("support").get(page_of(ada)).content.decode()
     assert "95 % used" in page
     assert "Not Ada" not in page

@@ -8,26 +8,18 @@ from urllib.parse import parse_qsl
 
 import pytest
 from django.contrib.admin.templatetags.admin_list import result_headers
-from django.db import connection
+from django.db import connection, transaction
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
-from django.urls import reverse
 from django.utils import timezone
 
-from billing.models import (
-    ApiKey,
-    ApiUsage,
-    AuditEntry,
-    AuthenticationFailure,
-    Difference,
-    Payment,
-    Subscription,
-    User,
-    WebhookEvent,
-)
-from glyphforge import pagination
+from billing.models import ApiKey, ApiUsage, Difference, Payment, Subscription, User, WebhookEvent
+from glyphforge.admin import pagination
+from glyphforge.audit.models import AuditEntry
+from glyphforge.web.models import AuthenticationFailure
 from monitoring.models import Alert, JobRun, MrrMovement, Notification
-from tests import crowd
+from tests.support import bulk, plans
+from tests.support.admin_pages import page_of
 
 pytestmark = [pytest.mark.django_db, pytest.mark.slow]
 QUERIES = 15
@@ -56,8 +48,13 @@ RECORDS_ASKED: list[tuple[Any, dict[str, str]]] = [
 ]
 
 
-def address(model: Any) -> str:
-    return reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist")
+@pytest.fixture(scope="module")
+def large_tables(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
+    """Filled once for the tests of this file, undone after them."""
+    with django_db_blocker.unblock(), transaction.atomic():
+        plans.fill_tables_of_customers()
+        yield
+        transaction.set_rollback(True)
 
 
 def offered(changelist: Any) -> Iterator[dict[str, str]]:
@@ -78,54 +75,54 @@ def faults(reader: Client, asked: list[tuple[Any, dict[str, str]]]) -> list[tupl
     found = []
     for model, query in asked:
         with CaptureQueriesContext(connection) as queries:
-            response = reader.get(address(model), query)
+            response = reader.get(page_of(model), query)
         assert response.status_code == 200, (model, query)
         assert len(queries) <= QUERIES, (model, query, len(queries))
         found += [
-            (model.__name__, query, table, sql) for sql in crowd.selects(queries) for table in crowd.read_whole(sql)
+            (model.__name__, query, table, sql) for sql in plans.selects(queries) for table in plans.read_whole(sql)
         ]
     return found
 
 
+@pytest.mark.usefixtures("large_tables")
 def test_no_first_page_reads_or_counts_a_whole_table(signed_in: Callable[[str], Client]) -> None:
-    crowd.assemble()
     support = signed_in("support")
     by_customer = {"user__id__exact": str(User.objects.earliest("created_at").pk)}
-    links = [(model, query) for model in MODELS for query in offered(support.get(address(model)).context["cl"])]
+    links = [(model, query) for model in MODELS for query in offered(support.get(page_of(model)).context["cl"])]
     # Four filters of customers (all, and each status) by five orders: the links were really read.
     assert sum(model is User for model, _ in links) == 4 * 5
     asked = [*links, *SEARCHES, (ApiUsage, by_customer), (Payment, by_customer), (ApiKey, by_customer)]
     assert faults(support, asked) == []
 
-    counted = support.get(address(User)).context["cl"].result_count
-    assert abs(counted - crowd.CUSTOMERS) < crowd.CUSTOMERS / 10  # an estimate
-    rare = support.get(address(User), {"status__exact": "suspended"})
-    assert rare.context["cl"].result_count == crowd.CUSTOMERS / 500  # exact
+    counted = support.get(page_of(User)).context["cl"].result_count
+    assert abs(counted - bulk.CUSTOMERS) < bulk.CUSTOMERS / 10  # an estimate
+    rare = support.get(page_of(User), {"status__exact": "suspended"})
+    assert rare.context["cl"].result_count == bulk.CUSTOMERS / bulk.RARE  # exact
 
 
+@pytest.mark.usefixtures("large_tables")
 def test_no_first_page_of_what_the_machinery_recorded_reads_a_whole_table(signed_in: Callable[[str], Client]) -> None:
-    crowd.assemble()
-    crowd.keep_records()
+    plans.fill_tables_of_the_machinery()
     auditor = signed_in("auditor")
-    links = [(model, query) for model in RECORDS for query in offered(auditor.get(address(model)).context["cl"])]
+    links = [(model, query) for model in RECORDS for query in offered(auditor.get(page_of(model)).context["cl"])]
     # All, each kind and each plan, by both directions of time or neither: the links were really read.
     assert sum(model is MrrMovement for model, _ in links) == (1 + 5 + 4) * 3
     day = {"occurred_at__date": f"{timezone.now() - timedelta(days=2):%Y-%m-%d}"}
     assert faults(auditor, [*links, *RECORDS_ASKED, (MrrMovement, day)]) == []
 
 
+@pytest.mark.usefixtures("large_tables")
 def test_numbered_pages_end_at_a_depth_and_say_so(
     signed_in: Callable[[str], Client], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    crowd.assemble()
     monkeypatch.setattr(pagination, "DEEPEST_PAGE", 3)
     support = signed_in("support")
-    last = support.get(address(User), {"p": "3"})
+    last = support.get(page_of(User), {"p": "3"})
     assert "customers, the first 150 on these pages: search or filter for the others" in last.content.decode()
     with CaptureQueriesContext(connection) as queries:
-        beyond = support.get(address(User), {"p": "9999"})
+        beyond = support.get(page_of(User), {"p": "9999"})
     assert [row.pk for row in beyond.context["cl"].result_list] == [row.pk for row in last.context["cl"].result_list]
-    assert any("OFFSET 100" in sql for sql in crowd.selects(queries))
-    few = support.get(address(User), {"status__exact": "suspended"}).content.decode()
-    assert "12 customers" in few
+    assert any("OFFSET 100" in sql for sql in plans.selects(queries))
+    few = support.get(page_of(User), {"status__exact": "suspended"}).content.decode()
+    assert f"{bulk.CUSTOMERS // bulk.RARE} customers" in few
     assert "on these pages" not in few

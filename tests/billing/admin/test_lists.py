@@ -11,27 +11,16 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from billing.models import (
-    ApiKey,
-    ApiUsage,
-    AuditEntry,
-    AuthenticationFailure,
-    Payment,
-    Plan,
-    Subscription,
-    User,
-    WebhookEvent,
-)
-from tests import factories
+from billing.models import ApiKey, ApiUsage, Payment, Plan, Subscription, User, WebhookEvent
+from glyphforge.audit.models import AuditEntry
+from glyphforge.web.models import AuthenticationFailure
+from tests.support import factories
+from tests.support.admin_pages import page_of, row_page
 
 pytestmark = pytest.mark.django_db
 
 MODELS = [User, Subscription, ApiKey, Payment, WebhookEvent, AuditEntry, ApiUsage, Plan, AuthenticationFailure]
 QUERIES_PER_LIST = 12
-
-
-def list_url(model: Any) -> str:
-    return reverse(f"admin:billing_{model._meta.model_name}_changelist")
 
 
 @pytest.fixture
@@ -46,9 +35,7 @@ def rows() -> dict[Any, Any]:
     key = factories.issued_key(user).key
     payment = factories.payment(user)
     event = factories.webhook_event(payload={"data": {"object": {"customer": "cus_ada"}}})
-    ApiUsage.objects.create(
-        user=user, api_key=key, endpoint="/v1/glyphs", method="GET", status_code=200, response_time_ms=12
-    )
+    factories.requests(user, api_key_id=key.pk)
     return {
         AuthenticationFailure: AuthenticationFailure.objects.create(
             kind="api_key", source="203.0.113.9", window_start=timezone.now(), last_subject=key.key_prefix
@@ -68,14 +55,14 @@ def test_list_opens_within_its_queries(model: Any, support: Client, rows: dict[A
     with CaptureQueriesContext(
         connection,
     ) as queries:
-        response = support.get(list_url(model))
+        response = support.get(page_of(model))
     assert response.status_code == 200
     assert len(queries) <= QUERIES_PER_LIST, [query["sql"] for query in queries]
 
 
 @pytest.mark.parametrize("model", [m for m in MODELS if m is not ApiUsage], ids=lambda model: model.__name__)
 def test_page_of_a_row_opens_and_offers_no_field_to_edit(model: Any, support: Client, rows: dict[Any, Any]) -> None:
-    response = support.get(reverse(f"admin:billing_{model._meta.model_name}_change", args=[rows[model].pk]))
+    response = support.get(row_page(rows[model]))
     assert response.status_code == 200
     assert 'name="_save"' not in response.content.decode()
 
@@ -105,15 +92,21 @@ def test_list_finds_by_what_support_has_at_hand(
         AuditEntry: rows[AuditEntry].row_id,
     }
     for term in terms:
-        response = support.get(list_url(model), {"q": own[model] if term == "own" else term})
+        response = support.get(page_of(model), {"q": own[model] if term == "own" else term})
         found = list(response.context["cl"].result_list)
         assert rows[model] in found, term
         assert all(getattr(row, "user_id", None) != other.pk and row != other for row in found), term
 
 
+def test_list_of_keys_finds_a_key_that_was_pasted_whole(support: Client) -> None:
+    issued = factories.issued_key()
+    response = support.get(page_of(ApiKey), {"q": issued.raw_key})
+    assert list(response.context["cl"].result_list) == [issued.key]
+
+
 @pytest.mark.parametrize("model", [User, Subscription, ApiKey, Payment, WebhookEvent, AuditEntry])
 def test_search_that_finds_nothing_is_an_empty_list(model: Any, support: Client, rows: dict[Any, Any]) -> None:
-    response = support.get(list_url(model), {"q": "nobody at all"})
+    response = support.get(page_of(model), {"q": "nobody at all"})
     assert response.status_code == 200
     assert list(response.context["cl"].result_list) == []
 
@@ -127,22 +120,22 @@ def test_filters_offered_do_filter(support: Client, rows: dict[Any, Any]) -> Non
         (WebhookEvent, {"status__exact": "dead"}),
         (AuditEntry, {"table_name": "plan_prices"}),
     ]:
-        response = support.get(list_url(model), query)
+        response = support.get(page_of(model), query)
         assert response.status_code == 200, response.headers
         assert list(response.context["cl"].result_list) == [], model
 
 
 def test_status_is_text_and_colour(support: Client, rows: dict[Any, Any]) -> None:
     factories.subscription(status="past_due")
-    page = support.get(list_url(Subscription)).content.decode()
+    page = support.get(page_of(Subscription)).content.decode()
     assert 'gf-badge--warning">Past due' in page
 
 
 def test_tab_is_named_as_the_sidebar_names_the_list(support: Client, rows: dict[Any, Any]) -> None:
     for url, title in (
-        (list_url(User), "Customers"),
-        (list_url(WebhookEvent), "Webhook events"),
-        (reverse("admin:monitoring_currentalert_changelist"), "Wrong now"),
+        (page_of(User), "Customers"),
+        (page_of(WebhookEvent), "Webhook events"),
+        (reverse("admin:monitoring_currentalert_changelist"), "Current alerts"),
     ):
         assert f"<title> {title} | " in " ".join(support.get(url).text.split())
 
@@ -150,21 +143,20 @@ def test_tab_is_named_as_the_sidebar_names_the_list(support: Client, rows: dict[
 def test_amounts_and_numbers_are_set_as_figures_and_what_is_not_there_is_not(
     support: Client, rows: dict[Any, Any]
 ) -> None:
-    assert '<span class="gf-figure">29.00 USD</span>' in support.get(list_url(Subscription)).text
-    plans = support.get(list_url(Plan)).text
+    assert '<span class="gf-figure">29.00 USD</span>' in support.get(page_of(Subscription)).text
+    plans = support.get(page_of(Plan)).text
     assert '<span class="gf-figure">100,000</span>' in plans
     assert '<span class="gf-figure">unlimited' not in plans
 
 
 def test_audit_entry_leads_to_the_row_that_was_changed(support: Client, rows: dict[Any, Any]) -> None:
-    page = support.get(list_url(AuditEntry)).text
+    page = support.get(page_of(AuditEntry)).text
     for row in (rows[User], rows[Subscription], rows[ApiKey]):
-        url = reverse(f"admin:billing_{row._meta.model_name}_change", args=[row.pk])
-        assert f'href="{url}">{row.pk}</a>' in page
+        assert f'href="{row_page(row)}">{row.pk}</a>' in page
 
 
 def test_stripe_links_follow_the_mode(support: Client, rows: dict[Any, Any], settings: Any) -> None:
-    url = reverse("admin:billing_payment_change", args=[rows[Payment].pk])
+    url = row_page(rows[Payment])
     assert "https://dashboard.stripe.com/test/payments/ch_" in support.get(url).content.decode()
     settings.STRIPE_LIVE_MODE = True
     assert "https://dashboard.stripe.com/payments/ch_" in support.get(url).content.decode()
@@ -173,21 +165,21 @@ def test_stripe_links_follow_the_mode(support: Client, rows: dict[Any, Any], set
 def test_events_are_paged_by_key_and_back(support: Client) -> None:
     for _ in range(120):
         factories.webhook_event()
-    seen, url = [], list_url(WebhookEvent)
+    seen, url = [], page_of(WebhookEvent)
     while url and len(seen) <= 120:
         changelist = support.get(url).context["cl"]
         seen += [row.stripe_event_id for row in changelist.result_list]
-        url = changelist.after_url and list_url(WebhookEvent) + changelist.after_url
+        url = changelist.after_url and page_of(WebhookEvent) + changelist.after_url
     everything = WebhookEvent.objects.order_by("-received_at", "-stripe_event_id")
     assert seen == list(everything.values_list("stripe_event_id", flat=True))
-    previous = support.get(list_url(WebhookEvent) + changelist.before_url).context["cl"]
+    previous = support.get(page_of(WebhookEvent) + changelist.before_url).context["cl"]
     assert [row.stripe_event_id for row in previous.result_list] == seen[50:100]
 
 
 @pytest.mark.parametrize("cursor", ["garbage", "2026-01-01T00:00:00~", "2026-13-01T00:00:00+00:00~evt_1", "~~"])
 def test_cursor_that_no_page_made_shows_the_first_page(cursor: str, support: Client) -> None:
     factories.webhook_event()
-    response = support.get(list_url(WebhookEvent), {"after": cursor})
+    response = support.get(page_of(WebhookEvent), {"after": cursor})
     assert response.status_code == 200
     assert len(response.context["cl"].result_list) == 1
 
@@ -203,6 +195,6 @@ def test_vendor_admins_are_gone_but_for_a_few_read_only_ones(support: Client) ->
 def test_a_payload_is_shown_without_the_secrets_in_it(support: Client) -> None:
     intent = {"id": "pi_ada", "client_secret": "pi_ada_secret_planted"}
     event = factories.webhook_event(payload={"data": {"object": intent}})
-    page = support.get(reverse("admin:billing_webhookevent_change", args=[event.pk])).content.decode()
+    page = support.get(row_page(event)).content.decode()
     assert "pi_ada&quot;" in page
     assert "planted" not in page

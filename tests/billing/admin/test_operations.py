@@ -8,39 +8,22 @@ import pytest
 from django.contrib.admin.utils import quote
 from django.contrib.messages import get_messages
 from django.test import Client
-from django.urls import reverse
 from django_q.models import OrmQ
 
 from billing.admin.customer_operations import Suspend
-from billing.models import (
-    ApiKey,
-    AuditEntry,
-    CustomerNote,
-    PlanPrice,
-    Subscription,
-    UnmatchedCustomer,
-    User,
-    WebhookEvent,
-)
-from billing.services import refunds
-from billing.services.errors import Refused
-from tests import factories
+from billing.models import ApiKey, CustomerNote, PlanPrice, Subscription, UnmatchedCustomer, User, WebhookEvent
+from billing.services import payments
+from glyphforge.audit.models import AuditEntry
+from glyphforge.errors import Refused
+from tests.support import factories
+from tests.support.admin_pages import CONFIRMED, page_of, row_page
 
 pytestmark = pytest.mark.django_db
-CONFIRMED = {"confirmed": "yes", "reason": "Ticket 4711"}
 
 
 @pytest.fixture
 def lead(signed_in: Callable[[str], Client]) -> Client:
     return signed_in("billing_lead")
-
-
-def one(row: Any, operation: str) -> str:
-    return reverse(f"admin:billing_{row._meta.model_name}_{operation}", args=[row.pk])
-
-
-def on_all(model: Any, operation: str) -> str:
-    return reverse(f"admin:billing_{model._meta.model_name}_{operation}_all")
 
 
 def said(response: Any) -> str:
@@ -55,10 +38,10 @@ def test_nothing_happens_before_the_confirmation(lead: Client) -> None:
     event = factories.webhook_event()
     before = AuditEntry.objects.count()
     for response in (
-        lead.get(one(event, "retry_webhooks")),
-        lead.post(one(event, "retry_webhooks"), {"reason": "not confirmed"}),
-        lead.post(one(event, "retry_webhooks"), {"confirmed": "yes", "reason": "  "}),
-        lead.post(one(event, "retry_webhooks"), {"confirmed": "yes"}),
+        lead.get(row_page(event, "retry_webhooks")),
+        lead.post(row_page(event, "retry_webhooks"), {"reason": "not confirmed"}),
+        lead.post(row_page(event, "retry_webhooks"), {"confirmed": "yes", "reason": "  "}),
+        lead.post(row_page(event, "retry_webhooks"), {"confirmed": "yes"}),
     ):
         assert response.status_code == 200
         assert "1 event is set back to pending" in response.content.decode()
@@ -70,14 +53,14 @@ def test_nothing_happens_before_the_confirmation(lead: Client) -> None:
 def test_confirmation_needs_the_csrf_token() -> None:
     client = Client(enforce_csrf_checks=True)
     client.force_login(factories.staff("billing_lead"))
-    assert client.post(one(factories.webhook_event(), "retry_webhooks"), CONFIRMED).status_code == 403
+    assert client.post(row_page(factories.webhook_event(), "retry_webhooks"), CONFIRMED).status_code == 403
 
 
 def test_retry_of_selected_events_is_confirmed_done_and_audited(lead: Client) -> None:
     failed = [factories.webhook_event() for _ in range(3)]
     processed = factories.webhook_event(status="processed")
     selection = {"action": "retry_webhooks", "_selected_action": [str(e.pk) for e in [*failed, processed]]}
-    url = reverse("admin:billing_webhookevent_changelist")
+    url = page_of(WebhookEvent)
 
     page = lead.post(url, selection)
     assert page.context["count"] == 3
@@ -96,18 +79,18 @@ def test_retry_of_selected_events_is_confirmed_done_and_audited(lead: Client) ->
 def test_retry_of_everything_goes_to_the_background_when_it_is_much(lead: Client) -> None:
     for _ in range(101):
         factories.webhook_event(status="dead")
-    page = lead.get(on_all(WebhookEvent, "retry_webhooks"))
+    page = lead.get(page_of(WebhookEvent, "retry_webhooks_all"))
     assert "101 events are set back" in page.content.decode()
     assert "and 91 more" in page.content.decode()
-    done = lead.post(on_all(WebhookEvent, "retry_webhooks"), CONFIRMED)
+    done = lead.post(page_of(WebhookEvent, "retry_webhooks_all"), CONFIRMED)
     assert "101 events are processed again in the background" in said(done)
     assert audited(action="replay_in_background").new_values["total"] == 101
 
 
 def test_replay_takes_processed_events_too(lead: Client) -> None:
     event = factories.webhook_event(status="processed")
-    assert "replay" in lead.get(reverse("admin:billing_webhookevent_change", args=[event.pk])).content.decode()
-    lead.post(one(event, "replay"), CONFIRMED)
+    assert "replay" in lead.get(row_page(event)).content.decode()
+    lead.post(row_page(event, "replay"), CONFIRMED)
     event.refresh_from_db()
     assert event.status == "pending"
 
@@ -116,31 +99,31 @@ def test_orphans_are_counted_named_and_fixed(lead: Client) -> None:
     orphan = factories.customer(stripe_customer_id="cus_orphan")
     Subscription.objects.filter(user=orphan).delete()
     factories.customer(stripe_customer_id="cus_fine")
-    page = lead.get(on_all(User, "fix_orphans"))
+    page = lead.get(page_of(User, "fix_orphans_all"))
     assert page.context["count"] == 1
     assert orphan.email in page.content.decode()
-    done = lead.post(on_all(User, "fix_orphans"), CONFIRMED)
-    assert said(done) == "1 customer got the free tier."
+    done = lead.post(page_of(User, "fix_orphans_all"), CONFIRMED)
+    assert said(done) == "1 customer got the free plan."
     assert Subscription.objects.get(user=orphan).tier == "free"
     assert audited(action="fix_orphan").row_id == str(orphan.pk)
-    assert "There is nothing to do." in lead.get(on_all(User, "fix_orphans")).content.decode()
+    assert "There is nothing to do." in lead.get(page_of(User, "fix_orphans_all")).content.decode()
 
 
 def test_key_is_shown_once_and_never_again(lead: Client) -> None:
     user = factories.customer()
-    shown = lead.post(one(user, "create_key"), CONFIRMED | {"environment": "production", "name": "Server"})
+    shown = lead.post(row_page(user, "create_key"), CONFIRMED | {"environment": "production", "name": "Server"})
     raw = shown.context["issued"].raw_key
     assert raw in shown.content.decode()
     assert "no-store" in shown["Cache-Control"]
     key = ApiKey.objects.get(user=user)
     assert (key.environment, key.name) == ("production", "Server")
-    assert raw not in lead.get(reverse("admin:billing_apikey_change", args=[key.pk])).content.decode()
+    assert raw not in lead.get(row_page(key)).content.decode()
     assert audited(action="insert", table_name="api_keys").row_id == str(key.pk)
 
 
 def test_rotation_lets_both_keys_work_for_the_overlap(lead: Client) -> None:
     old = factories.issued_key().key
-    shown = lead.post(one(old, "rotate"), CONFIRMED | {"overlap": "24"})
+    shown = lead.post(row_page(old, "rotate"), CONFIRMED | {"overlap": "24"})
     assert shown.context["issued"].key.pk != old.pk
     old.refresh_from_db()
     assert old.revoked_at is None
@@ -149,17 +132,17 @@ def test_rotation_lets_both_keys_work_for_the_overlap(lead: Client) -> None:
 
 def test_revocation_keeps_its_reason_and_is_not_offered_twice(lead: Client) -> None:
     key = factories.issued_key().key
-    lead.post(one(key, "revoke"), CONFIRMED)
+    lead.post(row_page(key, "revoke"), CONFIRMED)
     key.refresh_from_db()
     assert key.revoked_reason == "Ticket 4711"
-    assert "There is nothing to do." in lead.get(one(key, "revoke")).content.decode()
-    assert lead.post(one(key, "revoke"), CONFIRMED).status_code in {200, 302}
+    assert "There is nothing to do." in lead.get(row_page(key, "revoke")).content.decode()
+    assert lead.post(row_page(key, "revoke"), CONFIRMED).status_code in {200, 302}
     assert AuditEntry.objects.filter(table_name="api_keys", row_id=str(key.pk), action="update").count() == 1
 
 
 def test_leaked_key_is_revoked_by_what_was_found_and_never_shown_again(lead: Client) -> None:
     issued = factories.issued_key()
-    url = on_all(ApiKey, "report_leaked")
+    url = page_of(ApiKey, "report_leaked_all")
     refused = lead.post(url, {"confirmed": "yes", "found": issued.raw_key})
     assert "This field is required" in refused.content.decode()
     assert issued.raw_key not in refused.content.decode()
@@ -175,16 +158,16 @@ def test_confirmation_names_whose_row_it_is(lead: Client) -> None:
     rows = [(factories.issued_key(user).key, "revoke"), (factories.issued_key(user).key, "rotate")]
     rows += [(factories.payment(user), "refund"), (factories.subscription(user), "cancel")]
     for row, operation in rows:
-        assert "of ada@example.com" in lead.get(one(row, operation)).content.decode(), operation
+        assert "of ada@example.com" in lead.get(row_page(row, operation)).content.decode(), operation
 
 
 def test_suspension_and_its_end_are_audited_with_their_reasons(lead: Client) -> None:
     user = factories.customer()
-    lead.post(one(user, "suspend"), CONFIRMED)
+    lead.post(row_page(user, "suspend"), CONFIRMED)
     user.refresh_from_db()
     assert user.status == "suspended"
     assert audited(table_name="users", action="update").new_values == {"status": "suspended"}
-    lead.post(one(user, "reactivate"), CONFIRMED | {"reason": "Paid up"})
+    lead.post(row_page(user, "reactivate"), CONFIRMED | {"reason": "Paid up"})
     user.refresh_from_db()
     assert user.status == "active"
 
@@ -198,13 +181,13 @@ def test_the_second_of_two_confirmations_at_once_is_told_so(lead: Client, monkey
         return carry_out(self, rows, **given)
 
     monkeypatch.setattr(Suspend, "carry_out", after_somebody_else)
-    assert said(lead.post(one(user, "suspend"), CONFIRMED)) == "Suspend: somebody has done this already."
+    assert said(lead.post(row_page(user, "suspend"), CONFIRMED)) == "Suspend: somebody has done this already."
 
 
 def test_note_is_kept_with_its_author_and_without_keys(lead: Client) -> None:
     user = factories.customer()
     raw = factories.issued_key(user).raw_key
-    lead.post(one(user, "note"), CONFIRMED | {"reason": f"Calls every Monday about {raw}"})
+    lead.post(row_page(user, "note"), CONFIRMED | {"reason": f"Calls every Monday about {raw}"})
     note = CustomerNote.objects.get(user=user)
     assert note.body.startswith("Calls every Monday")
     assert raw not in note.body
@@ -212,7 +195,7 @@ def test_note_is_kept_with_its_author_and_without_keys(lead: Client) -> None:
 
 
 def test_price_is_mapped_and_says_what_followed(lead: Client) -> None:
-    url = on_all(PlanPrice, "map_price")
+    url = page_of(PlanPrice, "map_price_all")
     assert 'value="price_new"' in lead.get(url, {"stripe_price_id": "price_new"}).content.decode()
     done = lead.post(url, CONFIRMED | {"stripe_price_id": "price_new", "tier": "starter"})
     assert "price_new sells Starter: 0 events tried again" in said(done)
@@ -223,39 +206,41 @@ def test_price_is_mapped_and_says_what_followed(lead: Client) -> None:
 def test_refusal_is_shown_and_changes_nothing(lead: Client) -> None:
     factories.customer(email="ada@example.com", stripe_customer_id="cus_ada")
     other = factories.customer()
-    done = lead.post(one(other, "link"), CONFIRMED | {"stripe_customer_id": "cus_ada"})
-    assert "Customer cus_ada already belongs to ada@example.com." in said(done)
+    done = lead.post(row_page(other, "link"), CONFIRMED | {"stripe_customer_id": "cus_ada"})
+    assert "Stripe customer cus_ada already belongs to ada@example.com." in said(done)
     assert not AuditEntry.objects.filter(reason="Ticket 4711").exists()
 
 
 def test_refund_of_more_than_is_left_is_refused_in_money_beside_what_was_typed(lead: Client) -> None:
     payment = factories.payment(amount_cents=2900, refunded_cents=900, status="partially_refunded")
-    answer = lead.post(one(payment, "refund"), CONFIRMED | {"amount": "20.01"})
+    answer = lead.post(row_page(payment, "refund"), CONFIRMED | {"amount": "20.01"})
     assert "Only 20.00 USD is left to refund." in answer.text
     assert 'value="20.01"' in answer.text
     with pytest.raises(Refused, match=re.escape("Between 0.01 USD and 20.00 USD can be refunded, not 20.01 USD.")):
-        refunds.refund(payment, actor="grace", reason="Ticket 4711", amount_cents=2001)
+        payments.refund(payment, actor="grace", reason="Ticket 4711", amount_cents=2001)
     assert not AuditEntry.objects.filter(action="refund").exists()
 
 
 def test_refund_asks_in_the_payments_currency_and_refuses_decimals_that_it_has_not(lead: Client) -> None:
     payment = factories.payment(amount_cents=2900, currency="jpy")
-    assert "Amount in JPY" in lead.get(one(payment, "refund")).content.decode()
-    answer = lead.post(one(payment, "refund"), CONFIRMED | {"amount": "10.50"})
+    assert "Amount in JPY" in lead.get(row_page(payment, "refund")).content.decode()
+    answer = lead.post(row_page(payment, "refund"), CONFIRMED | {"amount": "10.50"})
     assert "JPY has 0 decimals." in answer.content.decode()
-    too_much = lead.post(one(payment, "refund"), CONFIRMED | {"amount": "3000"})
+    too_much = lead.post(row_page(payment, "refund"), CONFIRMED | {"amount": "3000"})
     assert "Only 2,900 JPY is left to refund." in too_much.text
     assert not AuditEntry.objects.filter(action="refund").exists()
 
 
 def test_unknown_row_is_not_found(lead: Client) -> None:
     for nonsense in ("nonsense", "00000000-0000-0000-0000-000000000000"):
-        assert lead.get(reverse("admin:billing_user_suspend", args=[nonsense])).status_code == 404
+        assert lead.get(page_of(User, "suspend", nonsense)).status_code == 404
 
 
 def test_id_that_looks_quoted_opens_its_own_page(lead: Client) -> None:
-    UnmatchedCustomer.objects.create(stripe_customer_id="cus_3FaB", email="ada@example.com", reason="No user has it.")
-    page = lead.get(reverse("admin:billing_unmatchedcustomer_change", args=[quote("cus_3FaB")]))
+    UnmatchedCustomer.objects.create(
+        stripe_customer_id="cus_3FaB", email="ada@example.com", reason="No customer has it."
+    )
+    page = lead.get(page_of(UnmatchedCustomer, "change", quote("cus_3FaB")))
     offers = {offer["operation"].name: offer["url"] for offer in page.context["row_operations"]}
     confirmation = lead.get(offers["link"])
     assert confirmation.status_code == 200
@@ -265,5 +250,5 @@ def test_id_that_looks_quoted_opens_its_own_page(lead: Client) -> None:
 def test_next_page_stays_in_the_back_office(lead: Client) -> None:
     user = factories.customer()
     for evil in ("https://evil.example/", "//evil.example/", "/admin/../../evil"):
-        done = lead.post(f"{one(user, 'note')}?next={evil}", CONFIRMED)
+        done = lead.post(f"{row_page(user, 'note')}?next={evil}", CONFIRMED)
         assert done["Location"].startswith("/admin/")

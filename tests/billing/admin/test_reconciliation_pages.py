@@ -1,20 +1,21 @@
-"""Differences with Stripe and replays, as staff see and settle them."""
+"""Differences with Stripe and replays, as staff see and repair them."""
 
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 from django.test import Client
-from django.urls import reverse
 
-from billing.demo.stripe_world import StripeWorld
-from billing.models import AuditEntry, Difference, Payment, ReplayRun, WebhookEvent
-from billing.services import reconciliation, replay_runs
-from billing.services.event_filter import EventFilter
-from tests.billing.stripe.story import Story
+from billing.models import Difference, Payment, ReplayRun, WebhookEvent
+from billing.services import reconciliation
+from billing.stripe.events import replay_runs
+from billing.stripe.events.filter import EventFilter
+from demo.stripe.world import StripeWorld
+from glyphforge.audit.models import AuditEntry
+from tests.support import factories
+from tests.support.admin_pages import CONFIRMED, page_of, row_page
+from tests.support.event_stream import EventStream
 
 pytestmark = pytest.mark.django_db
-CONFIRMED = {"confirmed": "yes", "reason": "Ticket 4711"}
 WHO = {"actor": "job", "reason": "daily"}
 
 
@@ -25,53 +26,49 @@ def support(signed_in: Callable[[str], Client]) -> Client:
 
 @pytest.fixture
 def difference(world: StripeWorld) -> Difference:
-    story = Story(world).signed_up()
+    stream = EventStream(world).signed_up()
     Payment.objects.update(refunded_cents=700)
     WebhookEvent.objects.update(status="processed")
     world.events = [event for event in world.events if event["type"] in ("customer.created", "charge.succeeded")]
     reconciliation.run(**WHO)
-    assert story.payment.refunded_cents == 700
+    assert stream.payment.refunded_cents == 700
     return Difference.objects.get()
 
 
-def address(row: Any, page: str, *args: Any) -> str:
-    return reverse(f"admin:billing_{row._meta.model_name}_{page}", args=args)
-
-
-def test_difference_says_what_is_here_and_there(support: Client, difference: Difference) -> None:
-    for page in (address(difference, "changelist"), address(difference, "change", difference.pk)):
+def test_difference_says_what_is_local_and_at_stripe(support: Client, difference: Difference) -> None:
+    for page in (page_of(difference), row_page(difference)):
         text = support.get(page).content.decode()
         assert "refunded_cents" in text
         assert "700" in text
 
 
-def test_difference_is_healed_after_a_confirmation(support: Client, difference: Difference) -> None:
-    url = address(difference, "heal", difference.pk)
-    assert "700 here, 0 at Stripe" in support.get(url).content.decode()
+def test_difference_is_repaired_after_a_confirmation(support: Client, difference: Difference) -> None:
+    url = row_page(difference, "repair")
+    assert "700 locally, 0 at Stripe" in support.get(url).content.decode()
     support.post(url, CONFIRMED)
     difference.refresh_from_db()
-    assert difference.status == "healed"
+    assert difference.status == "repaired"
     assert Payment.objects.get().refunded_cents == 0
-    assert AuditEntry.objects.filter(action="heal_difference", reason="Ticket 4711").exists()
+    assert AuditEntry.objects.filter(action="repair_difference", reason="Ticket 4711").exists()
 
 
-def test_all_open_differences_are_healed_at_once(support: Client, difference: Difference) -> None:
-    support.post(address(difference, "heal_all"), CONFIRMED)
+def test_all_open_differences_are_repaired_at_once(support: Client, difference: Difference) -> None:
+    support.post(page_of(difference, "repair_all"), CONFIRMED)
     assert not Difference.objects.filter(status="open").exists()
 
 
 def test_run_shows_how_far_it_came(support: Client, difference: Difference) -> None:
-    text = support.get(address(difference.run, "changelist")).content.decode()
+    text = support.get(page_of(difference.run)).content.decode()
     assert "Finished" in text
-    assert support.get(address(difference.run, "change", difference.run.pk)).status_code == 200
+    assert support.get(row_page(difference.run)).status_code == 200
 
 
 def test_replay_shows_its_progress_and_can_be_stopped(support: Client) -> None:
-    WebhookEvent.objects.create(stripe_event_id="evt_1", status="failed")
+    factories.webhook_event()
     run = replay_runs.start(EventFilter(), **WHO)
-    assert "0 %" in support.get(address(run, "changelist")).content.decode()
-    assert "statuses" in support.get(address(run, "change", run.pk)).content.decode()
-    support.post(address(run, "stop", run.pk), CONFIRMED)
+    assert "0 %" in support.get(page_of(run)).content.decode()
+    assert "statuses" in support.get(row_page(run)).content.decode()
+    support.post(row_page(run, "stop"), CONFIRMED)
     assert ReplayRun.objects.get().status == "stopped"
 
 
@@ -80,8 +77,8 @@ def test_auditor_reads_and_does_nothing(
     signed_in: Callable[[str], Client], difference: Difference, model: type[Difference] | type[ReplayRun]
 ) -> None:
     auditor = signed_in("auditor")
-    assert auditor.get(address(model, "changelist")).status_code == 200
-    assert auditor.post(address(difference, "heal", difference.pk), CONFIRMED).status_code == 403
+    assert auditor.get(page_of(model)).status_code == 200
+    assert auditor.post(row_page(difference, "repair"), CONFIRMED).status_code == 403
 
 
 def test_lists_cost_a_fixed_number_of_queries(
@@ -90,4 +87,4 @@ def test_lists_cost_a_fixed_number_of_queries(
     for number in range(20):
         Difference.objects.create(run=difference.run, user=difference.user, kind="differs", stripe_id=f"ch_{number}")
     with django_assert_max_num_queries(12):
-        support.get(address(difference, "changelist"))
+        support.get(page_of(difference))

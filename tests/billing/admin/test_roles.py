@@ -1,6 +1,6 @@
 """Every role on every page and every action, as a table: what it says, and nothing else, is possible."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -9,10 +9,11 @@ from django.contrib.auth.models import Group, Permission
 from django.test import Client
 from django.urls import reverse
 
-from billing import roles
-from billing.admin.operations import Operation, OperationsMixin
-from billing.models import AuditEntry
-from tests import factories
+from glyphforge import roles
+from glyphforge.audit.models import AuditEntry
+from glyphforge.staff import groups
+from tests.support import factories
+from tests.support.admin_pages import operations, page_of
 
 pytestmark = pytest.mark.django_db
 
@@ -28,7 +29,7 @@ ACTIONS: dict[str, set[str]] = {
     "billing.apikey.rotate": {"support", "billing_lead"},
     "billing.apikey.revoke": EVERYBODY,
     "billing.subscription.cancel": {"billing_lead"},
-    "billing.subscription.keep": {"billing_lead"},
+    "billing.subscription.resume": {"billing_lead"},
     "billing.payment.refund": {"billing_lead"},
     "billing.webhookevent.retry_webhooks": EVERYBODY,
     "billing.webhookevent.replay": EVERYBODY,
@@ -36,7 +37,7 @@ ACTIONS: dict[str, set[str]] = {
     "monitoring.orphanedstripecustomer.fix_orphans": EVERYBODY,
     "monitoring.failedwebhookevent.retry_webhooks": EVERYBODY,
     "billing.replayrun.stop": EVERYBODY,
-    "billing.difference.heal": EVERYBODY,
+    "billing.difference.repair": EVERYBODY,
     "billing.planprice.map_price": {"billing_lead"},
     "billing.unmatchedcustomer.link": {"billing_lead"},
     "billing.unmatchedcustomer.create_customer": {"billing_lead"},
@@ -54,21 +55,8 @@ PAGES |= {name.replace("view_", ""): {"operator", "auditor"} for name in roles.S
 MONEY = ("billing.refund_payment", "billing.cancel_subscription")
 
 
-def operations() -> Iterator[tuple[str, Any, Operation]]:
-    for model, owner in admin.site._registry.items():
-        if isinstance(owner, OperationsMixin):
-            for operation in owner.operations:
-                if operation.name == "export":
-                    continue  # reads only
-                yield f"{model._meta.label_lower}.{operation.name}", model, operation
-
-
 def pages(*apps: str) -> list[Any]:
     return [model for model in admin.site._registry if model._meta.app_label in apps]
-
-
-def address(model: Any, page: str, *args: Any) -> str:
-    return reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_{page}", args=args)
 
 
 def test_the_table_names_every_action() -> None:
@@ -81,8 +69,8 @@ def test_role_may_do_what_the_table_says_and_nothing_else(role: str, signed_in: 
     possible = set()
     before = AuditEntry.objects.count()
     for name, model, operation in operations():
-        urls = [address(model, operation.name, nobody)] if operation.on_one else []
-        urls += [address(model, f"{operation.name}_all")] if operation.on_all else []
+        urls = [page_of(model, operation.name, nobody)] if operation.on_one else []
+        urls += [page_of(model, f"{operation.name}_all")] if operation.on_all else []
         answers = {client.get(url).status_code for url in urls}
         assert len({status == 403 for status in answers}) == 1, name
         if answers == {403}:
@@ -100,7 +88,7 @@ def test_role_opens_the_pages_that_the_table_says(role: str, signed_in: Callable
     opened = {
         model._meta.label_lower
         for model in pages("billing", "monitoring", "djstripe")
-        if client.get(address(model, "changelist")).status_code == 200
+        if client.get(page_of(model)).status_code == 200
     }
     expected = {
         model._meta.label_lower
@@ -115,10 +103,10 @@ def test_no_role_adds_edits_or_deletes_a_row_of_billing_by_hand(role: str, signe
     client, user = signed_in(role), factories.customer()
     before = AuditEntry.objects.count()
     for model in pages("billing", "djstripe"):
-        assert client.get(address(model, "add")).status_code == 403
-        assert client.post(address(model, "add"), {}).status_code == 403
-    assert client.post(address(type(user), "delete", user.pk), {"post": "yes"}).status_code == 403
-    client.post(address(type(user), "change", user.pk), {"email": "mallory@example.com"})
+        assert client.get(page_of(model, "add")).status_code == 403
+        assert client.post(page_of(model, "add"), {}).status_code == 403
+    assert client.post(page_of(type(user), "delete", user.pk), {"post": "yes"}).status_code == 403
+    client.post(page_of(type(user), "change", user.pk), {"email": "mallory@example.com"})
     user.refresh_from_db()
     assert user.email != "mallory@example.com"
     assert AuditEntry.objects.count() == before
@@ -146,8 +134,8 @@ def test_staff_without_a_group_see_no_customer(client: Client) -> None:
 
     client.force_login(get_user_model().objects.create_user("new", is_staff=True))
     for model in pages("billing", "monitoring"):
-        assert client.get(address(model, "changelist")).status_code == 403, model
-    assert client.get(address(type(factories.customer()), "change", factories.customer().pk)).status_code == 403
+        assert client.get(page_of(model)).status_code == 403, model
+    assert client.get(page_of(type(factories.customer()), "change", factories.customer().pk)).status_code == 403
     assert client.get(reverse("admin:billing_user_find"), {"q": "customer"}).status_code == 403
 
 
@@ -157,12 +145,12 @@ def test_every_permission_that_a_role_names_exists() -> None:
         for permission in Permission.objects.select_related("content_type")
     }
     named = {name for granted in (*roles.ROLES.values(), *roles.WITHOUT.values()) for name in granted}
-    missing = {name for name in named if not any(roles._matches(permission, (name,)) for permission in known)}
+    missing = {name for name in named if not any(groups._matches(permission, (name,)) for permission in known)}
     assert missing == set()
 
 
 def test_roles_are_restored_to_the_table() -> None:
     auditor = Group.objects.get(name="auditor")
     auditor.permissions.add(Permission.objects.get(codename="refund_payment"))
-    roles.apply()
+    groups.apply()
     assert not auditor.permissions.filter(codename="refund_payment").exists()

@@ -5,14 +5,15 @@ from typing import Any
 
 import pytest
 from django.test import Client
-from django.urls import reverse
 
-from billing.demo import recordings
-from billing.demo.stripe_world import StripeWorld
-from billing.models import AuditEntry, Payment, Subscription, UnmatchedCustomer, User, WebhookEvent
+from billing.models import Payment, Subscription, UnmatchedCustomer, User
+from demo.stripe import recordings
+from demo.stripe.world import StripeWorld
+from glyphforge.audit.models import AuditEntry
+from tests.support.admin_pages import CONFIRMED, row_page
+from tests.support.event_stream import deliver_new
 
 pytestmark = pytest.mark.django_db
-CONFIRMED = {"confirmed": "yes", "reason": "Ticket 4711"}
 
 
 @pytest.fixture
@@ -21,45 +22,31 @@ def lead(signed_in: Callable[[str], Client]) -> Client:
 
 
 @pytest.fixture
-def subscription(world: StripeWorld, feed: Callable[..., Any]) -> Subscription:
-    recording = recordings.load("signup_paid")
-    world.add(recording)
-    feed(recording.events)
+def subscription(signup: recordings.Recording) -> Subscription:
     return Subscription.objects.get(stripe_subscription_id__isnull=False)
 
 
-def one(row: Any, operation: str) -> str:
-    return reverse(f"admin:billing_{row._meta.model_name}_{operation}", args=[row.pk])
-
-
-def deliver_new(world: StripeWorld, feed: Callable[..., Any]) -> None:
-    known = set(WebhookEvent.objects.values_list("stripe_event_id", flat=True))
-    feed([event for event in world.events if event["id"] not in known])
-
-
 def test_cancellation_and_its_end_change_our_row_by_stripes_event(
-    lead: Client, subscription: Subscription, world: StripeWorld, feed: Callable[..., Any]
+    lead: Client, subscription: Subscription, world: StripeWorld
 ) -> None:
-    lead.post(one(subscription, "cancel"), CONFIRMED | {"when": "period_end"})
+    lead.post(row_page(subscription, "cancel"), CONFIRMED | {"when": "period_end"})
     subscription.refresh_from_db()
     assert not subscription.cancel_at_period_end
-    deliver_new(world, feed)
+    deliver_new(world)
     subscription.refresh_from_db()
     assert subscription.cancel_at_period_end
 
-    lead.post(one(subscription, "keep"), CONFIRMED)
-    deliver_new(world, feed)
+    lead.post(row_page(subscription, "resume"), CONFIRMED)
+    deliver_new(world)
     subscription.refresh_from_db()
     assert not subscription.cancel_at_period_end
     assert AuditEntry.objects.filter(reason="Ticket 4711", action__in=["cancel_at_period_end", "resume"]).count() == 2
 
 
-def test_part_of_a_payment_is_refunded(
-    lead: Client, subscription: Subscription, world: StripeWorld, feed: Callable[..., Any]
-) -> None:
+def test_part_of_a_payment_is_refunded(lead: Client, subscription: Subscription, world: StripeWorld) -> None:
     payment = Payment.objects.get()
-    lead.post(one(payment, "refund"), CONFIRMED | {"amount": "10.00"})
-    deliver_new(world, feed)
+    lead.post(row_page(payment, "refund"), CONFIRMED | {"amount": "10.00"})
+    deliver_new(world)
     payment.refresh_from_db()
     assert (payment.refunded_cents, payment.status) == (1000, "partially_refunded")
 
@@ -71,7 +58,7 @@ def test_second_customer_of_one_address_is_created_under_another(
     first = world.objects[str(subscription.user.stripe_customer_id)]
     world.put(first | {"id": "cus_second", "metadata": {}})
     feed([world.emit("customer.created", world.objects["cus_second"])])
-    lead.post(one(UnmatchedCustomer.objects.get(), "create_customer"), CONFIRMED | {"email": email})
+    lead.post(row_page(UnmatchedCustomer.objects.get(), "create_customer"), CONFIRMED | {"email": email})
     created = "@" in email
     assert User.objects.count() == 1 + created
     assert UnmatchedCustomer.objects.exists() is not created
@@ -80,7 +67,7 @@ def test_second_customer_of_one_address_is_created_under_another(
 
 def test_customer_is_synced_from_stripe(lead: Client, subscription: Subscription) -> None:
     Subscription.objects.filter(pk=subscription.pk).update(price_cents=1)
-    lead.post(one(subscription.user, "sync"), CONFIRMED)
+    lead.post(row_page(subscription.user, "sync"), CONFIRMED)
     subscription.refresh_from_db()
     assert subscription.price_cents > 1
 
@@ -88,7 +75,7 @@ def test_customer_is_synced_from_stripe(lead: Client, subscription: Subscription
 @pytest.mark.parametrize("amount", ["1e30", "0", "-1", "10.001", "NaN", "all"])
 def test_no_nonsense_is_refunded(lead: Client, subscription: Subscription, world: StripeWorld, amount: str) -> None:
     known = len(world.events)
-    response = lead.post(one(Payment.objects.get(), "refund"), CONFIRMED | {"amount": amount})
+    response = lead.post(row_page(Payment.objects.get(), "refund"), CONFIRMED | {"amount": amount})
     assert response.status_code == 200
     assert response.context["form"].errors["amount"]
     assert len(world.events) == known

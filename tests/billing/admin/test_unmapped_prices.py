@@ -1,32 +1,22 @@
-"""The prices that no tier claims, on the page that maps them."""
+"""The prices that no plan claims, on the page that maps them."""
 
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
-from djstripe.models import Price, Product
 
 from billing.models import PlanPrice
-from billing.services import price_mapping
-from tests import factories
+from billing.services import prices
+from tests.support import factories
+from tests.support.factories import stripe_price as price
 
 pytestmark = pytest.mark.django_db
 
 PAGE = reverse("admin:billing_planprice_changelist")
 QUERIES = 15
-
-
-def price(name: str, **values: Any) -> str:
-    """A recurring price of Stripe's that nothing names the tier of, mirrored here."""
-    Product.objects.get_or_create(id="prod_1", defaults={"name": "Pro plan", "livemode": False, "stripe_data": {}})
-    said = {"id": name, "active": True, "type": "recurring", "product": "prod_1", "currency": "usd"}
-    said |= {"unit_amount": 24900, "recurring": {"interval": "year", "interval_count": 1}} | values
-    Price.objects.create(id=name, product_id="prod_1", active=True, currency="usd", livemode=False, stripe_data=said)
-    return name
 
 
 def waiting_for(name: str) -> None:
@@ -52,7 +42,7 @@ def test_price_that_something_names_is_no_gap(signed_in: Callable[[str], Client]
     price("price_key", lookup_key="professional_yearly")
     price("price_inactive", active=False)
     PlanPrice.objects.create(stripe_price_id=price("price_mapped"), plan_id="starter")
-    assert price_mapping.unmapped_prices() == []
+    assert prices.unmapped_prices() == []
     assert "no plan claims" not in signed_in("billing_lead").get(PAGE).content.decode()
 
 
@@ -69,10 +59,10 @@ def test_one_click_fills_in_the_form_for_those_who_may_map(signed_in: Callable[[
 
 def test_page_costs_the_same_however_many_there_are(signed_in: Callable[[str], Client]) -> None:
     lead = signed_in("billing_lead")
-    for number in range(price_mapping.AT_MOST + 10):
+    for number in range(prices.AT_MOST + 10):
         waiting_for(price(f"price_{number}_"))
     with CaptureQueriesContext(connection) as queries:
         response = lead.get(PAGE)
     assert len(queries) <= QUERIES, [query["sql"][:150] for query in queries]
-    assert len(response.context["unmapped"]) == price_mapping.AT_MOST
+    assert len(response.context["unmapped"]) == prices.AT_MOST
     assert all(row["price"].events_waiting == 1 for row in response.context["unmapped"])

@@ -11,11 +11,14 @@ from django.test import Client
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
-from billing.models import ApiUsage, AuthenticationFailure
-from billing.services import api_keys, key_format, verified_keys
-from glyphforge import brute_force
-from tests.factories import issued_key
-from tests.waiting import PATIENCE_SECONDS, wait_for_room
+from billing.keys import cache as key_cache
+from billing.keys import format as key_format
+from billing.keys import lifecycle
+from billing.models import ApiUsage
+from glyphforge.web import brute_force
+from glyphforge.web.models import AuthenticationFailure
+from tests.support.factories import issued_key
+from tests.support.waiting import PATIENCE_SECONDS, wait_for_room
 
 pytestmark = pytest.mark.django_db
 TOKEN = "gateway-token-0123456789-0123456789"
@@ -24,9 +27,9 @@ TOKEN = "gateway-token-0123456789-0123456789"
 @pytest.fixture(autouse=True)
 def _configured(settings: Any) -> Iterator[None]:
     settings.API_SERVICE_TOKENS = {"gateway-1": "another-token-0123456789-0123456789", "gateway-2": TOKEN}
-    verified_keys.verified_keys.clear()
+    key_cache.verified_keys.clear()
     yield
-    verified_keys.verified_keys.clear()
+    key_cache.verified_keys.clear()
 
 
 def call(path: str, body: Any = None, token: str | None = TOKEN) -> tuple[int, dict[str, Any]]:
@@ -111,7 +114,7 @@ def test_a_key_that_proves_nothing_learns_nothing() -> None:
 
 def test_a_revoked_key_is_refused_by_name() -> None:
     issued = issued_key()
-    api_keys.revoke(issued.key, actor="ada", reason="lost")
+    lifecycle.revoke(issued.key, actor="ada", reason="lost")
     _, body = call("keys/authenticate", {"key": issued.raw_key})
     assert (body["valid"], body["outcome"], body["api_key_id"]) == (False, "revoked", str(issued.key.pk))
 
@@ -126,7 +129,7 @@ def test_an_address_that_guesses_keys_is_stopped() -> None:
 def test_a_remembered_key_costs_no_query(
     django_assert_num_queries: DjangoAssertNumQueries, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(verified_keys, "ROW_SECONDS", PATIENCE_SECONDS)  # the row is not read again meanwhile
+    monkeypatch.setattr(key_cache, "ROW_SECONDS", PATIENCE_SECONDS)  # the row is not read again meanwhile
     raw_key = issued_key().raw_key
     call("keys/authenticate", {"key": raw_key})
     with django_assert_num_queries(0):

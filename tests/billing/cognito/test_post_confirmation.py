@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from billing.models import User
-from tests.factories import customer
+from tests.support.factories import customer
 
 pytestmark = pytest.mark.django_db
 SOURCE = Path(__file__).resolve().parents[3] / "deploy" / "lambda" / "post_confirmation.py"

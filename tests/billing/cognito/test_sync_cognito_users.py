@@ -11,11 +11,13 @@ from django.core.management import CommandError, call_command
 from django.utils import timezone
 from moto import mock_aws
 
-from billing.models import AuditEntry, CognitoSyncCursor, User
-from billing.services import cognito_pool, cognito_users
-from billing.services.cognito_pool import Pool
-from monitoring import runner
-from tests.factories import customer, webhook_event
+from billing.cognito import pool
+from billing.cognito import sync as pool_sync
+from billing.cognito.pool import Pool
+from billing.models import CognitoSyncCursor, User
+from glyphforge.audit.models import AuditEntry
+from monitoring.jobs import runner
+from tests.support.factories import customer, webhook_event
 
 pytestmark = pytest.mark.django_db
 
@@ -80,7 +82,7 @@ def test_preview_names_what_apply_then_does(cognito: FakeCognito) -> None:
 
 
 def test_a_pass_reads_every_page(cognito: FakeCognito, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cognito_pool, "PAGE_SIZE", 2)
+    monkeypatch.setattr(pool, "PAGE_SIZE", 2)
     for number in range(5):
         cognito.add(f"customer{number}@example.com")
     sync("--apply")
@@ -89,10 +91,10 @@ def test_a_pass_reads_every_page(cognito: FakeCognito, monkeypatch: pytest.Monke
 
 
 def test_an_interrupted_pass_goes_on_where_it_stopped(cognito: FakeCognito, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cognito_pool, "PAGE_SIZE", 2)
+    monkeypatch.setattr(pool, "PAGE_SIZE", 2)
     for number in range(6):
         cognito.add(f"customer{number}@example.com")
-    steps = cognito_users.synchronize(Pool(cognito.pool_id), apply=True)
+    steps = pool_sync.sync_pool(Pool(cognito.pool_id), apply=True)
     for _ in range(2):
         next(steps)
     steps.close()  # killed after the first page
@@ -114,14 +116,14 @@ def test_an_expired_cursor_starts_again(cognito: FakeCognito, monkeypatch: pytes
 
     def call(self: Pool, operation: str, **arguments: Any) -> dict[str, Any]:
         if arguments.get("PaginationToken") == "expired":
-            raise cognito_pool.StaleTokenError
+            raise pool.StaleTokenError
         return original(self, operation, **arguments)
 
     monkeypatch.setattr(Pool, "_call", call)
     assert "1 create." in sync("--apply")
 
 
-def test_changes_in_cognito_follow(cognito: FakeCognito) -> None:
+def test_changes_in_cognito_are_synced(cognito: FakeCognito) -> None:
     cognito.add("ada@example.com", name="Ada")
     sync("--apply")
     cognito.change("ada@example.com", name="Ada Lovelace", email="ada@lovelace.example")
@@ -177,7 +179,7 @@ def test_a_customer_deleted_here_meanwhile_stays_deleted(cognito: FakeCognito, m
 
 
 def test_a_wrong_pool_does_not_suspend_everybody(cognito: FakeCognito, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cognito_users, "FEW", 2)
+    monkeypatch.setattr(pool_sync, "FEW", 2)
     for number in range(3):
         customer(cognito_user_id=f"sub-{number}")
     with pytest.raises(CommandError, match="is it the right pool"):
@@ -198,7 +200,7 @@ def test_a_verified_address_links_a_customer_without_an_identity(cognito: FakeCo
 def test_events_that_waited_for_an_address_or_its_link_are_due(cognito: FakeCognito, linked: bool) -> None:
     sub = cognito.add("ada@example.com" if linked else "new@example.com")
     customer(email="ada@example.com", cognito_user_id=None if linked else sub)
-    waits = "Stripe customer cus_2 has the e-mail address of a user here (ADA@example.com) but names nobody."
+    waits = "Stripe customer cus_2 has the e-mail address of a customer here (ADA@example.com) but names nobody."
     event = webhook_event(last_error=waits, next_retry_at=timezone.now() + timedelta(days=1))
     other = webhook_event(next_retry_at=timezone.now() + timedelta(days=1))
     sync("--apply")
@@ -263,7 +265,7 @@ class TestJob:
         result = runner.run("cognito", trigger="manual")
         assert result.message == "cognito: skipped: COGNITO_USER_POOL_ID is not set on this machine"
 
-    def test_it_follows_the_pool_and_counts_what_it_did(self, cognito: FakeCognito) -> None:
+    def test_it_syncs_the_pool_and_counts_what_it_did(self, cognito: FakeCognito) -> None:
         cognito.add("ada@example.com")
         cognito.add("grace@example.com")
         customer(email="taken@example.com", cognito_user_id="gone")

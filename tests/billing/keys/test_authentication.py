@@ -11,26 +11,29 @@ from django.db import connection
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
-from billing.models import ApiKey, AuthenticationFailure, User
-from billing.services import api_keys, key_format, verified_keys
-from glyphforge import brute_force
-from tests.factories import customer, issued_key
-from tests.waiting import PATIENCE_SECONDS
+from billing.keys import authentication, lifecycle
+from billing.keys import cache as key_cache
+from billing.keys import format as key_format
+from billing.models import ApiKey, User
+from glyphforge.web import brute_force
+from glyphforge.web.models import AuthenticationFailure
+from tests.support.factories import customer, issued_key
+from tests.support.waiting import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture(autouse=True)
 def _nothing_remembered() -> Iterator[None]:
-    verified_keys.verified_keys.clear()
+    key_cache.verified_keys.clear()
     yield
-    verified_keys.verified_keys.clear()
+    key_cache.verified_keys.clear()
 
 
 @pytest.fixture
 def hashed(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
     """The hashes that bcrypt was asked to check."""
-    api_keys._nobodys_hash()
+    authentication._dummy_hash()
     checked: list[bytes] = []
     original = bcrypt.checkpw
 
@@ -47,7 +50,7 @@ def later(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Moves the clock of the memory of checked keys."""
     offset = [0.0]
     clock = time.monotonic
-    monkeypatch.setattr(verified_keys.time, "monotonic", lambda: clock() + offset[0])
+    monkeypatch.setattr(key_cache.time, "monotonic", lambda: clock() + offset[0])
 
     def move(seconds: float) -> None:
         offset[0] += seconds
@@ -63,7 +66,7 @@ def _wrong_secret(raw_key: str) -> str:
 
 def test_issued_key_authenticates_as_its_customer() -> None:
     issued = issued_key()
-    key = api_keys.authenticate(issued.raw_key)
+    key = authentication.authenticate(issued.raw_key).key
     assert key == issued.key
     assert key.user.email == issued.key.user.email
 
@@ -83,14 +86,14 @@ def test_a_damaged_key_is_refused_without_a_query_or_a_hash(
         "unicode": "glyph_sk_live_" + "٣" * 32,
     }[damage]
     with django_assert_num_queries(0):
-        assert api_keys.authenticate(damaged) is None
+        assert authentication.authenticate(damaged).outcome == "malformed"
     assert hashed == []
 
 
 def test_stolen_prefix_is_worth_nothing(hashed: list[bytes]) -> None:
     issued = issued_key()
-    assert api_keys.examine(_wrong_secret(issued.raw_key)).outcome == "unknown"
-    assert api_keys.authenticate(issued.raw_key)
+    assert authentication.authenticate(_wrong_secret(issued.raw_key)).outcome == "unknown"
+    assert authentication.authenticate(issued.raw_key).outcome == "ok"
 
 
 def test_wrong_prefix_and_wrong_secret_cost_the_same(
@@ -100,7 +103,7 @@ def test_wrong_prefix_and_wrong_secret_cost_the_same(
     for raw_key in (wrong_secret, wrong_prefix):
         hashed.clear()
         with django_assert_num_queries(2):  # the prefix, and counting the failure
-            assert api_keys.examine(raw_key).outcome == "unknown"
+            assert authentication.authenticate(raw_key).outcome == "unknown"
         assert len(hashed) == 1
         assert hashed[0][:7] == b"$2b$04$"
 
@@ -108,20 +111,20 @@ def test_wrong_prefix_and_wrong_secret_cost_the_same(
 def test_bcrypt_runs_once_for_many_requests(
     hashed: list[bytes], django_assert_num_queries: DjangoAssertNumQueries, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(verified_keys, "ROW_SECONDS", PATIENCE_SECONDS)  # the row is not read again meanwhile
+    monkeypatch.setattr(key_cache, "ROW_SECONDS", PATIENCE_SECONDS)  # the row is not read again meanwhile
     raw_key = issued_key().raw_key
-    assert api_keys.authenticate(raw_key)
+    assert authentication.authenticate(raw_key).outcome == "ok"
     with django_assert_num_queries(0):
         for _ in range(100):
-            assert api_keys.authenticate(raw_key)
+            assert authentication.authenticate(raw_key).outcome == "ok"
     assert len(hashed) == 1
 
 
 def test_revocation_is_seen_at_once_in_this_process() -> None:
     issued = issued_key()
-    assert api_keys.authenticate(issued.raw_key)
-    api_keys.revoke(issued.key, actor="ada", reason="lost")
-    verdict = api_keys.examine(issued.raw_key)
+    assert authentication.authenticate(issued.raw_key).outcome == "ok"
+    lifecycle.revoke(issued.key, actor="ada", reason="lost")
+    verdict = authentication.authenticate(issued.raw_key)
     assert (verdict.outcome, verdict.key.revoked_reason) == ("revoked", "lost")
 
 
@@ -141,55 +144,55 @@ def test_a_change_made_elsewhere_is_seen_within_five_seconds_without_another_has
     statement: str, outcome: str, later: Any, hashed: list[bytes]
 ) -> None:
     issued = issued_key()
-    assert api_keys.authenticate(issued.raw_key)
+    assert authentication.authenticate(issued.raw_key).outcome == "ok"
     with connection.cursor() as cursor:
         cursor.execute(statement, [issued.key.pk])
     later(5)
-    assert api_keys.examine(issued.raw_key).outcome == outcome
+    assert authentication.authenticate(issued.raw_key).outcome == outcome
     assert len(hashed) == 1
 
 
 def test_a_row_read_before_a_revocation_is_not_remembered_after_it() -> None:
     issued = issued_key()
-    memory = verified_keys.verified_keys
+    memory = key_cache.verified_keys
     entry = memory.remember(memory.digest(issued.raw_key), issued.key.pk)
     read, generation = ApiKey.objects.select_related("user").get(), memory.generation
-    api_keys.revoke(issued.key, actor="ada", reason="lost")  # between another thread's read and its store
+    lifecycle.revoke(issued.key, actor="ada", reason="lost")  # between another thread's read and its store
     memory.refresh(entry, read, generation)
-    assert api_keys.examine(issued.raw_key).outcome == "revoked"
+    assert authentication.authenticate(issued.raw_key).outcome == "revoked"
 
 
 def test_expiry_ends_a_remembered_key_to_the_moment(monkeypatch: pytest.MonkeyPatch) -> None:
     issued = issued_key(expires_at=timezone.now() + timedelta(hours=1))
-    assert api_keys.authenticate(issued.raw_key)
-    monkeypatch.setattr(api_keys.timezone, "now", lambda: issued.key.expires_at)
-    assert api_keys.examine(issued.raw_key).outcome == "expired"
+    assert authentication.authenticate(issued.raw_key).outcome == "ok"
+    monkeypatch.setattr(lifecycle.timezone, "now", lambda: issued.key.expires_at)
+    assert authentication.authenticate(issued.raw_key).outcome == "expired"
 
 
 def test_a_caller_cannot_change_what_is_remembered() -> None:
     raw_key = issued_key().raw_key
-    api_keys.authenticate(raw_key).revoked_at = timezone.now()
-    assert api_keys.authenticate(raw_key)
+    authentication.authenticate(raw_key).key.revoked_at = timezone.now()
+    assert authentication.authenticate(raw_key).outcome == "ok"
 
 
 def test_keys_of_a_suspended_customer_are_refused_and_work_again_after() -> None:
     user = customer()
     raw_key = issued_key(user).raw_key
     User.objects.filter(pk=user.pk).update(status="suspended")
-    assert api_keys.examine(raw_key).outcome == "suspended"
+    assert authentication.authenticate(raw_key).outcome == "suspended"
     User.objects.filter(pk=user.pk).update(status="active")
-    verified_keys.verified_keys.clear()
-    assert api_keys.authenticate(raw_key)
+    key_cache.verified_keys.clear()
+    assert authentication.authenticate(raw_key).outcome == "ok"
 
 
 def test_a_row_with_a_broken_hash_refuses_and_does_not_crash() -> None:
     issued = issued_key()
     ApiKey.objects.filter(pk=issued.key.pk).update(key_hash="nonsense")
-    assert api_keys.authenticate(issued.raw_key) is None
+    assert authentication.authenticate(issued.raw_key).outcome == "unknown"
 
 
 def test_the_memory_is_bounded_and_holds_no_raw_key() -> None:
-    memory = verified_keys.VerifiedKeys(capacity=2)
+    memory = key_cache.VerifiedKeys(capacity=2)
     raw_keys = [key_format.generate("production") for _ in range(3)]
     for raw_key in raw_keys:
         memory.remember(memory.digest(raw_key), None)
@@ -200,11 +203,11 @@ def test_the_memory_is_bounded_and_holds_no_raw_key() -> None:
 def test_brute_force_is_counted_by_source_and_stopped(hashed: list[bytes]) -> None:
     raw_key = issued_key().raw_key
     for _ in range(brute_force.LIMIT):
-        assert api_keys.examine(key_format.generate("production"), source="203.0.113.9").outcome == "unknown"
+        assert authentication.authenticate(key_format.generate("production"), source="203.0.113.9").outcome == "unknown"
     hashed.clear()
-    assert api_keys.examine(key_format.generate("production"), source="203.0.113.9").outcome == "stopped"
+    assert authentication.authenticate(key_format.generate("production"), source="203.0.113.9").outcome == "stopped"
     assert hashed == []
-    assert api_keys.authenticate(raw_key, source="203.0.113.10")
+    assert authentication.authenticate(raw_key, source="203.0.113.10").outcome == "ok"
     totals = AuthenticationFailure.objects.filter(source="203.0.113.9").values_list("kind", "failures")
     assert sum(failures for _, failures in totals) == brute_force.LIMIT
     assert {kind for kind, _ in totals} == {"api_key"}
@@ -214,13 +217,13 @@ def test_a_stopped_source_is_let_in_again_after_a_while() -> None:
     raw_key = issued_key().raw_key
     brute_force.count_failure("api_key", "203.0.113.9")
     AuthenticationFailure.objects.update(failures=brute_force.LIMIT)
-    assert api_keys.authenticate(raw_key, source="203.0.113.9") is None
+    assert authentication.authenticate(raw_key, source="203.0.113.9").outcome == "stopped"
     AuthenticationFailure.objects.update(window_start=timezone.now() - 2 * brute_force.WINDOW)
-    assert api_keys.authenticate(raw_key, source="203.0.113.9")
+    assert authentication.authenticate(raw_key, source="203.0.113.9").outcome == "ok"
 
 
 def test_the_same_wrong_key_again_costs_no_hash(hashed: list[bytes]) -> None:
     wrong = key_format.generate("production")
     for _ in range(10):
-        assert api_keys.authenticate(wrong) is None
+        assert authentication.authenticate(wrong).outcome == "unknown"
     assert len(hashed) == 1

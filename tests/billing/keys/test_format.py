@@ -2,7 +2,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from billing.services import key_format
+from billing.keys import format as key_format
+from glyphforge.audit.masking import MASK, mask
 
 checked = settings(deadline=None, derandomize=True, database=None)
 
@@ -42,5 +43,11 @@ def test_a_key_of_one_environment_is_not_one_of_another() -> None:
 
 def test_the_prefix_keeps_most_of_the_key_secret() -> None:
     raw_key = key_format.generate("production")
-    assert key_format.prefix_of(raw_key) == key_format.shown(raw_key) == raw_key[:22]
+    assert key_format.prefix_of(raw_key) == key_format.key_prefix(raw_key) == raw_key[:22]
     assert key_format.prefix_of(raw_key[:20]) is None
+
+
+@pytest.mark.parametrize("environment", key_format.WORDS)
+def test_what_is_masked_is_all_but_the_prefix(environment: str) -> None:
+    raw_key = key_format.generate(environment)
+    assert mask(raw_key) == f"{key_format.key_prefix(raw_key)}…{MASK}"

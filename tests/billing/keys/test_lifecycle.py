@@ -12,10 +12,11 @@ from django_q.models import OrmQ, Schedule
 from django_q.signing import SignedPackage
 
 from billing import tasks
-from billing.models import ApiKey, AuditEntry
-from billing.services import api_keys
-from billing.services.errors import Refused
-from tests.factories import customer, issued_key
+from billing.keys import authentication, lifecycle
+from billing.models import ApiKey
+from glyphforge.audit.models import AuditEntry
+from glyphforge.errors import Refused
+from tests.support.factories import customer, issued_key
 
 pytestmark = pytest.mark.django_db
 ACTING: dict[str, Any] = {"actor": "ada", "reason": "asked by phone"}
@@ -36,10 +37,10 @@ def test_issued_key_is_stored_as_bcrypt_hash_and_prefix_only() -> None:
 
 def test_the_hash_covers_the_whole_key_beyond_72_bytes() -> None:
     long_key = "x" * 80
-    key_hash = api_keys.hash_key(long_key).encode()
+    key_hash = authentication.hash_key(long_key).encode()
     assert not bcrypt.checkpw(long_key[:72].encode(), key_hash)
-    assert api_keys._matches(long_key, key_hash.decode())
-    assert not api_keys._matches(long_key + "y", key_hash.decode())
+    assert authentication._matches(long_key, key_hash.decode())
+    assert not authentication._matches(long_key + "y", key_hash.decode())
 
 
 def test_issuing_is_audited_once_without_the_hash() -> None:
@@ -71,17 +72,17 @@ def test_issue_refuses(change: dict[str, Any], message: str) -> None:
 
 def test_rotation_lets_both_keys_work_for_the_overlap() -> None:
     old = issued_key(name="ci")
-    new = api_keys.rotate(old.key, overlap=timedelta(hours=2), **ACTING)
+    new = lifecycle.rotate(old.key, overlap=timedelta(hours=2), **ACTING)
     assert (new.key.name, new.key.environment, new.key.user_id) == ("ci", "production", old.key.user_id)
-    assert api_keys.authenticate(old.raw_key)
-    assert api_keys.authenticate(new.raw_key)
+    assert authentication.authenticate(old.raw_key).outcome == "ok"
+    assert authentication.authenticate(new.raw_key).outcome == "ok"
     old.key.refresh_from_db()
     assert timedelta(minutes=119) < old.key.expires_at - timezone.now() <= timedelta(hours=2)
 
 
 def test_rotation_keeps_the_lifetime_and_never_prolongs_the_old_key() -> None:
     old = issued_key(expires_at=timezone.now() + timedelta(hours=1))
-    new = api_keys.rotate(old.key, **ACTING)
+    new = lifecycle.rotate(old.key, **ACTING)
     old.key.refresh_from_db()
     assert old.key.expires_at < timezone.now() + timedelta(hours=1)
     assert timedelta(minutes=59) < new.key.expires_at - timezone.now() <= timedelta(minutes=61)
@@ -89,15 +90,15 @@ def test_rotation_keeps_the_lifetime_and_never_prolongs_the_old_key() -> None:
 
 def test_rotation_without_overlap_ends_the_old_key_at_once() -> None:
     old = issued_key()
-    assert api_keys.authenticate(old.raw_key)
-    api_keys.rotate(old.key, overlap=timedelta(0), **ACTING)
-    assert api_keys.examine(old.raw_key).outcome == "expired"
+    assert authentication.authenticate(old.raw_key).outcome == "ok"
+    lifecycle.rotate(old.key, overlap=timedelta(0), **ACTING)
+    assert authentication.authenticate(old.raw_key).outcome == "expired"
 
 
-@pytest.mark.parametrize("operation", [api_keys.rotate, api_keys.revoke])
+@pytest.mark.parametrize("operation", [lifecycle.rotate, lifecycle.revoke])
 def test_a_revoked_key_can_only_stay_revoked(operation: Callable[..., Any]) -> None:
     issued = issued_key()
-    api_keys.revoke(issued.key, **ACTING)
+    lifecycle.revoke(issued.key, **ACTING)
     with pytest.raises(Refused, match="already revoked"):
         operation(issued.key, **ACTING)
 
@@ -105,12 +106,12 @@ def test_a_revoked_key_can_only_stay_revoked(operation: Callable[..., Any]) -> N
 @pytest.mark.parametrize("overlap", [timedelta(seconds=-1), timedelta(days=31)])
 def test_rotation_refuses_an_overlap_out_of_bounds(overlap: timedelta) -> None:
     with pytest.raises(Refused, match="between 0 and 30 days"):
-        api_keys.rotate(issued_key().key, overlap=overlap, **ACTING)
+        lifecycle.rotate(issued_key().key, overlap=overlap, **ACTING)
 
 
 def test_revocation_is_audited_once_with_actor_and_reason() -> None:
     issued = issued_key()
-    row = api_keys.revoke(issued.key, actor="ada", reason=f"pasted {issued.raw_key} into a chat")
+    row = lifecycle.revoke(issued.key, actor="ada", reason=f"pasted {issued.raw_key} into a chat")
     entry = _entries(issued.key)[-1]
     assert (entry.action, entry.actor) == ("update", "ada")
     assert set(entry.new_values) == {"revoked_at", "revoked_reason"}
@@ -122,15 +123,15 @@ def test_revocation_is_audited_once_with_actor_and_reason() -> None:
 def test_a_leaked_key_is_revoked_with_reason_and_the_customer_is_told(whole: bool, settings: Any) -> None:
     settings.ALERT_EMAIL = "alerts@example.com"
     issued = issued_key()
-    (row,) = api_keys.report_leaked(
+    (row,) = lifecycle.report_leaked(
         issued.raw_key if whole else f" {issued.key.key_prefix}… ", actor="ada", reason="found on a public site"
     )
     assert row.revoked_reason == "Reported as leaked: found on a public site"
-    assert api_keys.authenticate(issued.raw_key) is None
+    assert authentication.authenticate(issued.raw_key).outcome == "revoked"
 
     task = SignedPackage.loads(OrmQ.objects.get().payload)
-    assert task["func"] == "billing.tasks.tell_of_leaked_key"
-    tasks.tell_of_leaked_key(*task["args"])
+    assert task["func"] == "billing.tasks.send_leak_notice"
+    tasks.send_leak_notice(*task["args"])
     (message,) = mail.outbox
     assert message.recipients() == [row.user.email, "alerts@example.com"]
     assert row.key_prefix in message.subject
@@ -139,13 +140,13 @@ def test_a_leaked_key_is_revoked_with_reason_and_the_customer_is_told(whole: boo
 
 def test_the_notice_is_tried_again_when_the_mail_server_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
     issued = issued_key()
-    api_keys.report_leaked(issued.raw_key, **ACTING)
-    monkeypatch.setattr("billing.services.leak_notice.send", _refuse)
-    tasks.tell_of_leaked_key(str(issued.key.pk))
-    again = Schedule.objects.get(func="billing.tasks.tell_of_leaked_key")
+    lifecycle.report_leaked(issued.raw_key, **ACTING)
+    monkeypatch.setattr("billing.keys.leak_notice.send", _refuse)
+    tasks.send_leak_notice(str(issued.key.pk))
+    again = Schedule.objects.get(func="billing.tasks.send_leak_notice")
     assert again.args == str((str(issued.key.pk), 2))
     with pytest.raises(ConnectionRefusedError):
-        tasks.tell_of_leaked_key(str(issued.key.pk), tasks.ATTEMPTS)
+        tasks.send_leak_notice(str(issued.key.pk), tasks.ATTEMPTS)
 
 
 def _refuse(key: ApiKey) -> None:
@@ -157,8 +158,8 @@ def test_a_report_that_names_no_key_in_use_is_refused_without_repeating_it() -> 
     other = issued.raw_key[:-7] + ("A" if issued.raw_key[-7] != "A" else "B") + issued.raw_key[-6:]
     for text in ("glyph", other, "sk_live_1234567890"):
         with pytest.raises(Refused) as refusal:
-            api_keys.report_leaked(text, **ACTING)
+            lifecycle.report_leaked(text, **ACTING)
         assert text not in str(refusal.value) or text == "glyph"
-    api_keys.report_leaked(issued.raw_key, **ACTING)
+    lifecycle.report_leaked(issued.raw_key, **ACTING)
     with pytest.raises(Refused, match="already revoked"):
-        api_keys.report_leaked(issued.raw_key, **ACTING)
+        lifecycle.report_leaked(issued.raw_key, **ACTING)

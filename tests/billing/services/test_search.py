@@ -9,7 +9,7 @@ from django.test.utils import CaptureQueriesContext
 
 from billing.models import User
 from billing.services import search
-from tests import crowd, factories
+from tests.support import factories, plans
 
 pytestmark = pytest.mark.django_db
 
@@ -92,7 +92,7 @@ def test_words_are_limited_and_what_begins_with_them_comes_first() -> None:
 
 
 def test_no_search_reads_a_whole_table() -> None:
-    crowd.assemble()
+    plans.fill_tables_of_customers()
     for text in (
         "c",
         "customer",
@@ -110,9 +110,9 @@ def test_no_search_reads_a_whole_table() -> None:
     ):
         with CaptureQueriesContext(connection) as queries:
             search.find(text)
-        selects = crowd.selects(queries)
+        selects = plans.selects(queries)
         assert selects
         with connection.cursor() as cursor:
             cursor.execute("SET LOCAL enable_seqscan = off")  # as the search does
         for sql in selects:
-            assert crowd.read_whole(sql) == set(), (text, sql)
+            assert plans.read_whole(sql) == set(), (text, sql)

@@ -10,17 +10,24 @@ import psycopg
 import pytest
 from django.db import connection
 
-from tests import database
-from tests.waiting import wait_for
-
-from .fire import COMMITS_AWAITED, KILLS_AWAITED, Fire
+from tests.support import bulk, database
+from tests.support.concurrently import COMMITS_AWAITED, KILLS_AWAITED, Concurrently
+from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
 def conninfo(django_db_setup: None, django_db_blocker: Any) -> Iterator[str]:
+    """A database of the test's own."""
     with django_db_blocker.unblock(), database.copy(f"{connection.settings_dict['NAME']}_live") as conninfo:
+        yield conninfo
+
+
+@pytest.fixture(scope="module")
+def shared(django_db_setup: None, django_db_blocker: Any) -> Iterator[str]:
+    """One for the tests that look at the rows that they made and at no others."""
+    with django_db_blocker.unblock(), database.copy(f"{connection.settings_dict['NAME']}_shared") as conninfo:
         yield conninfo
 
 
@@ -57,7 +64,7 @@ DIFFERING_MONTHS = """
         SELECT
             user_id, month, sum(total)::bigint, sum(total - failed)::bigint, sum(failed)::bigint, sum(total_ms)::bigint,
             max(max_ms), max(last_at)
-        FROM truth GROUP BY 1, 2
+        FROM expected_usage GROUP BY 1, 2
     ) AS t
     FULL JOIN monthly_usage_summary AS m ON m.user_id = t.user_id AND m.month = t.month
     WHERE (t.*) IS DISTINCT FROM (m.*)
@@ -65,20 +72,20 @@ DIFFERING_MONTHS = """
 DIFFERING_KEYS = """
     SELECT k.id, k.usage_count, t.total, k.last_used_at, t.last_at
     FROM api_keys AS k
-    JOIN (SELECT api_key_id, sum(total) AS total, max(last_at) AS last_at FROM truth GROUP BY 1) AS t
+    JOIN (SELECT api_key_id, sum(total) AS total, max(last_at) AS last_at FROM expected_usage GROUP BY 1) AS t
         ON t.api_key_id = k.id
     WHERE k.usage_count <> t.total OR k.last_used_at <> t.last_at
 """
 
 
 @pytest.mark.slow
-def test_counting_is_exact_under_fire(conninfo: str) -> None:
-    fire = Fire(conninfo, seconds=float(os.environ.get("FIRE_SECONDS", "20")))
-    fire.burn()
-    assert fire.unexpected == []
+def test_counting_is_exact_under_concurrent_writes(conninfo: str) -> None:
+    concurrently = Concurrently(conninfo, seconds=float(os.environ.get("CONCURRENCY_SECONDS", "20")))
+    concurrently.run()
+    assert concurrently.unexpected == []
     assert rows(conninfo, "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()") == [(0,)]
-    assert fire.commits > COMMITS_AWAITED
-    assert fire.kills > KILLS_AWAITED
+    assert concurrently.commits > COMMITS_AWAITED
+    assert concurrently.kills > KILLS_AWAITED
     assert rows(conninfo, DIFFERING_MONTHS) == []
     rows(conninfo, "SELECT roll_up_usage()")
     assert rows(conninfo, "SELECT count(*) FROM api_usage_deltas") == [(0,)]
@@ -94,7 +101,9 @@ def test_counting_is_exact_under_fire(conninfo: str) -> None:
     # Nothing of the months that are kept was lost either.
     rows(conninfo, "SELECT create_api_usage_partitions(3), cleanup_old_api_usage(90)")
     kept = "WHERE month >= (SELECT min(date_trunc('month', created_at AT TIME ZONE 'UTC')) FROM api_usage)"
-    assert rows(conninfo, "SELECT count(*) FROM api_usage") == rows(conninfo, f"SELECT sum(total) FROM truth {kept}")
+    assert rows(conninfo, "SELECT count(*) FROM api_usage") == rows(
+        conninfo, f"SELECT sum(total) FROM expected_usage {kept}"
+    )
 
 
 def a_key(conninfo: str, *, minute: int = 10_000, month: int = 10_000) -> str:
@@ -112,7 +121,7 @@ def a_key(conninfo: str, *, minute: int = 10_000, month: int = 10_000) -> str:
     return made[0]
 
 
-def truths(connection: psycopg.Connection, statement: str, *parameters: list[object]) -> int:
+def count_true(connection: psycopg.Connection, statement: str, *parameters: list[object]) -> int:
     """How many of the calls returned true."""
     results = [connection.execute(statement.encode(), given).fetchone() for given in parameters]
     return sum(bool(row and row[0]) for row in results)
@@ -122,47 +131,44 @@ CHECK = "SELECT allowed FROM check_rate_limit(%s)"
 
 
 @pytest.mark.one_day
-def test_month_never_lets_more_through_than_the_limit(conninfo: str) -> None:
-    key = a_key(conninfo, month=100)
-    rows(conninfo, f"INSERT INTO api_keys (user_id, key_prefix, key_hash) SELECT user_id, 'q', 'h' FROM api_keys"
+def test_month_never_lets_more_through_than_the_limit(shared: str) -> None:
+    key = a_key(shared, month=100)
+    rows(shared, f"INSERT INTO api_keys (user_id, key_prefix, key_hash) SELECT user_id, 'q', 'h' FROM api_keys"
                    f" WHERE id = '{key}' RETURNING id")  # fmt: skip
-    keys = rows(conninfo, f"SELECT id FROM api_keys WHERE user_id = (SELECT user_id FROM api_keys WHERE id = '{key}')")
-    assert sum(at_once(conninfo, 8, lambda c: truths(c, CHECK, *([k] for (k,) in keys * 10)))) == 100
+    keys = rows(shared, f"SELECT id FROM api_keys WHERE user_id = (SELECT user_id FROM api_keys WHERE id = '{key}')")
+    assert sum(at_once(shared, 8, lambda c: count_true(c, CHECK, *([k] for (k,) in keys * 10)))) == 100
 
 
-def test_minute_never_lets_more_through_than_the_limit(conninfo: str) -> None:
+def test_minute_never_lets_more_through_than_the_limit(shared: str) -> None:
     def allowed_within_one_minute() -> int | None:
         """None when the window ended meanwhile: then the next one is counted."""
-        key = a_key(conninfo, minute=30)
+        key = a_key(shared, minute=30)
         minute = "SELECT date_trunc('minute', clock_timestamp())"
-        began = rows(conninfo, minute)
-        allowed = sum(at_once(conninfo, 8, lambda c: truths(c, CHECK, *([key] for _ in range(10)))))
-        return allowed if rows(conninfo, minute) == began else None
+        began = rows(shared, minute)
+        allowed = sum(at_once(shared, 8, lambda c: count_true(c, CHECK, *([key] for _ in range(10)))))
+        return allowed if rows(shared, minute) == began else None
 
     assert wait_for(allowed_within_one_minute) == 30
 
 
-def test_event_never_seen_is_given_to_one_worker(conninfo: str) -> None:
+def test_event_never_seen_is_given_to_one_worker(shared: str) -> None:
     events = [f"evt_new_{number}" for number in range(30)]
     claim = "SELECT start_webhook_processing(%s)"
-    claims = at_once(conninfo, 8, lambda c: [truths(c, claim, [event]) for event in events])
+    claims = at_once(shared, 8, lambda c: [count_true(c, claim, [event]) for event in events])
     assert [sum(claim) for claim in zip(*claims, strict=True)] == [1] * 30
 
 
-def test_request_id_recorded_by_many_counts_once(conninfo: str) -> None:
-    key = a_key(conninfo)
+def test_request_id_recorded_by_many_counts_once(shared: str) -> None:
+    key = a_key(shared)
     record = "SELECT record_api_usage(%s, '/', 'GET', 200, 1, request_id => %s)"
-    assert sum(at_once(conninfo, 6, lambda c: truths(c, record, *([key, f"r{n}"] for n in range(25))))) == 25
+    assert sum(at_once(shared, 6, lambda c: count_true(c, record, *([key, f"r{n}"] for n in range(25))))) == 25
     recorded = f"SELECT count(*) FROM api_usage WHERE api_key_id = '{key}'"
-    assert rows(conninfo, recorded) == [(25,)]
+    assert rows(shared, recorded) == [(25,)]
 
 
 def test_many_at_once_share_the_work(conninfo: str) -> None:
     with psycopg.connect(conninfo, autocommit=True) as connection:
-        connection.execute(
-            "INSERT INTO users (email, stripe_customer_id)"
-            " SELECT n || '@x.example', 'cus_' || n FROM generate_series(1, 50) AS n"
-        )
+        bulk.customers(connection, 50)
         connection.execute("UPDATE subscriptions SET status = 'canceled'")
         connection.execute(
             "INSERT INTO stripe_webhook_events (stripe_event_id, status, attempts, received_at)"
@@ -190,22 +196,22 @@ def test_many_at_once_share_the_work(conninfo: str) -> None:
         "SELECT count(*) FROM run_weekly_maintenance()",
     ],
 )
-def test_maintenance_locks_no_partition_while_it_waits_for_who_makes_or_drops_some(conninfo: str, work: str) -> None:
+def test_maintenance_locks_no_partition_while_it_waits_for_who_makes_or_drops_some(shared: str, work: str) -> None:
     """Who does needs locks of its own then: the two would wait for each other."""
-    with psycopg.connect(conninfo, autocommit=True) as connection:
+    with psycopg.connect(shared, autocommit=True) as connection:
         connection.execute(
             "INSERT INTO users (email, stripe_customer_id)"
             " SELECT x || '@orphan.example', 'cus_' || x FROM gen_random_uuid() AS x"
         )
         connection.execute("UPDATE subscriptions SET status = 'canceled' WHERE status <> 'canceled'")
 
-    with psycopg.connect(conninfo) as maker, ThreadPoolExecutor(1) as pool:
+    with psycopg.connect(shared) as maker, ThreadPoolExecutor(1) as pool:
         try:
             maker.execute("SELECT create_audit_log_partitions(0)")
-            working = pool.submit(rows, conninfo, work)
-            ((pid,),) = wait_for(lambda: waiting(conninfo, "locktype = 'advisory'"))
+            working = pool.submit(rows, shared, work)
+            ((pid,),) = wait_for(lambda: waiting(shared, "locktype = 'advisory'"))
             held = rows(
-                conninfo,
+                shared,
                 "SELECT l.relation::regclass FROM (VALUES ('api_usage'::regclass), ('audit_log')) AS t (parent),"
                 " pg_partition_tree(t.parent) AS p INNER JOIN pg_locks AS l ON l.relation = p.relid"
                 f" WHERE l.pid = {pid}",

@@ -3,15 +3,15 @@
 import pytest
 from django.db import DatabaseError, transaction
 
-from tests.needs import require
+from tests.support import factories
+from tests.support.needs import require
+from tests.support.sql import Run, ago
 
-from .conftest import Run
-
-OLD_REQUEST = (
-    "INSERT INTO api_usage (user_id, endpoint, method, status_code, response_time_ms, created_at)"
-    " VALUES (%s, '/v1/a', 'GET', 200, 12, now() - %s * interval '1 day')"
-)
 FAIL = "ALTER FUNCTION {} RENAME TO renamed_away"
+
+
+def request(user: str, *, days_ago: int) -> None:
+    factories.requests(user, created_at=ago(f"{days_ago} days"))
 
 
 @pytest.mark.parametrize(
@@ -55,8 +55,8 @@ def test_every_task_succeeds_on_a_healthy_database(run: Run, name: str) -> None:
 
 def test_failing_task_neither_stops_nor_undoes_the_others(run: Run, user: str) -> None:
     run(FAIL.format("cleanup_webhook_events(int)"))
-    run(OLD_REQUEST, user, 0)
-    run(OLD_REQUEST, user, 200)
+    request(user, days_ago=0)
+    request(user, days_ago=200)
     run("SELECT create_api_usage_partitions()")
     rows = {row[0]: row[1:] for row in run("SELECT task, status, rows_affected, error FROM run_daily_maintenance()")}
     assert rows["cleanup_webhook_events"][0] == "failed"
@@ -69,7 +69,7 @@ def test_failing_task_neither_stops_nor_undoes_the_others(run: Run, user: str) -
 class TestUsageRetention:
     def test_only_partitions_wholly_older_are_dropped_and_totals_stay(self, run: Run, user: str) -> None:
         for days in (5, 70, 200, 400):
-            run(OLD_REQUEST, user, days)
+            request(user, days_ago=days)
         run("SELECT create_api_usage_partitions()")
         before = run("SELECT * FROM monthly_usage_summary ORDER BY month")
         assert run("SELECT cleanup_old_api_usage(90)") == [(2,)]
@@ -80,7 +80,7 @@ class TestUsageRetention:
     def test_names_decide_nothing(self, run: Run, user: str) -> None:
         run("CREATE TABLE api_usage_2001_01 (LIKE api_usage)")  # no partition at all
         run("ALTER TABLE api_usage_2001_01 RENAME TO api_usage_2001_02")
-        run(OLD_REQUEST, user, 200)
+        request(user, days_ago=200)
         run("SELECT create_api_usage_partitions()")
         (name,) = run("SELECT partition::text FROM monthly_partitions('api_usage') ORDER BY opens LIMIT 1")[0]
         run(f"ALTER TABLE {name} RENAME TO requests_of_spring")
@@ -91,7 +91,7 @@ class TestUsageRetention:
 
     def test_half_done_detach_is_finished_first(self, run: Run, user: str) -> None:
         require(run("SELECT current_setting('is_superuser')") == [("on",)], "a superuser, to fake a half-done detach")
-        run(OLD_REQUEST, user, 200)
+        request(user, days_ago=200)
         run("SELECT create_api_usage_partitions()")
         run(
             "UPDATE pg_inherits SET inhdetachpending = true WHERE inhrelid ="
@@ -116,7 +116,7 @@ class TestUsageRetention:
 class TestPartitions:
     def test_default_partition_is_drained_without_counting_twice(self, run: Run, user: str) -> None:
         for days in (-150, 100):
-            run(OLD_REQUEST, user, days)
+            request(user, days_ago=days)
         assert run("SELECT count(*) FROM api_usage_default") == [(2,)]
         run("SELECT create_api_usage_partitions(6)")
         assert run("SELECT count(*) FROM api_usage_default") == [(0,)]
@@ -174,7 +174,7 @@ class TestAuditRetention:
 
 
 class TestOrphans:
-    def test_orphans_get_the_free_tier_once(self, run: Run) -> None:
+    def test_orphans_get_the_free_plan_once(self, run: Run) -> None:
         run(
             "INSERT INTO users (email, stripe_customer_id, status) VALUES"
             " ('a@x.example', 'cus_1', 'active'), ('b@x.example', 'cus_2', 'suspended'),"

@@ -2,9 +2,9 @@
 
 import pytest
 
-from tests.waiting import wait_for_room
-
-from .conftest import Run
+from tests.support import factories
+from tests.support.sql import Run
+from tests.support.waiting import wait_for_room
 
 pytestmark = pytest.mark.one_day
 
@@ -45,17 +45,13 @@ def test_reset_is_the_end_of_the_window(run: Run, key: str) -> None:
 
 def test_recorded_usage_counts_against_the_month(run: Run, user: str, key: str) -> None:
     assert check(run, key)[0]
-    run(
-        "INSERT INTO api_usage (user_id, endpoint, method, status_code, response_time_ms)"
-        " SELECT %s, '/', 'GET', 200, 1 FROM generate_series(1, 7)",
-        user,
-    )
+    factories.requests(user, 7)
     assert check(run, key) == (True, 0, "ok")
     assert check(run, key) == (False, 0, "quota")
 
 
-def test_keys_of_a_user_share_the_month_but_not_the_minute(run: Run, user: str, key: str) -> None:
-    other = run("INSERT INTO api_keys (user_id, key_prefix, key_hash) VALUES (%s, 'p', 'h') RETURNING id", user)[0][0]
+def test_keys_of_a_customer_share_the_month_but_not_the_minute(run: Run, user: str, key: str) -> None:
+    other = str(factories.api_key(user).pk)
     assert [check(run, key)[2] for _ in range(6)] == ["ok"] * 5 + ["rate"]
     assert [check(run, other)[2] for _ in range(4)] == ["ok"] * 3 + ["quota"]
 

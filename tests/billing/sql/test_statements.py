@@ -3,7 +3,8 @@
 import pytest
 from django.db import connection
 
-from .conftest import Run
+from tests.support import bulk
+from tests.support.sql import Run
 
 HANDBOOK = """
 SELECT * FROM run_daily_maintenance();
@@ -89,21 +90,11 @@ def test_no_search_path_is_needed(run: Run, key: str) -> None:
     ]
 
 
+# Beside what `bulk` makes.
 SEED = """
 SELECT setseed(0.5);
-INSERT INTO users (email, name, stripe_customer_id)
-SELECT n || '@example.com', 'Customer ' || n, 'cus_' || n FROM generate_series(1, 3000) AS n;
 UPDATE subscriptions SET current_period_end = now() + random() * interval '30 days', tier = 'starter';
-INSERT INTO api_keys (user_id, key_prefix, key_hash) SELECT id, 'glyph_sk_live_' || left(id::text, 8), 'h' FROM users;
-INSERT INTO payment_history (user_id, amount_cents, status, paid_at, stripe_invoice_id)
-SELECT id, 2900, 'succeeded', now() - random() * interval '400 days', 'in_' || id FROM users;
-INSERT INTO stripe_webhook_events (stripe_event_id, status, received_at, payload)
-SELECT 'evt_' || n, 'processed', now() - n * interval '1 hour',
-    jsonb_build_object('data', jsonb_build_object('object', jsonb_build_object('customer', 'cus_' || n)))
-FROM generate_series(1, 3000) AS n;
-INSERT INTO api_usage (user_id, endpoint, method, status_code, response_time_ms, created_at)
-SELECT id, '/', 'GET', CASE WHEN random() < 0.02 THEN 500 ELSE 200 END, 1, now() - random() * interval '3 days'
-FROM users, generate_series(1, 5);
+UPDATE payment_history SET paid_at = now() - random() * interval '400 days';
 INSERT INTO rate_limits (api_key_id, window_start, window_seconds, expires_at)
 SELECT id, now(), 60, now() + random() * interval '1 hour' FROM api_keys;
 ANALYZE users, subscriptions, api_keys, payment_history, stripe_webhook_events, api_usage, audit_log, rate_limits;
@@ -114,6 +105,8 @@ SET LOCAL enable_seqscan = off;
 def test_queries_find_their_index(db: None) -> None:
     found = {}
     with connection.cursor() as cursor:
+        bulk.customers(cursor, 3000)
+        bulk.of_each_customer(cursor, "payment_history", "api_keys", "stripe_webhook_events", "api_usage")
         cursor.execute(SEED)
         cursor.execute("SELECT prosrc FROM pg_proc WHERE proname = 'find_stale_subscriptions'")
         stale = cursor.fetchone()[0]

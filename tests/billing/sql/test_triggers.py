@@ -4,13 +4,8 @@ import pytest
 from django.db import DatabaseError, IntegrityError, connection, transaction
 
 from billing.models import ApiKey
-
-from .conftest import Run
-
-REQUEST = (
-    "INSERT INTO api_usage (user_id, endpoint, method, status_code, response_time_ms)"
-    " VALUES (%s, '/v1/a', 'GET', 200, 12)"
-)
+from tests.support.factories import requests
+from tests.support.sql import SQL, Run, ago
 
 
 def audit(run: Run, table: str) -> list[tuple]:
@@ -23,13 +18,13 @@ def audit(run: Run, table: str) -> list[tuple]:
 
 class TestUsers:
     @pytest.mark.smoke
-    def test_new_user_gets_the_free_tier(self, run: Run, user: str) -> None:
+    def test_new_customer_gets_the_free_plan(self, run: Run, user: str) -> None:
         rows = run(
             "SELECT tier, status, monthly_request_limit, current_period_end FROM subscriptions WHERE user_id = %s", user
         )
         assert rows == [("free", "active", 100, None)]
 
-    def test_every_user_of_one_statement_gets_the_free_tier(self, run: Run) -> None:
+    def test_every_customer_of_one_statement_gets_the_free_plan(self, run: Run) -> None:
         run("INSERT INTO users (email) SELECT 'u' || n || '@example.com' FROM generate_series(1, 50) AS n")
         assert run("SELECT count(*) FROM subscriptions WHERE tier = 'free'") == [(50,)]
 
@@ -37,7 +32,7 @@ class TestUsers:
         with pytest.raises(IntegrityError, match="users_email_key"):
             run("INSERT INTO users (email) VALUES ('ADA@Example.com')")
 
-    def test_user_with_payments_cannot_be_deleted(self, run: Run, user: str) -> None:
+    def test_customer_with_payments_cannot_be_deleted(self, run: Run, user: str) -> None:
         run("INSERT INTO payment_history (user_id, amount_cents) VALUES (%s, 2900)", user)
         with pytest.raises(IntegrityError, match="payment_history_user_id_fkey"):
             run("DELETE FROM users WHERE id = %s", user)
@@ -61,7 +56,7 @@ class TestSubscriptions:
         run("INSERT INTO subscriptions (user_id, tier, status) VALUES (%s, 'starter', 'canceled')", user)
         assert run("SELECT count(*) FROM subscriptions WHERE user_id = %s", user) == [(3,)]
 
-    def test_limit_follows_the_tier_unless_named(self, run: Run, user: str) -> None:
+    def test_limit_is_that_of_the_plan_unless_named(self, run: Run, user: str) -> None:
         assert run("UPDATE subscriptions SET tier = 'starter' RETURNING monthly_request_limit") == [(10_000,)]
         assert run(
             "UPDATE subscriptions SET tier = 'professional', monthly_request_limit = 7 RETURNING monthly_request_limit"
@@ -92,7 +87,7 @@ class TestApiKeys:
 
     def test_stale_save_does_not_take_counters_back(self, run: Run, user: str, key: str) -> None:
         stale = ApiKey.objects.get()
-        run(REQUEST.replace("(user_id,", "(api_key_id, user_id,").replace("(%s,", "(%s, %s,"), key, user)
+        requests(user, api_key_id=key)
         run("SELECT roll_up_usage()")
         stale.name = "renamed"
         stale.save()
@@ -149,7 +144,7 @@ class TestAudit:
         assert changed[1:3] == ('{"key_hash": "[masked]"}', '{"key_hash": "[masked]"}')
 
     def test_counting_is_no_change(self, run: Run, user: str, key: str) -> None:
-        run(REQUEST, user)
+        requests(user)
         run("SELECT roll_up_usage(), sync_subscription_usage()")
         assert [row[0] for row in audit(run, "subscriptions")] == ["insert"]
 
@@ -184,7 +179,7 @@ class TestAudit:
 class TestUsageCounting:
     @pytest.mark.smoke
     def test_bare_insert_is_counted_at_once(self, run: Run, user: str) -> None:
-        run(REQUEST, user)
+        requests(user, response_time_ms=12)
         assert run(
             "SELECT total_requests, successful_requests, failed_requests, total_response_time_ms, max_response_time_ms,"
             " last_request_at = now(), month = date_trunc('month', now() AT TIME ZONE 'UTC')::date"
@@ -192,36 +187,27 @@ class TestUsageCounting:
         ) == [(1, 1, 0, 12, 12, True, True)]
 
     def test_status_400_is_a_failure(self, run: Run, user: str) -> None:
-        run(
-            "INSERT INTO api_usage (user_id, endpoint, method, status_code, response_time_ms)"
-            " SELECT %s, '/', 'GET', s, 1 FROM unnest('{399,400,599}'::int[]) AS s",
-            user,
-        )
+        requests(user, 3, status_code=SQL("('{399,400,599}'::int[])[n]"))
         assert run("SELECT successful_requests, failed_requests FROM monthly_usage_summary") == [(1, 2)]
 
     def test_months_of_one_statement_are_told_apart_in_utc(self, run: Run, user: str) -> None:
         run("SET LOCAL timezone = 'Pacific/Auckland'")
-        run(
-            "INSERT INTO api_usage (user_id, endpoint, method, status_code, response_time_ms, created_at)"
-            " SELECT %s, '/', 'GET', 200, 1, t FROM"
-            " unnest('{2024-01-31 23:59:59.999999+00, 2024-02-01 00:00+00, 2030-05-05 00:00+00}'::timestamptz[]) AS t",
-            user,
-        )
+        moments = "{2024-01-31 23:59:59.999999+00, 2024-02-01 00:00+00, 2030-05-05 00:00+00}"
+        requests(user, 3, created_at=SQL(f"('{moments}'::timestamptz[])[n]"))
         months = [str(month) for (month,) in run("SELECT month FROM monthly_usage_summary ORDER BY 1")]
         assert months == ["2024-01-01", "2024-02-01", "2030-05-01"]
 
     @pytest.mark.parametrize("rows", [1, 2, 100, 101, 250])  # up to a hundred are queued one by one, more are grouped
-    def test_statement_of_any_size_is_counted_by_user_key_and_month(
+    def test_statement_of_any_size_is_counted_by_customer_key_and_month(
         self, run: Run, user: str, key: str, rows: int
     ) -> None:
-        run(
-            "INSERT INTO api_usage (user_id, api_key_id, endpoint, method, status_code, response_time_ms, created_at)"
-            " SELECT %s, CASE WHEN n %% 3 > 0 THEN %s::uuid END, '/', 'GET', 200 + 200 * (n %% 2), n,"
-            " CASE WHEN n %% 5 > 0 THEN timestamptz '2024-02-01 00:00+00' ELSE '2024-01-31 23:59:59+00' END"
-            " FROM generate_series(1, %s) AS n",
+        requests(
             user,
-            key,
             rows,
+            api_key_id=SQL(f"CASE WHEN n % 3 > 0 THEN '{key}'::uuid END"),
+            status_code=SQL("200 + 200 * (n % 2)"),
+            response_time_ms=SQL("n"),
+            created_at=SQL("timestamptz '2024-02-01 00:00+00' - CASE WHEN n % 5 = 0 THEN '1 s' ELSE '0' END::interval"),
         )
         summary = (
             "SELECT month::text, total_requests, successful_requests, failed_requests, total_response_time_ms,"
@@ -240,7 +226,7 @@ class TestUsageCounting:
     def test_callers_search_path_and_temporary_tables_lead_no_count_astray(self, run: Run, user: str) -> None:
         run("CREATE TEMPORARY TABLE api_usage_deltas (LIKE public.api_usage_deltas)")
         run("SET LOCAL search_path = pg_temp")
-        run(REQUEST.replace("api_usage", "public.api_usage"), user)
+        requests(user, table="public.api_usage")
         assert run("SELECT count(*) FROM pg_temp.api_usage_deltas") == [(0,)]
         assert run("SELECT sum(total_requests) FROM public.monthly_usage_summary") == [(1,)]
 
@@ -251,7 +237,7 @@ class TestUsageCounting:
         ):
             for _ in range(10):
                 copy.write_row((user, "/", "GET", 200, 1))
-        run(REQUEST.replace("api_usage ", f"api_usage_{this_month} "), user)
+        requests(user, table=f"api_usage_{this_month}")
         assert run("SELECT total_requests FROM monthly_usage_summary") == [(11,)]
         run("SELECT roll_up_usage()")
         assert run("SELECT total_requests FROM monthly_usage_summary") == [(11,)]
@@ -259,31 +245,31 @@ class TestUsageCounting:
     @pytest.mark.parametrize("moment", ["infinity", "-infinity", "55842-07-02", "0044-03-15 BC", "2200-01-01 00:00+00"])
     def test_moment_that_no_partition_is_for_is_refused(self, run: Run, user: str, moment: str) -> None:
         with pytest.raises(IntegrityError, match="api_usage_created_at_plausible"):
-            run(REQUEST.replace("_ms)", "_ms, created_at)").replace("12)", "12, %s)"), user, moment)
+            requests(user, created_at=moment)
 
     def test_rolled_back_rows_are_not_counted(self, run: Run, user: str) -> None:
-        run(REQUEST, user)
+        requests(user)
         savepoint = transaction.savepoint()
-        run(REQUEST, user)
+        requests(user)
         transaction.savepoint_rollback(savepoint)
         assert run("SELECT total_requests FROM monthly_usage_summary") == [(1,)]
 
     def test_counted_row_cannot_change(self, run: Run, user: str) -> None:
-        run(REQUEST, user)
+        requests(user)
         with pytest.raises(IntegrityError, match="api_usage: a counted request does not change"):
             run("UPDATE api_usage SET status_code = 500")
 
     def test_roll_up_folds_into_key_and_says_how_many(self, run: Run, user: str, key: str) -> None:
         for _ in range(3):
-            run(REQUEST.replace("(user_id,", "(api_key_id, user_id,").replace("(%s,", "(%s, %s,"), key, user)
-        run(REQUEST, user)
+            requests(user, api_key_id=key)
+        requests(user)
         assert run("SELECT roll_up_usage()") == [(4,)]
         assert run("SELECT roll_up_usage()") == [(0,)]
         assert run("SELECT usage_count, last_used_at = now() FROM api_keys") == [(3, True)]
 
     def test_sync_counts_this_month_only_and_is_idempotent(self, run: Run, user: str) -> None:
-        run(REQUEST, user)
-        run(REQUEST.replace("12)", "12, now() - interval '40 days')").replace("_ms)", "_ms, created_at)"), user)
+        requests(user)
+        requests(user, created_at=ago("40 days"))
         assert run("SELECT sync_subscription_usage()") == [(1,)]
         assert run("SELECT sync_subscription_usage()") == [(0,)]
         assert run("SELECT usage_count, usage_synced_at = now() FROM subscriptions") == [(1, True)]

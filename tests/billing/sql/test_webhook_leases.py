@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 
 import pytest
-from django.db import connection, transaction
+from django.db import transaction
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from .conftest import Run
+from tests.support import sql
+from tests.support.sql import Run, scalar
 
 EVENT = "evt_1"
 STEPS = st.lists(
@@ -43,23 +44,16 @@ class Model:
         return True
 
 
-def call(statement: str, *parameters: object) -> bool:
-    with connection.cursor() as cursor:
-        cursor.execute(statement, parameters)
-        return bool(cursor.fetchone()[0])
-
-
 def let_time_pass(column: str, span: str) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute(f"UPDATE stripe_webhook_events SET {column} = {column} - %s::interval", [span])
+    sql.run(f"UPDATE stripe_webhook_events SET {column} = {column} - %s::interval", span)
 
 
 def take(step: str, model: Model) -> None:
     if step == "start":
-        assert call("SELECT start_webhook_processing(%s)", EVENT) == model.start()
+        assert scalar("SELECT start_webhook_processing(%s)", EVENT) == model.start()
     elif step in {"succeed", "fail"}:
         error = None if step == "succeed" else "boom"
-        assert call("SELECT complete_webhook_processing(%s, %s)", EVENT, error) == model.complete(error)
+        assert scalar("SELECT complete_webhook_processing(%s, %s)", EVENT, error) == model.complete(error)
     elif step == "lease runs out":
         let_time_pass("processing_started_at", "15 minutes 1 second")
         model.leased = False
@@ -68,7 +62,7 @@ def take(step: str, model: Model) -> None:
         model.due = model.status == "failed"
     elif step == "retry_failed_webhooks":
         expected = model.status == "failed" and model.attempts < 3
-        assert call("SELECT count(*) > 0 FROM retry_failed_webhooks(3)") == expected
+        assert scalar("SELECT count(*) > 0 FROM retry_failed_webhooks(3)") == expected
         model.status = "pending" if expected else model.status
     # A crash is what does not happen afterwards: the lease stays.
 

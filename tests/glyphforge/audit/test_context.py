@@ -9,9 +9,10 @@ from django.db import DatabaseError, connection, transaction
 from django.http import HttpRequest, HttpResponse
 from django.test import RequestFactory
 
-from billing.models import AuditEntry, User
+from billing.models import User
 from glyphforge.audit import acting_as, current, record
-from glyphforge.middleware.audit_actor import AuditActorMiddleware
+from glyphforge.audit.models import AuditEntry
+from glyphforge.web.request_context import AuditActorMiddleware
 
 pytestmark = pytest.mark.django_db
 

@@ -1,6 +1,6 @@
 import pytest
 
-from glyphforge.masking import mask
+from glyphforge.audit.masking import mask
 
 
 @pytest.mark.parametrize(

@@ -4,38 +4,23 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from django.db import connections
-from psycopg import sql
 
 from glyphforge.database.restore import other_database
-from tests import database
-
-NAME = f"test_glyphforge_operated_{database.WORKER}"
+from tests.support import bulk, database
 
 
 @pytest.fixture(scope="module")
 def alias(django_db_setup: None, django_db_blocker: Any) -> Iterator[str]:
     """The alias of a migrated database with a few customers, which the tests of a module share."""
-    with django_db_blocker.unblock():
-        drop = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(NAME))
-        copy = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(
-            sql.Identifier(NAME), sql.Identifier(database.template())
-        )
-        with connections["default"].cursor() as cursor:
-            cursor.execute(drop)
-            cursor.execute(copy)
-        with other_database(NAME, "default") as target:
-            with target.cursor() as cursor:
-                cursor.execute(
-                    "INSERT INTO users (email) SELECT format('c%s@example.com', n) FROM generate_series(1, 50) n"
-                )
-                cursor.execute(
-                    "INSERT INTO api_usage (user_id, endpoint, method, status_code, response_time_ms, created_at)"
-                    " SELECT id, '/v1', 'GET', 200, 5, now() FROM users"
-                )
-            yield target.alias
-        with connections["default"].cursor() as cursor:
-            cursor.execute(drop)
+    with (
+        django_db_blocker.unblock(),
+        database.copy(database.OPERATED),
+        other_database(database.OPERATED, "default") as target,
+    ):
+        with target.cursor() as cursor:
+            bulk.customers(cursor, 50)
+            bulk.of_each_customer(cursor, "api_usage")
+        yield target.alias
 
 
 @pytest.fixture
@@ -49,9 +34,6 @@ def operated(alias: str, django_db_blocker: Any) -> Iterator[str]:
 def empty(operated: str) -> Iterator[str]:
     """The name of a database that does not exist, and does not afterwards."""
     name = f"test_glyphforge_restored_{database.WORKER}"
-    drop = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
-    with connections["default"].cursor() as cursor:
-        cursor.execute(drop)
+    database.drop(name)
     yield name
-    with connections["default"].cursor() as cursor:
-        cursor.execute(drop)
+    database.drop(name)

@@ -5,7 +5,7 @@ import os
 import resource
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
@@ -16,7 +16,7 @@ from django.db import connections, transaction
 from glyphforge.database import backup, drill, manifest, restore
 from glyphforge.database.connection import DatabaseError, environment, program
 from glyphforge.embedded import binaries
-from tests.waiting import PATIENCE_SECONDS
+from tests.support.waiting import PATIENCE_SECONDS
 
 
 @pytest.fixture(scope="module")
@@ -271,28 +271,32 @@ def test_table_that_somebody_keeps_to_himself_fails_the_dump_and_does_not_hang_i
     assert_nothing_is_left_but_a_failed_run(operated, tmp_path / "locked.dump")
 
 
-def test_client_without_a_server_is_found(operated: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As in an image that has the package of the client only."""
-    client = tmp_path / "pg_dump"
-    client.write_text("#!/bin/sh\necho 'pg_dump (PostgreSQL) 99.1'\n")
-    client.chmod(0o755)
+@pytest.fixture
+def only_client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]:
+    """Makes a machine that has pg_dump of the given version and nothing else of PostgreSQL."""
     monkeypatch.setattr(binaries, "wheel_bindir", lambda: None)
     monkeypatch.setattr(binaries, "SYSTEM_PATTERNS", ())
     monkeypatch.setenv("PATH", str(tmp_path))
+
+    def client(version: str) -> Path:
+        path = tmp_path / "pg_dump"
+        path.write_text(f"#!/bin/sh\necho 'pg_dump (PostgreSQL) {version}'\n")
+        path.chmod(0o755)
+        return path
+
+    return client
+
+
+def test_client_without_a_server_is_found(operated: str, only_client: Callable[[str], Path]) -> None:
+    """As in an image that has the package of the client only."""
+    client = only_client("99.1")
     assert program("pg_dump", operated) == client
     with pytest.raises(DatabaseError, match="no pg_restore of PostgreSQL"):
         program("pg_restore", operated)
 
 
-def test_client_that_is_older_than_the_server_is_refused(
-    operated: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    client = tmp_path / "pg_dump"
-    client.write_text("#!/bin/sh\necho 'pg_dump (PostgreSQL) 14.20'\n")
-    client.chmod(0o755)
-    monkeypatch.setattr(binaries, "wheel_bindir", lambda: None)
-    monkeypatch.setattr(binaries, "SYSTEM_PATTERNS", ())
-    monkeypatch.setenv("PATH", str(tmp_path))
+def test_client_that_is_older_than_the_server_is_refused(operated: str, only_client: Callable[[str], Path]) -> None:
+    only_client("14.20")
     with pytest.raises(DatabaseError, match=r"no pg_dump of PostgreSQL \d+ or newer on this machine"):
         program("pg_dump", operated)
 

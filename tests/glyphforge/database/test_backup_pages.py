@@ -8,11 +8,11 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from billing.models import BackupRun
-from monitoring.admin.health import list_of
+from glyphforge.database.models import BackupRun
+from monitoring.notifications import links
 
 pytestmark = pytest.mark.django_db
-LIST = reverse("admin:billing_backuprun_changelist")
+LIST = reverse("admin:database_backuprun_changelist")
 
 
 def test_list_shows_size_outcome_and_error(signed_in: Callable[[str], Client]) -> None:
@@ -28,13 +28,13 @@ def test_list_shows_size_outcome_and_error(signed_in: Callable[[str], Client]) -
 
 @pytest.mark.parametrize("check", ["backup_age", "restore_drill_age", "failed_backups"])
 def test_checks_lead_there(check: str) -> None:
-    assert list_of(check) == LIST
+    assert links.counted(check) == LIST
 
 
 def test_nobody_changes_the_record(admin_client: Client) -> None:
     run = BackupRun.objects.create(
         kind="drill", status="succeeded", file="a", started_at=timezone.now() - timedelta(hours=1)
     )
-    assert admin_client.get(reverse("admin:billing_backuprun_change", args=[run.pk])).status_code == 200
-    assert admin_client.post(reverse("admin:billing_backuprun_delete", args=[run.pk])).status_code == 403
-    assert admin_client.get(reverse("admin:billing_backuprun_add")).status_code == 403
+    assert admin_client.get(reverse("admin:database_backuprun_change", args=[run.pk])).status_code == 200
+    assert admin_client.post(reverse("admin:database_backuprun_delete", args=[run.pk])).status_code == 403
+    assert admin_client.get(reverse("admin:database_backuprun_add")).status_code == 403

@@ -12,7 +12,7 @@ from django.db import connections
 from glyphforge.database import backup, manifest, retention
 from glyphforge.database.connection import DatabaseError
 from glyphforge.database.manifest import Manifest
-from tests.glyphforge.database.conftest import NAME
+from tests.support.database import OPERATED
 
 Make = Callable[..., Path]
 CONTENT = b"PGDMP"
@@ -28,7 +28,9 @@ def folder(tmp_path: Path, settings: Any) -> Path:
 def make(operated: str, folder: Path) -> Make:
     """Writes what `backup.take` leaves behind for a backup of that day in 2020."""
 
-    def made(day: int, *, content: str = "full", recorded: bool = True, name: str = "", database: str = NAME) -> Path:
+    def made(
+        day: int, *, content: str = "full", recorded: bool = True, name: str = "", database: str = OPERATED
+    ) -> Path:
         path = folder / (name or f"glyphforge-202001{day:02}T023000Z.dump")
         path.write_bytes(CONTENT)
         Manifest(
@@ -141,7 +143,7 @@ def test_newest_is_the_one_taken_last_whatever_its_name(operated: str, folder: P
 
 def test_without_a_backup_of_this_database_there_is_no_newest(operated: str, folder: Path, make: Make) -> None:
     make(1, database="somebody_elses")
-    with pytest.raises(DatabaseError, match=f"no full backup of {NAME} in "):
+    with pytest.raises(DatabaseError, match=f"no full backup of {OPERATED} in "):
         backup.newest(operated)
 
 

@@ -2,15 +2,15 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import pytest
 from django.db import ProgrammingError, connection, transaction
 
-from billing.models import ApiKey, User
 from glyphforge import audit
 from glyphforge.database import roles, verify
-from tests.needs import require
+from tests.support import factories
+from tests.support.needs import require
+from tests.support.sql import run
 
 pytestmark = pytest.mark.django_db
 
@@ -32,12 +32,6 @@ def acting(role: str) -> Iterator[None]:
         cursor.execute("RESET ROLE")
 
 
-def run(statement: str) -> list[tuple[Any, ...]]:
-    with connection.cursor() as cursor:
-        cursor.execute(statement)
-        return cursor.fetchall() if cursor.description else []
-
-
 def refuses(statement: str) -> None:
     with pytest.raises(ProgrammingError, match=r"permission denied|must be owner"), transaction.atomic():
         run(statement)
@@ -45,12 +39,11 @@ def refuses(statement: str) -> None:
 
 def test_application_does_its_work() -> None:
     with acting(roles.APPLICATION):
-        user = User.objects.create(email="ada@example.com")
-        ApiKey.objects.create(user=user, key_prefix="p", key_hash="h")
+        user = factories.customer()
+        factories.api_key(user)
         audit.record("note", table_name="users", row_id=user.id)
         run("SELECT record_api_usage(id, '/', 'GET', 200, 1) FROM api_keys")
-        run("INSERT INTO api_usage (user_id, endpoint, method, status_code, response_time_ms)"
-            " SELECT id, '/', 'GET', 200, 1 FROM users")  # fmt: skip
+        factories.requests(user)
         assert run("SELECT allowed FROM api_keys, check_rate_limit(id)") == [(True,)]
         assert run("SELECT start_webhook_processing('evt_1'), complete_webhook_processing('evt_1', NULL)") == [
             (True, True)
@@ -84,7 +77,7 @@ def test_application_may_not(statement: str) -> None:
 
 
 def test_support_reads_everything_but_secrets() -> None:
-    User.objects.create(email="ada@example.com")
+    factories.customer(email="ada@example.com")
     with acting(roles.SUPPORT):
         assert run("SELECT email FROM users") == [("ada@example.com",)]
         run("SELECT id, key_prefix FROM api_keys")

@@ -14,7 +14,7 @@ import pytest
 
 from glyphforge.embedded import EmbeddedError, Server, binaries, postmaster, server
 from glyphforge.embedded import cluster as cluster_module
-from tests.waiting import PATIENCE_SECONDS
+from tests.support.waiting import PATIENCE_SECONDS
 
 FAST = {"fsync": "off", "shared_buffers": "8MB"}
 

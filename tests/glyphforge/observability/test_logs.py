@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from glyphforge import error_reports, logs
 from glyphforge.audit import acting_as
-from glyphforge.masking import mask, mask_values
+from glyphforge.audit.masking import mask, mask_values
+from glyphforge.observability import error_reports, logs
 
 SECRETS = {
     "Stripe key": "sk_live_51HabcdefGHIJKLmnop",
@@ -102,7 +102,7 @@ def test_secrets_in_messages_extras_and_tracebacks_are_masked() -> None:
 
 def test_folder_gets_the_same_lines_and_survives_rotation(tmp_path: Path) -> None:
     script = (
-        "import logging.config, os, pathlib; from glyphforge import logs;"
+        "import logging.config, os, pathlib; from glyphforge.observability import logs;"
         "folder = pathlib.Path(os.environ['FOLDER']);"
         "logging.config.dictConfig("
         "logs.configuration(level='INFO', plain=False, folder=folder, stream='ext://sys.stdout'));"

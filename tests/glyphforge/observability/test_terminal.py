@@ -5,7 +5,7 @@ import io
 import pytest
 from rich.table import Table
 
-from glyphforge.terminal import print_table
+from glyphforge.observability.terminal import print_table
 
 ODD = "Stripe refused it: [/charge] [red]no such [charge]"
 LONG = "api_usage_2027_03_" * 40

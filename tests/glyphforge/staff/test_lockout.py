@@ -8,11 +8,11 @@ from axes.models import AccessAttempt
 from django.contrib.auth.models import User
 from django.test import Client, RequestFactory
 
-from billing.models import AuthenticationFailure
-from glyphforge.brute_force import WINDOW
-from glyphforge.client_address import client_address
-from tests.glyphforge.staff.conftest import PASSWORD, Codes, enrol, log_in
-from tests.waiting import wait_for_room
+from glyphforge.web.brute_force import WINDOW
+from glyphforge.web.client_address import client_address
+from glyphforge.web.models import AuthenticationFailure
+from tests.support.sign_in import PASSWORD, Codes, enrol, log_in
+from tests.support.waiting import wait_for_room
 
 
 def _fail(client: Client, times: int, **kwargs: str) -> None:

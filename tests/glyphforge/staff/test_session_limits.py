@@ -6,10 +6,9 @@ import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 
-from tests.glyphforge.staff.conftest import log_in
+from tests.support.sign_in import log_in
 
 MINUTE = 60
-HOUR = 3600
 
 
 @pytest.fixture

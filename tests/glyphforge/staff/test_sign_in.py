@@ -10,8 +10,8 @@ from django.core.management import CommandError, call_command
 from django.test import Client
 from pytest_django import DjangoCaptureOnCommitCallbacks
 
-from billing.models import AuditEntry
-from tests.glyphforge.staff.conftest import Codes, enrol, log_in
+from glyphforge.audit.models import AuditEntry
+from tests.support.sign_in import Codes, enrol, log_in
 
 
 @pytest.fixture

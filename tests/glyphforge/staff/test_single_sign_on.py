@@ -8,9 +8,9 @@ from allauth.socialaccount.models import SocialAccount, SocialToken
 from django.contrib.auth.models import Group, User
 from django.test import Client
 
-from billing.models import AuditEntry
-from tests.glyphforge.staff.conftest import Codes, enrol, log_in
-from tests.glyphforge.staff.issuer import CLIENT_ID, CLIENT_SECRET, Issuer
+from glyphforge.audit.models import AuditEntry
+from tests.support.issuer import CLIENT_ID, CLIENT_SECRET, Issuer
+from tests.support.sign_in import Codes, enrol, log_in
 
 pytestmark = pytest.mark.django_db
 GRACE = {"sub": "sub-grace", "email": "grace@example.com", "cognito:groups": ["glyph-support", "unrelated"]}

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from tests import factories
+from tests.support import factories
 
 pytestmark = pytest.mark.django_db
 

@@ -9,11 +9,12 @@ from django.contrib.admin import site
 from django.test import Client
 from django.urls import reverse
 
-from billing.models import AuditEntry
-from monitoring.admin.health import LISTED_ON, SystemHealthAdmin, list_of
+from glyphforge.audit.models import AuditEntry
+from monitoring.admin.health import SystemHealthAdmin
 from monitoring.models import HealthCheck, SystemHealth
-from tests.monitoring.faults import FAULTS, Fault
-from tests.monitoring.rows import query
+from monitoring.notifications.links import LISTED_ON, counted
+from tests.support.faults import FAULTS, Fault
+from tests.support.sql import query
 
 pytestmark = pytest.mark.django_db
 
@@ -32,17 +33,17 @@ def operator(signed_in: Callable[[str], Client]) -> Client:
 def test_fault_appears_on_the_pages_and_goes(fault: Fault, operator: Client) -> None:
     filtered = {"status__exact": fault.status}
     title = HealthCheck.objects.get(pk=fault.check).title
-    heal, _ = fault.inject()
+    repair, _ = fault.inject()
     assert title in operator.get(HEALTH, filtered).content.decode()
     assert fault.alerts_as in operator.get(ALERTS, {"alert_type__exact": fault.alerts_as}).content.decode()
-    heal()
+    repair()
     assert title not in operator.get(HEALTH, filtered).content.decode()
 
 
 @pytest.mark.parametrize("check", LISTED_ON)
 def test_page_that_lists_what_a_check_counts_exists(check: str) -> None:
     assert HealthCheck.objects.filter(pk=check).exists()
-    assert list_of(check)
+    assert counted(check)
 
 
 def test_one_of_a_unit_is_singular(operator: Client) -> None:

@@ -11,8 +11,8 @@ from django.urls import reverse
 from django.utils import timezone
 from django_q.models import OrmQ, Schedule
 
-from billing.models import AuditEntry
-from monitoring import runner
+from glyphforge.audit.models import AuditEntry
+from monitoring.jobs import runner
 from monitoring.models import JobRun, JobSchedule
 
 pytestmark = pytest.mark.django_db
@@ -72,7 +72,7 @@ def test_run_now_happens_only_on_a_confirmed_post_with_a_reason(staff: Client) -
     assert not OrmQ.objects.exists()
     staff.post(url("run", "sync"), {"confirmed": "yes", "reason": "counts look old"})
     task = OrmQ.objects.get().task
-    assert (task["func"], task["args"]) == ("monitoring.runner.run_now", ("sync",))
+    assert (task["func"], task["args"]) == ("monitoring.jobs.runner.run_now", ("sync",))
     entry = AuditEntry.objects.get(action="run_job")
     assert (entry.row_id, entry.reason) == ("sync", "counts look old")
     assert entry.actor in task["kwargs"]["trigger"]

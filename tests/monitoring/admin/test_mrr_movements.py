@@ -1,15 +1,16 @@
 """The ledger's page."""
 
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import connection
 from django.test import Client
 from django.utils import timezone
 
 from monitoring.models import MrrMovement
-from tests import factories
+from tests.support import factories
+from tests.support.sql import SQL, insert
 
 pytestmark = pytest.mark.django_db
 LEDGER = "/admin/monitoring/mrrmovement/"
@@ -40,20 +41,23 @@ def test_day_of_the_chart_can_be_opened(admin_client: Client, booked: MrrMovemen
 
 
 def test_ledger_outlives_a_deleted_customer(admin_client: Client) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "INSERT INTO mrr_movements (user_id, subscription_id, kind, currency, amount_cents, before_cents,"
-            " after_cents, tier_before) VALUES (gen_random_uuid(), gen_random_uuid(), 'churn', 'usd', -2900, 2900, 0,"
-            " 'starter') RETURNING user_id::text"
-        )
-        gone = cursor.fetchone()[0]
-    assert gone in admin_client.get(LEDGER).text
+    movement = insert(
+        "mrr_movements",
+        user_id=SQL("gen_random_uuid()"),
+        subscription_id=SQL("gen_random_uuid()"),
+        kind="churn",
+        currency="usd",
+        amount_cents=-2900,
+        before_cents=2900,
+        after_cents=0,
+        tier_before="starter",
+    )
+    assert str(movement["user_id"]) in admin_client.get(LEDGER).text
 
 
 @pytest.mark.parametrize(("role", "status"), [("support", 403), ("operator", 403), ("billing_lead", 200)])
-def test_revenue_is_for_those_who_answer_for_it(role: str, status: int) -> None:
-    browser = Client()
-    browser.force_login(factories.staff(role))
+def test_revenue_is_for_those_who_answer_for_it(signed_in: Callable[[str], Client], role: str, status: int) -> None:
+    browser = signed_in(role)
     assert browser.get(LEDGER).status_code == status
     titles = [card.title for card in browser.get("/admin/").context["cards"]]
     assert ("MRR" in titles) == (status == 200)

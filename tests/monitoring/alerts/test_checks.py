@@ -1,14 +1,16 @@
-"""Each fault turns its check and raises its alert; healing it resolves both."""
+"""Each fault turns its check and raises its alert; repairing it resolves both."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
 
 from monitoring.alerts.evaluation import evaluate_alerts
-from tests.database import session
-from tests.monitoring import rows
-from tests.monitoring.faults import FAULTS, Fault
-from tests.monitoring.rows import ago, one, query
-from tests.monitoring.views.test_database import sleeping
-from tests.waiting import wait_for
+from tests.support import factories
+from tests.support.database import session, sleeping
+from tests.support.faults import FAULTS, Fault
+from tests.support.sql import Row, ago, insert, one, query
+from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.django_db
 
@@ -17,7 +19,7 @@ pytestmark = pytest.mark.django_db
 def _no_schedules() -> None:
     """Those of the template were installed when it was built, and their slots have passed."""
     query("DELETE FROM job_schedules")
-    rows.forget_older_requests()
+    factories.forget_older_requests()
 
 
 @pytest.fixture(autouse=True)
@@ -41,7 +43,7 @@ def alerts(check: str) -> dict[str, str]:
     return {row["fingerprint"]: row["severity"] for row in found}
 
 
-def episode(fingerprint: str) -> rows.Row:
+def episode(fingerprint: str) -> Row:
     """The alert after as many evaluations as open or close one."""
     for _ in range(2):
         evaluate_alerts()
@@ -51,14 +53,14 @@ def episode(fingerprint: str) -> rows.Row:
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
 def test_fault_is_seen_named_and_resolved(fault: Fault) -> None:
     assert status(fault.check) in {"ok", "unknown"}
-    heal, broken = fault.inject()
+    repair, broken = fault.inject()
     assert status(fault.check) == fault.status
     fingerprint = f"{fault.alerts_as}:{broken}" if broken else fault.check
     assert episode(fingerprint) == {"state": "firing", "severity": fault.severity or fault.status}
     assert alerts(fault.alerts_as) == {fingerprint: fault.severity or fault.status}
     critical = {row["fingerprint"] for row in query("SELECT fingerprint FROM v_critical_alerts")}
     assert (fingerprint in critical) is (fault.status == "critical")
-    heal()
+    repair()
     assert status(fault.check) == "ok"
     assert alerts(fault.alerts_as) == {}
     assert episode(fingerprint)["state"] == "resolved"
@@ -102,15 +104,15 @@ def test_thresholds_are_the_ones_agreed(check: str, value: tuple) -> None:
 
 
 def test_a_threshold_itself_is_still_good() -> None:
-    rows.requests(rows.user(), 50, status_code=500)
-    user = rows.user()
-    rows.requests(user, 80)
+    factories.requests(factories.customer(), 50, status_code=500)
+    user = factories.customer().pk
+    factories.requests(user, 80)
     assert (status("error_rate"), status("users_near_limit")) == ("ok", "ok")
     assert alerts("users_near_limit") == {}
 
 
 def test_changed_threshold_counts_at_once_and_a_disabled_check_is_silent() -> None:
-    rows.webhook_event(status="failed", attempts=2, next_retry_at=ago("-1 hour"))
+    factories.webhook_event(status="failed", attempts=2, next_retry_at=ago("-1 hour"))
     assert status("failed_webhooks") == "warning"
     query("UPDATE health_checks SET critical_at = 1 WHERE check_name = 'failed_webhooks'")
     assert status("failed_webhooks") == "critical"
@@ -133,14 +135,14 @@ def test_critical_threshold_milder_than_the_warning_is_refused() -> None:
         query("UPDATE health_checks SET critical_at = 50 WHERE check_name = 'connections'")
 
 
-def test_paying_user_without_key_is_for_information_only() -> None:
-    user = rows.paying_user()
+def test_paying_customer_without_key_is_for_information_only() -> None:
+    user = factories.subscription().user_id
     assert alerts("paid_users_without_keys") == {f"paid_users_without_keys:{user}": "info"}
     assert status("paid_users_without_keys") == "ok"
 
 
 def test_fingerprint_stays_while_the_value_changes() -> None:
-    rows.webhook_event(status="failed", attempts=1)
+    factories.webhook_event(status="failed", attempts=1)
     before = alerts("failed_webhooks")
     query("UPDATE stripe_webhook_events SET attempts = 7")
     after = alerts("failed_webhooks")
@@ -182,43 +184,45 @@ def test_long_statement_is_seen_until_it_ends() -> None:
     assert status("long_running_queries") == "ok"
 
 
-def test_dead_rows_are_seen_until_removed() -> None:
+@contextmanager
+def bloated_table(options: str = "") -> Iterator[Callable[[str], None]]:
+    """A table of 2,500 rows that nobody vacuums; what it yields changes it, and the statistics know at once."""
     with session(autocommit=True) as other:
-        other.execute("CREATE TABLE littered WITH (autovacuum_enabled = false) AS SELECT generate_series(1, 2500) AS n")
+
+        def change(statement: str) -> None:
+            other.execute(statement.encode())
+            other.execute("SELECT pg_stat_force_next_flush()")
+            other.execute("SELECT 1")
+
+        change(
+            f"CREATE TABLE bloated WITH (autovacuum_enabled = false{options}) AS SELECT generate_series(1, 2500) AS n"
+        )
         try:
-            other.execute("DELETE FROM littered WHERE n > 800")
-            other.execute("SELECT pg_stat_force_next_flush()")
-            other.execute("SELECT 1")
-            assert status("dead_rows") == "critical"
-            assert littered()
-            # Not VACUUM: the transaction of the test itself still might look at these rows.
-            other.execute("TRUNCATE littered")
-            other.execute("SELECT pg_stat_force_next_flush()")
-            other.execute("SELECT 1")
-            assert not littered()
+            yield change
         finally:
-            other.execute("DROP TABLE littered")
+            other.execute("DROP TABLE bloated")
 
 
-def littered() -> bool:
+def bloated() -> bool:
     """Whether the check names the table; others may have dead rows of tests that were rolled back."""
     query("SELECT pg_stat_clear_snapshot()")
-    return "littered" in one("SELECT message FROM v_system_health WHERE check_name = 'dead_rows'")["message"]
+    return "bloated" in one("SELECT message FROM v_system_health WHERE check_name = 'dead_rows'")["message"]
+
+
+def test_dead_rows_are_seen_until_removed() -> None:
+    with bloated_table() as change:
+        change("DELETE FROM bloated WHERE n > 800")
+        assert status("dead_rows") == "critical"
+        assert bloated()
+        # Not VACUUM: the transaction of the test itself still might look at these rows.
+        change("TRUNCATE bloated")
+        assert not bloated()
 
 
 def test_queue_may_have_as_many_dead_rows_as_its_vacuum_allows() -> None:
-    with session(autocommit=True) as other:
-        other.execute(
-            "CREATE TABLE littered WITH (autovacuum_enabled = false, autovacuum_vacuum_threshold = 20000)"
-            " AS SELECT generate_series(1, 2500) AS n"
-        )
-        try:
-            other.execute("DELETE FROM littered")
-            other.execute("SELECT pg_stat_force_next_flush()")
-            other.execute("SELECT 1")
-            assert not littered()
-        finally:
-            other.execute("DROP TABLE littered")
+    with bloated_table(", autovacuum_vacuum_threshold = 20000") as change:
+        change("DELETE FROM bloated")
+        assert not bloated()
 
 
 def test_role_that_may_not_see_gets_unknown_and_never_ok() -> None:
@@ -232,6 +236,6 @@ def test_role_that_may_not_see_gets_unknown_and_never_ok() -> None:
 
 
 def test_check_that_nothing_measures_is_unknown_and_raises_nothing() -> None:
-    rows.insert("health_checks", check_name="of_the_next_release", title="t", unit="u", warning_at=0, remediation="r")
+    insert("health_checks", check_name="of_the_next_release", title="t", unit="u", warning_at=0, remediation="r")
     assert status("of_the_next_release") == "unknown"
     assert alerts("of_the_next_release") == {}

@@ -1,42 +1,25 @@
 """Two evaluators at once, two senders at once, and one that dies."""
 
-import threading
-from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
-from django.db import connection, connections, transaction
+from django.db import connection, transaction
 from django.utils import timezone
 
 from billing.models import WebhookEvent
-from monitoring.alerts import outbox
-from monitoring.alerts import slack as slack_channel
 from monitoring.alerts.evaluation import evaluate_alerts
 from monitoring.models import Alert, Notification
-from tests.monitoring.conftest import Slack
+from monitoring.notifications import outbox
+from monitoring.notifications import slack as slack_channel
+from tests.support import factories
+from tests.support.concurrently import at_once
+from tests.support.slack import Slack
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-def at_once(*functions: Callable[[], object]) -> None:
-    barrier = threading.Barrier(len(functions))
-
-    def run(function: Callable[[], object]) -> None:
-        barrier.wait()
-        try:
-            function()
-        finally:
-            connections.close_all()
-
-    threads = [threading.Thread(target=run, args=(function,)) for function in functions]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-
-
 def test_nothing_is_lost_or_doubled(slack: Slack, monkeypatch: pytest.MonkeyPatch) -> None:
-    WebhookEvent.objects.create(stripe_event_id="evt_1", status="dead", attempts=8, last_error="no tier")
+    factories.webhook_event(stripe_event_id="evt_1", status="dead", attempts=8)
 
     # Two evaluators: one episode, one message.
     at_once(*[evaluate_alerts] * 4)
@@ -47,9 +30,8 @@ def test_nothing_is_lost_or_doubled(slack: Slack, monkeypatch: pytest.MonkeyPatc
     with transaction.atomic():
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended('evaluate_alerts', 0))")
-        skipped: list[object] = []
-        at_once(lambda: skipped.append(evaluate_alerts().detail))
-        assert skipped == [{"skipped": "another evaluation is running"}]
+        (skipped,) = at_once(evaluate_alerts)
+        assert skipped.detail == {"skipped": "another evaluation is running"}
 
     # A sender that dies between claim and delivery: the message is due again once its lease has run out.
     def killed(payload: object) -> None:

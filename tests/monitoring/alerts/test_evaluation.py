@@ -10,10 +10,11 @@ from django.test import override_settings
 from django.utils import timezone
 
 from billing.models import WebhookEvent
-from monitoring.alerts import handling
+from monitoring.alerts import triage
 from monitoring.alerts.evaluation import evaluate, evaluate_alerts
 from monitoring.alerts.observation import Observation, observe
 from monitoring.models import Alert, Notification
+from tests.support import factories
 
 pytestmark = [
     pytest.mark.django_db,
@@ -79,11 +80,11 @@ class TestOpening:
         assert detail == {"seen": 3, "unchanged": 0, "notifications": 4, "begun": 3, "opened": 2}
 
     def test_one_episode_is_open_per_fingerprint(self) -> None:
-        values = {"fingerprint": "f", "alert_type": "t", "subject": "s", "severity": "info"}
-        Alert.objects.create(state="resolved", fired_at=NOW, resolved_at=NOW, **values)
-        Alert.objects.create(**values)
+        values = {"fingerprint": "f"}
+        factories.alert(state="resolved", resolved_at=NOW, **values)
+        factories.alert(**values)
         with pytest.raises(IntegrityError, match="alerts_one_open_per_fingerprint"), transaction.atomic():
-            Alert.objects.create(**values)
+            factories.alert(**values)
 
     @override_settings(SLACK_WEBHOOK_URL="", ALERT_EMAIL="")
     def test_alerts_live_without_any_channel(self, see: See) -> None:
@@ -150,7 +151,7 @@ class TestRepeating:
 
     def test_acknowledged_alert_is_quiet(self, see: See) -> None:
         at(0, see(a="critical"))
-        handling.acknowledge([the_alert().pk], actor="grace", note="On it")
+        triage.acknowledge([the_alert().pk], actor="grace", note="On it")
         at(600, see(a="critical"))
         assert (the_alert().state, len(messages())) == ("acknowledged", 2)
 
@@ -159,9 +160,9 @@ class TestRepeating:
         at(0, see(a="warning"))
         at(1, see(a="warning"))
         if handled == "acknowledge":
-            handling.acknowledge([the_alert().pk], actor="grace", note="On it")
+            triage.acknowledge([the_alert().pk], actor="grace", note="On it")
         else:
-            handling.snooze([the_alert().pk], until=NOW + timedelta(days=1), actor="grace", note="Later")
+            triage.snooze([the_alert().pk], until=NOW + timedelta(days=1), actor="grace", note="Later")
         at(2, see(a="critical"))
         alert = the_alert()
         assert (alert.state, alert.acknowledged_by, alert.snoozed_until, alert.note) == ("firing", None, None, "")
@@ -169,7 +170,7 @@ class TestRepeating:
 
     def test_snooze_ends_by_itself(self, see: See) -> None:
         at(0, see(a="critical"))
-        handling.snooze([the_alert().pk], until=NOW + timedelta(hours=1), actor="grace", note="Deploying")
+        triage.snooze([the_alert().pk], until=NOW + timedelta(hours=1), actor="grace", note="Deploying")
         at(59, see(a="critical"))
         assert the_alert().state == "snoozed"
         at(62, see(a="critical"))
@@ -180,15 +181,15 @@ class TestRepeating:
 
     def test_snoozed_alert_resolves_like_any_other(self, see: See) -> None:
         at(0, see(a="critical"))
-        handling.snooze([the_alert().pk], until=NOW + timedelta(hours=1), actor="grace", note="Deploying")
+        triage.snooze([the_alert().pk], until=NOW + timedelta(hours=1), actor="grace", note="Deploying")
         at(1, {})
         at(2, {})
         assert the_alert().state == "resolved"
 
 
 class TestObserving:
-    def test_view_feeds_the_machine_until_the_fault_is_healed(self) -> None:
-        event = WebhookEvent.objects.create(stripe_event_id="evt_1", status="dead", attempts=8, last_error="no tier")
+    def test_view_feeds_the_machine_until_the_fault_is_repaired(self) -> None:
+        event = factories.webhook_event(stripe_event_id="evt_1", status="dead", attempts=8)
         evaluate_alerts()
         alert = Alert.objects.get(fingerprint="failed_webhooks:evt_1")
         assert (alert.state, alert.severity, alert.object_id) == ("firing", "critical", "evt_1")

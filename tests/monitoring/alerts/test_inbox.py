@@ -9,51 +9,25 @@ from django.db import DatabaseError, connection, transaction
 from django.test import Client
 from django.utils import timezone
 
-from billing.models import AuditEntry
-from billing.services.errors import Refused
-from monitoring.alerts import handling
+from glyphforge.audit.models import AuditEntry
+from glyphforge.errors import Refused
+from monitoring.alerts import triage
 from monitoring.models import Alert
-from tests import factories
+from tests.support.factories import alert
 
 pytestmark = pytest.mark.django_db
 INBOX = "/admin/monitoring/alert/"
 
 
-def alert(name: str = "evt_1", severity: str = "critical", state: str = "firing", **values: Any) -> Alert:
-    return Alert.objects.create(
-        fingerprint=f"failed_webhooks:{name}",
-        alert_type="failed_webhooks",
-        subject=f"invoice.paid {name}",
-        message="Given up after 8 attempts",
-        remediation="Map the price, then retry.",
-        severity=severity,
-        state=state,
-        fired_at=None if state == "pending" else timezone.now(),
-        object_type="webhook_event",
-        object_id=name,
-        **values,
-    )
-
-
-@pytest.fixture
-def sign_in() -> Callable[[str], Client]:
-    def client(role: str) -> Client:
-        browser = Client()
-        browser.force_login(factories.staff(role))
-        return browser
-
-    return client
-
-
 def test_inbox_shows_what_is_open_the_worst_first(
-    sign_in: Callable[[str], Client], django_assert_max_num_queries: Any
+    signed_in: Callable[[str], Client], django_assert_max_num_queries: Any
 ) -> None:
-    alert("a", "warning")
-    alert("b", "critical", "acknowledged", acknowledged_at=timezone.now(), acknowledged_by="grace")
-    alert("c", "critical")
-    alert("d", "critical", "pending")
-    alert("e", "critical", "resolved", resolved_at=timezone.now())
-    browser = sign_in("support")
+    alert(object_id="a", severity="warning")
+    alert(object_id="b", state="acknowledged", acknowledged_at=timezone.now(), acknowledged_by="grace")
+    alert(object_id="c")
+    alert(object_id="d", state="pending")
+    alert(object_id="e", state="resolved", resolved_at=timezone.now())
+    browser = signed_in("support")
     with django_assert_max_num_queries(15):
         response = browser.get(INBOX)
     assert [row.object_id for row in response.context["cl"].result_list] == ["c", "a", "b"]
@@ -61,10 +35,10 @@ def test_inbox_shows_what_is_open_the_worst_first(
     assert [row.object_id for row in browser.get(f"{INBOX}?state=resolved").context["cl"].result_list] == ["e"]
 
 
-def test_alert_leads_to_the_fix_and_shows_its_messages(sign_in: Callable[[str], Client]) -> None:
-    row = alert()
+def test_alert_leads_to_the_fix_and_shows_its_messages(signed_in: Callable[[str], Client]) -> None:
+    row = alert(object_id="evt_1")
     row.notifications.create(channel="slack", kind="opened", severity="critical", attempts=3, last_error="no route")
-    page = sign_in("support").get(f"{INBOX}{row.pk}/change/").text
+    page = signed_in("support").get(f"{INBOX}{row.pk}/change/").text
     assert "/admin/billing/webhookevent/?q=evt_1" in page
     assert "Map the price, then retry." in page
     assert "3 attempts: no route" in page
@@ -75,10 +49,10 @@ def test_alert_leads_to_the_fix_and_shows_its_messages(sign_in: Callable[[str], 
     [("acknowledge", {}, "acknowledged"), ("snooze", {"hours": "24"}, "snoozed")],
 )
 def test_operation_asks_first_then_acts_and_is_audited(
-    sign_in: Callable[[str], Client], operation: str, values: dict[str, str], state: str
+    signed_in: Callable[[str], Client], operation: str, values: dict[str, str], state: str
 ) -> None:
     row = alert()
-    browser = sign_in("support")
+    browser = signed_in("support")
     address = f"{INBOX}{row.pk}/do/{operation}/"
     assert "1 alert" in browser.get(address).text
     browser.post(address, {"reason": "On it", **values})
@@ -97,9 +71,9 @@ def test_operation_asks_first_then_acts_and_is_audited(
     assert (row.state, row.acknowledged_by, row.snoozed_until) == ("firing", None, None)
 
 
-def test_auditor_may_look_but_not_touch(sign_in: Callable[[str], Client]) -> None:
+def test_auditor_may_look_but_not_touch(signed_in: Callable[[str], Client]) -> None:
     row = alert()
-    browser = sign_in("auditor")
+    browser = signed_in("auditor")
     assert browser.get(INBOX).status_code == 200
     for operation in ("acknowledge", "snooze", "reopen"):
         answer = browser.post(f"{INBOX}{row.pk}/do/{operation}/", {"reason": "On it", "confirmed": "1", "hours": "1"})
@@ -112,27 +86,27 @@ def test_auditor_may_look_but_not_touch(sign_in: Callable[[str], Client]) -> Non
 def test_nothing_open_nothing_to_handle(state: str) -> None:
     row = alert(state=state, resolved_at=timezone.now() if state == "resolved" else None)
     with pytest.raises(Refused, match="the alert has changed in the meantime"):
-        handling.acknowledge([row.pk], actor="grace", note="On it")
+        triage.acknowledge([row.pk], actor="grace", note="On it")
 
 
 @pytest.mark.parametrize("hours", [-1, 24 * 31])
 def test_snooze_is_for_the_near_future(hours: int) -> None:
     until = timezone.now() + timedelta(hours=hours)
     with pytest.raises(Refused, match="within the next 30 days"):
-        handling.snooze([alert().pk], until=until, actor="grace", note="Later")
+        triage.snooze([alert().pk], until=until, actor="grace", note="Later")
 
 
 def test_note_is_not_optional() -> None:
     with pytest.raises(Refused, match="the note is empty"):
-        handling.acknowledge([alert().pk], actor="grace", note="  ")
+        triage.acknowledge([alert().pk], actor="grace", note="  ")
 
 
 class TestCleanup:
     def test_old_resolved_alerts_go_with_their_messages(self) -> None:
-        old = alert("a", state="resolved", resolved_at=timezone.now() - timedelta(days=181))
+        old = alert(object_id="a", state="resolved", resolved_at=timezone.now() - timedelta(days=181))
         old.notifications.create(channel="slack", kind="opened", severity="critical")
-        alert("b", state="resolved", resolved_at=timezone.now() - timedelta(days=179))
-        alert("c")
+        alert(object_id="b", state="resolved", resolved_at=timezone.now() - timedelta(days=179))
+        alert(object_id="c")
         with connection.cursor() as cursor:
             cursor.execute("SELECT cleanup_alerts()")
             assert cursor.fetchone() == (1,)
@@ -141,7 +115,7 @@ class TestCleanup:
     @pytest.mark.parametrize("days", [0, None])
     def test_less_than_a_day_is_refused(self, days: int | None) -> None:
         with (
-            pytest.raises(DatabaseError, match="cleanup_alerts: days must be 1 or more"),
+            pytest.raises(DatabaseError, match="cleanup_alerts: days must be at least 1"),
             transaction.atomic(),
             connection.cursor() as cursor,
         ):

@@ -5,15 +5,16 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import Permission
-from django.db import connection
 from django.test import Client
 from django.utils import timezone
 
-from billing.models import Subscription, User, WebhookEvent
-from glyphforge.display import EMPTY
-from monitoring import figures
-from monitoring.dashboard import spark
+from billing.models import Subscription, User
+from glyphforge.admin.columns import EMPTY
+from monitoring.dashboard import figures
+from monitoring.dashboard.page import spark
 from monitoring.models import Alert, DailyFigures, JobRun, JobSchedule
+from tests.support import factories
+from tests.support.sql import SQL, run
 
 pytestmark = [pytest.mark.django_db, pytest.mark.one_day]
 QUERIES = 15
@@ -23,35 +24,25 @@ QUERIES = 15
 def history() -> None:
     """Sixty days of customers who came, upgraded and left."""
     now = timezone.now()
-    ada, bob = (User.objects.create(email=f"{name}@example.com") for name in ("ada", "bob"))
+    ada, bob = factories.customer(), factories.customer()
     User.objects.update(created_at=now - timedelta(days=60))
     Subscription.objects.update(status="canceled", canceled_at=now - timedelta(days=50))
-    Subscription.objects.create(user=ada, tier="starter", price_cents=2900, created_at=now - timedelta(days=50))
-    Subscription.objects.create(
-        user=bob,
+    factories.subscription(ada, created_at=now - timedelta(days=50))
+    factories.subscription(
+        bob,
         tier="professional",
         price_cents=9900,
         status="canceled",
         created_at=now - timedelta(days=40),
         canceled_at=now - timedelta(days=5),
     )
-    WebhookEvent.objects.create(stripe_event_id="evt_dead", status="dead", attempts=8)
+    factories.webhook_event(stripe_event_id="evt_dead", status="dead", attempts=8)
     JobSchedule.objects.all().delete()
-    JobSchedule.objects.create(
-        job="sync", description="", cron="5 * * * *", timeout_seconds=1, interval_seconds=1, grace_seconds=1
-    )
+    factories.job_schedule(job="sync")
     JobRun.objects.create(job="sync", status="failed", error="lock timeout", finished_at=now)
-    Alert.objects.create(
-        fingerprint="f", alert_type="webhook", subject="evt_dead", severity="critical", state="firing",
-        message="Webhook event evt_dead is dead", fired_at=now,
-    )  # fmt: skip
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "INSERT INTO api_usage (user_id, endpoint, method, status_code, response_time_ms)"
-            " SELECT %s, '/v1/a', 'GET', 200 + 300 * (n %% 2), 9 FROM generate_series(1, 4) AS n",
-            [ada.id],
-        )
-        cursor.execute("SELECT rebuild_mrr_history(true)")
+    factories.alert(subject="evt_dead", message="Webhook event evt_dead is dead")
+    factories.requests(ada, 4, status_code=SQL("200 + 300 * (n % 2)"))
+    run("SELECT rebuild_mrr_history(true)")
 
 
 def values(response: Any) -> dict[str, str]:
@@ -71,12 +62,12 @@ def test_superuser_sees_every_card_and_chart(admin_client: Client, history: None
         "Jobs": "1 failed",
     }
     assert [chart.title for chart in response.context["charts"]] == [
-        "MRR by tier",
+        "MRR by plan",
         "Net new MRR",
         "API usage and errors",
-        "User growth",
+        "Customer growth",
     ]
-    assert "Monthly recurring revenue by tier over 30 days. Today: Starter $29, Professional $0." in response.text
+    assert "Monthly recurring revenue by plan over 30 days. Today: Starter $29, Professional $0." in response.text
     assert "churn -$99" in response.text
     assert "Webhook event evt_dead is dead" in response.text
 
@@ -93,7 +84,7 @@ def test_the_worst_alert_is_shown_among_any_number_of_later_ones(admin_client: C
     assert "496 more" in response.text
 
 
-def test_page_has_a_ceiling_of_queries(admin_client: Client, history: None, django_assert_max_num_queries: Any) -> None:
+def test_page_has_a_limit_of_queries(admin_client: Client, history: None, django_assert_max_num_queries: Any) -> None:
     with django_assert_max_num_queries(QUERIES):
         assert admin_client.get("/admin/?days=90").context["days"] == 90
     with django_assert_max_num_queries(QUERIES - 5):
@@ -120,9 +111,9 @@ def test_empty_database_has_a_dashboard(admin_client: Client) -> None:
         (
             "view_dailymrr",
             ["MRR", "Paying customers", "Customer churn, 30 days", "Payments this month"],
-            ["MRR by tier", "Net new MRR"],
+            ["MRR by plan", "Net new MRR"],
         ),
-        ("view_dailyfigures", ["Requests today"], ["API usage and errors", "User growth"]),
+        ("view_dailyfigures", ["Requests today"], ["API usage and errors", "Customer growth"]),
         ("view_webhookevent", ["Stripe webhooks"], []),
         ("view_alert", ["Open alerts"], []),
         ("view_jobrun", ["Jobs"], []),
@@ -156,11 +147,3 @@ def test_spark_fits_its_box() -> None:
 def test_churn_without_a_past_is_no_number() -> None:
     lost = figures.churn([DailyFigures(day=figures.today(), churned_customers=0, paying_customers=3)], [])
     assert (lost.customer_percent, lost.mrr_percent) == (None, None)
-
-
-@pytest.mark.parametrize(
-    ("cents", "currency", "expected"),
-    [(1_234_500, "usd", "$12,345"), (-9900, "eur", "-€99"), (120_000, "chf", "1,200 CHF")],
-)
-def test_money_is_short_and_names_its_currency(cents: int, currency: str, expected: str) -> None:
-    assert figures.money(cents, currency) == expected

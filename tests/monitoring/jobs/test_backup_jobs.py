@@ -3,34 +3,28 @@
 import os
 import signal
 import subprocess
-import sys
 import time
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
-from django.conf import settings as configured
 from django.core.management import call_command
 from django.db import connection
 
 from glyphforge.database import backup, manifest
 from glyphforge.database.connection import environment
-from monitoring import runner
+from monitoring.jobs import runner
 from monitoring.models import HealthCheck, JobRun, SystemHealth
-from tests.needs import needs
-from tests.waiting import wait_for
+from tests.support import processes
+from tests.support.database import session
+from tests.support.waiting import wait_for
 
-ROOT = Path(__file__).resolve().parents[2]
 SLOT = datetime(2026, 5, 1, 2, 30, tzinfo=UTC)
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.django_db(transaction=True),
-    needs(configured.TEST_SERVER, "the suite's own server"),
-]
+pytestmark = [pytest.mark.slow, pytest.mark.django_db(transaction=True)]
 
 
 @pytest.fixture
@@ -38,13 +32,6 @@ def folder(tmp_path: Path, settings: Any) -> Path:
     settings.BACKUP_DIR = str(tmp_path)
     settings.BACKUP_KEEP = 2
     return tmp_path
-
-
-@pytest.fixture
-def own_url() -> str:
-    assert configured.TEST_SERVER
-    url: str = configured.TEST_SERVER.url(connection.settings_dict["NAME"])
-    return url
 
 
 def check(name: str) -> str:
@@ -65,34 +52,26 @@ def dumping() -> bool:
         return bool(cursor.fetchone()[0])
 
 
-def in_another_process(job: str, url: str, folder: Path) -> "subprocess.Popen[str]":
+def in_another_process(job: str, folder: Path) -> "subprocess.Popen[str]":
     """`run_job` as cron starts it."""
-    mine = {"DATABASE_URL": url, "BACKUP_DIR": str(folder), "LOG_LEVEL": "ERROR"}
-    return subprocess.Popen(
-        [sys.executable, "manage.py", "run_job", job, "--trigger", "cron"],
-        cwd=ROOT,
-        env={**os.environ, "DJANGO_SETTINGS_MODULE": "glyphforge.settings", **mine},
-        start_new_session=True,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+    return processes.start("manage.py", "run_job", job, "--trigger", "cron", BACKUP_DIR=str(folder))
 
 
 @contextmanager
-def table_kept_to_itself(url: str) -> Any:
+def table_kept_to_itself() -> Iterator[None]:
     """Somebody holds a table, so that pg_dump waits."""
-    with psycopg.connect(url) as holder:
+    with session() as holder:
         holder.execute("LOCK TABLE users")
         yield
 
 
-def test_a_backup_is_taken_proved_and_seen(folder: Path, own_url: str) -> None:
+def test_a_backup_is_taken_proved_and_seen(folder: Path) -> None:
     taken = runner.run("backup", trigger="manual")
     assert taken.outcome == "succeeded", taken.message
     assert taken.run is not None
     made = manifest.check(Path(taken.run.detail["file"]))
     assert (made.content, taken.run.rows_affected) == ("full", sum(made.row_counts.values()))
-    said, _ = in_another_process("drill", own_url, folder).communicate(timeout=300)
+    said, _ = in_another_process("drill", folder).communicate(timeout=300)
     drilled = JobRun.objects.get(job="drill")
     assert (drilled.status, drilled.trigger) == ("succeeded", "cron"), said
     assert (drilled.detail["file"], drilled.rows_affected) == (taken.run.detail["file"], taken.run.rows_affected)
@@ -150,8 +129,8 @@ def test_a_drill_without_a_backup_fails(folder: Path) -> None:
     assert (result.outcome, "no full backup of" in result.message) == ("failed", True)
 
 
-def test_a_hanging_dump_is_stopped_at_the_job_s_limit(folder: Path, own_url: str) -> None:
-    with table_kept_to_itself(own_url):
+def test_a_hanging_dump_is_stopped_at_the_job_s_limit(folder: Path) -> None:
+    with table_kept_to_itself():
         result = runner.run("backup", trigger="manual", at_most=3)
         assert result.message == "backup: Stopped at the limit of 3 s."
         assert list(folder.iterdir()) == []
@@ -160,9 +139,9 @@ def test_a_hanging_dump_is_stopped_at_the_job_s_limit(folder: Path, own_url: str
     assert runner.run("backup", trigger="manual").outcome == "succeeded"
 
 
-def test_a_backup_killed_half_way_leaves_no_file_that_counts(folder: Path, own_url: str) -> None:
-    with table_kept_to_itself(own_url):
-        process = in_another_process("backup", own_url, folder)
+def test_a_backup_killed_half_way_leaves_no_file_that_counts(folder: Path) -> None:
+    with table_kept_to_itself():
+        process = in_another_process("backup", folder)
         wait_for(dumping)
         assert runner.run("backup", trigger="schedule", slot=SLOT).outcome == "busy"
         os.killpg(process.pid, signal.SIGKILL)

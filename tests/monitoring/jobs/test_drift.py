@@ -6,9 +6,9 @@ import pytest
 from django.db import connection
 
 from glyphforge.database import roles
-from monitoring import runner
+from monitoring.jobs import runner
 from monitoring.models import JobRun
-from tests.monitoring.rows import SQL, ago, insert, one, query
+from tests.support.sql import SQL, ago, insert, one, query
 
 pytestmark = pytest.mark.django_db
 

@@ -3,9 +3,9 @@
 import pytest
 from django.db import connection
 
-from monitoring import runner
-from monitoring.housekeeping import purge_job_runs, purge_queue, purge_sign_ins
-from monitoring.jobs import JOBS
+from monitoring.jobs import runner
+from monitoring.jobs.functions.housekeeping import CLEANUP_JOB_RUNS, CLEANUP_QUEUE, CLEANUP_SIGN_INS
+from monitoring.jobs.registry import JOBS
 from monitoring.models import JobRun, WorkerHeartbeat
 
 pytestmark = pytest.mark.django_db
@@ -44,7 +44,7 @@ def test_purge_keeps_the_latest_run_and_success_and_what_is_young() -> None:
             "INSERT INTO job_runs (job, status, started_at, scheduled_for) SELECT 'gone', 'succeeded',"
             " now() - interval '3 years', now() - interval '3 years'"
         )
-    purge_job_runs()
+    CLEANUP_JOB_RUNS.run()
     kept = dict.fromkeys(("rollup", "daily", "gone"), 0)
     for job in JobRun.objects.values_list("job", flat=True):
         kept[job] += 1
@@ -58,7 +58,7 @@ def test_purge_of_the_queue_keeps_living_workers() -> None:
             "INSERT INTO worker_heartbeats (host, pid, cluster_pid, role, seen_at)"
             " VALUES ('b', 2, 2, 'worker', now() - interval '2 days')"
         )
-    assert purge_queue() == 1
+    assert CLEANUP_QUEUE.run() == 1
     assert WorkerHeartbeat.objects.get().host == "a"
 
 
@@ -72,6 +72,6 @@ def test_purge_of_sign_ins_keeps_what_alerts_and_lockouts_read() -> None:
             "INSERT INTO django_session (session_key, session_data, expire_date)"
             " SELECT n::text, '', now() + n * interval '1 day' FROM unnest(ARRAY[-1, 1]) AS n"
         )
-        assert purge_sign_ins() == 2
+        assert CLEANUP_SIGN_INS.run() == 2
         cursor.execute("SELECT count(*) FROM authentication_failures")
         assert cursor.fetchone() == (1,)

@@ -2,15 +2,11 @@
 
 import json
 import os
-import shutil
 import signal
 import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import psycopg
 import pytest
@@ -18,22 +14,18 @@ from django.conf import settings
 from django.db import connection
 
 from glyphforge import embedded
-from monitoring import runner
+from monitoring.jobs import runner
+from monitoring.jobs.outcome import Outcome
 from monitoring.models import JobRun
-from monitoring.outcome import Outcome
-from tests.deploy.topology import copied
-from tests.monitoring.jobs import registered
-from tests.needs import needs
-from tests.waiting import PATIENCE_SECONDS, wait_for
+from tests.support import processes, topology
+from tests.support.database import session
+from tests.support.jobs import registered
+from tests.support.needs import require
+from tests.support.waiting import PATIENCE_SECONDS, wait_for
 
-ROOT = Path(__file__).resolve().parents[2]
 SLOT = datetime(2026, 5, 1, 2, 0, tzinfo=UTC)
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.django_db(transaction=True),
-    needs(settings.TEST_SERVER, "the suite's own server"),
-]
+pytestmark = [pytest.mark.slow, pytest.mark.django_db(transaction=True)]
 
 # A job that says when it has begun and then waits in the server.
 SLOW_JOB = """
@@ -44,29 +36,23 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 import django
 django.setup()
 from django.db import connection
-from monitoring import jobs, runner
-from monitoring.outcome import Outcome
+from monitoring.jobs import registry, runner
+from monitoring.jobs.outcome import Outcome
 def slow():
     with connection.cursor() as cursor:
         cursor.execute("SELECT 1")
         print("begun", flush=True)
         cursor.execute("SELECT pg_sleep(240)")
     return Outcome()
-jobs.JOBS["probe"] = jobs.Job("probe", "0 2 * * *", 300, slow, "Nothing: this is a test.")
+registry.JOBS["probe"] = registry.Job("probe", "0 2 * * *", 300, slow, "Nothing: this is a test.")
 result = runner.run("probe", trigger="cron", slot=datetime(2026, 5, 1, 2, tzinfo=timezone.utc))
 print(json.dumps([result.outcome, result.message]))
 """
 
 
-def begun(url: str) -> "subprocess.Popen[str]":
-    """The slow job in another process, under way."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", SLOW_JOB],
-        cwd=ROOT,
-        env={**os.environ, "DATABASE_URL": url, "DJANGO_SETTINGS_MODULE": "glyphforge.settings", "LOG_LEVEL": "ERROR"},
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+def begun(**values: str) -> "subprocess.Popen[str]":
+    """The slow job in another process, under way; `values` are variables of its environment."""
+    process = processes.start("-c", SLOW_JOB, **values)
     assert process.stdout
     for line in process.stdout:
         if line.strip() == "begun":
@@ -94,15 +80,8 @@ def tell_server(function: str, pid: int) -> None:
         cursor.execute(f"SELECT {function}(%s)", [pid])
 
 
-@pytest.fixture
-def own_url() -> str:
-    assert settings.TEST_SERVER
-    url: str = settings.TEST_SERVER.url(connection.settings_dict["NAME"])
-    return url
-
-
-def test_a_killed_workers_slot_is_run_once_more_and_the_row_tells_both(own_url: str) -> None:
-    process = begun(own_url)
+def test_a_killed_workers_slot_is_run_once_more_and_the_row_tells_both() -> None:
+    process = begun()
     process.kill()
     process.wait()
     with registered():
@@ -118,15 +97,15 @@ def test_a_killed_workers_slot_is_run_once_more_and_the_row_tells_both(own_url: 
     assert f":{process.pid} died or hung" in earlier["error"]
 
 
-def test_a_stopped_process_says_so(own_url: str) -> None:
-    process = begun(own_url)
+def test_a_stopped_process_says_so() -> None:
+    process = begun()
     process.send_signal(signal.SIGINT)
     process.wait(timeout=PATIENCE_SECONDS)
     assert JobRun.objects.get(job="probe").error == "The process was told to stop."
 
 
-def test_a_lost_connection_fails_the_job_and_is_recorded_over_a_new_one(own_url: str) -> None:
-    process = begun(own_url)
+def test_a_lost_connection_fails_the_job_and_is_recorded_over_a_new_one() -> None:
+    process = begun()
     tell_server("pg_terminate_backend", in_the_server())
     assert process.stdout
     outcome, message = json.loads(process.stdout.read().splitlines()[-1])
@@ -136,20 +115,16 @@ def test_a_lost_connection_fails_the_job_and_is_recorded_over_a_new_one(own_url:
 
 
 @pytest.fixture
-def other_server(own_url: str) -> Iterator[embedded.Server]:
+def other_server(db: None) -> Iterator[embedded.Server]:
     """A copy of the suite's server, to be treated badly."""
-    assert settings.TEST_SERVER
-    folder = Path(tempfile.mkdtemp(prefix="glyphforge-faults-"))
-    server = copied(settings.TEST_SERVER, folder / "copy")
-    server.start()
-    yield server
-    server.stop()
-    shutil.rmtree(folder, ignore_errors=True)
+    require(settings.TEST_SERVER, "the suite's own server")
+    with topology.copy_of(settings.TEST_SERVER) as server:
+        yield server
 
 
 def test_a_job_survives_the_restart_of_the_database_on_the_record(other_server: embedded.Server) -> None:
     url = other_server.url(connection.settings_dict["NAME"])
-    process = begun(url)
+    process = begun(DATABASE_URL=url)
     other_server.stop()
     time.sleep(1)
     other_server.start()
@@ -164,12 +139,12 @@ def test_a_job_survives_the_restart_of_the_database_on_the_record(other_server: 
     assert "OperationalError" in rows[0][1]
 
 
-def test_a_long_reader_holds_up_retention_and_nothing_else(own_url: str) -> None:
+def test_a_long_reader_holds_up_retention_and_nothing_else() -> None:
     with connection.cursor() as cursor:
         cursor.execute("SELECT create_monthly_partition('api_usage', (now() - interval '8 months')::date)")
         # What is missing when the template's month has ended is made before somebody reads, as it would be held up too.
         cursor.execute("SELECT create_api_usage_partitions()")
-    with psycopg.connect(own_url) as reader:
+    with session() as reader:
         reader.execute("SELECT count(*) FROM api_usage")
         held_up = runner.run("daily", trigger="manual")
         assert held_up.outcome == "failed"
@@ -181,8 +156,8 @@ def test_a_long_reader_holds_up_retention_and_nothing_else(own_url: str) -> None
     assert JobRun.objects.filter(job="daily").latest("started_at").detail["cleanup_old_api_usage"]["rows"] == 1
 
 
-def test_a_frozen_process_that_wakes_up_changes_nothing_any_more(own_url: str) -> None:
-    process = begun(own_url)
+def test_a_frozen_process_that_continues_changes_nothing_any_more() -> None:
+    process = begun()
     session = in_the_server()
     os.kill(process.pid, signal.SIGSTOP)
     JobRun.objects.filter(job="probe").update(lease_until=datetime.now(UTC) - timedelta(seconds=1))

@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -12,13 +13,15 @@ from django.core.management import CommandError, call_command
 from django.db import OperationalError, connection, transaction
 from django_q.models import Schedule
 
-from monitoring import lease, maintenance, runner, schedules, slots
-from monitoring.deadline import deadline
-from monitoring.jobs import JOBS
+from monitoring.jobs import lease, runner, schedules, steps
+from monitoring.jobs.cron import database_time, latest_slot
+from monitoring.jobs.deadline import deadline
+from monitoring.jobs.outcome import JobFailed, JobSkipped, Outcome
+from monitoring.jobs.registry import JOBS
 from monitoring.models import JobRun, JobSchedule
-from monitoring.outcome import JobFailed, JobSkipped, Outcome
-from tests.monitoring.jobs import registered
-from tests.waiting import PATIENCE_SECONDS, wait_for
+from tests.support.concurrently import at_once
+from tests.support.jobs import registered
+from tests.support.waiting import PATIENCE_SECONDS, wait_for
 
 pytestmark = pytest.mark.django_db
 
@@ -47,12 +50,11 @@ def test_failure_is_recorded_with_its_error_and_without_secrets() -> None:
 
 
 def test_a_failing_step_neither_stops_nor_undoes_the_others() -> None:
-    job = maintenance.steps(
-        {
-            "first": maintenance.number("SELECT 2"),
-            "broken": maintenance.number("SELECT 1 / 0"),
-            "last": maintenance.row_count("SELECT generate_series(1, 4)"),
-        }
+    job = partial(
+        steps.run_steps,
+        steps.Step("first", "SELECT 2"),
+        steps.Step("broken", "SELECT 1 / 0"),
+        steps.Step("last", "SELECT generate_series(1, 4)", count=len),
     )
     with registered(function=job):
         result = runner.run("probe", trigger="manual")
@@ -105,7 +107,7 @@ class TestOnlySomeMachinesCan:
     def _probe(self, settings: Any) -> Iterator[None]:
         settings.PROBE_DIR = ""
         # The next slot is half a day off: none comes in the middle of a test.
-        hour = (slots.database_time().hour + 12) % 24
+        hour = (database_time().hour + 12) % 24
         with registered(needs="PROBE_DIR", cron=f"0 {hour} * * *"):
             schedules.install()
             yield
@@ -113,51 +115,39 @@ class TestOnlySomeMachinesCan:
     def test_what_one_skipped_another_does_once(self, settings: Any) -> None:
         assert runner.run_due_slot("probe", trigger="schedule").outcome == "skipped"
         assert runner.run_due_slot("probe", trigger="cron").outcome == "taken"
-        assert schedules.passed_on() == []
+        assert schedules.skipped_elsewhere() == []
         settings.PROBE_DIR = "/here"
-        assert schedules.passed_on() == ["probe"]
+        assert schedules.skipped_elsewhere() == ["probe"]
         assert "probe" in schedules.due()
         outcomes = [runner.run_due_slot("probe", trigger="watchdog").outcome for _ in range(2)]
         assert outcomes == ["succeeded", "taken"]
-        assert schedules.passed_on() == []
+        assert schedules.skipped_elsewhere() == []
         run = JobRun.objects.get(job="probe")
         assert (run.status, run.rows_affected, run.trigger) == ("succeeded", 3, "watchdog")
         assert run.detail["earlier_attempts"][0]["error"] == "PROBE_DIR is not set on this machine"
 
-    def test_one_that_is_done_or_switched_off_is_not_passed_on(self, settings: Any) -> None:
+    def test_one_that_is_done_or_switched_off_does_not_count_as_skipped_elsewhere(self, settings: Any) -> None:
         settings.PROBE_DIR = "/here"
         runner.run_due_slot("probe", trigger="schedule")
-        assert schedules.passed_on() == []
+        assert schedules.skipped_elsewhere() == []
         JobRun.objects.filter(job="probe").update(status="skipped")
-        assert schedules.passed_on() == ["probe"]
+        assert schedules.skipped_elsewhere() == ["probe"]
         Schedule.objects.filter(name="probe").update(repeats=0)
-        assert schedules.passed_on() == []
+        assert schedules.skipped_elsewhere() == []
 
-    def test_a_slot_that_met_another_run_is_not_passed_on(self, settings: Any) -> None:
+    def test_a_slot_that_met_another_run_does_not_count_as_skipped_elsewhere(self, settings: Any) -> None:
         settings.PROBE_DIR = "/here"
         cron = schedules.cron_of(JOBS["probe"])[0]
-        lease.note_skipped("probe", slot=slots.latest(cron, slots.database_time()), trigger="schedule")
-        assert schedules.passed_on() == []
+        lease.record_skipped("probe", slot=latest_slot(cron, database_time()), trigger="schedule")
+        assert schedules.skipped_elsewhere() == []
         assert runner.run_due_slot("probe", trigger="cron").outcome == "taken"
 
     @pytest.mark.django_db(transaction=True)
     def test_two_that_can_share_one_slot(self, settings: Any) -> None:
         runner.run_due_slot("probe", trigger="schedule")
         settings.PROBE_DIR = "/here"
-        barrier = threading.Barrier(2)
-        outcomes: list[str] = []
-
-        def take_over() -> None:
-            barrier.wait()
-            outcomes.append(runner.run_due_slot("probe", trigger="watchdog").outcome)
-            connection.close()
-
-        threads = [threading.Thread(target=take_over) for _ in range(2)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        assert sorted(outcomes) == ["succeeded", "taken"]
+        results = at_once(*[lambda: runner.run_due_slot("probe", trigger="watchdog")] * 2)
+        assert sorted(result.outcome for result in results) == ["succeeded", "taken"]
 
 
 def test_a_failed_slot_is_not_run_again() -> None:
@@ -233,7 +223,7 @@ def test_a_statement_is_stopped_by_the_server_outside_the_main_thread() -> None:
     def work() -> None:
         try:
             with deadline(0.5):
-                maintenance.query("SELECT pg_sleep(30)")
+                steps.query("SELECT pg_sleep(30)")
         except OperationalError as error:
             seen.append(str(error))
         finally:
@@ -248,13 +238,6 @@ def test_a_statement_is_stopped_by_the_server_outside_the_main_thread() -> None:
 @pytest.mark.django_db(transaction=True)
 def test_two_machines_at_the_same_moment_run_a_slot_once() -> None:
     runs: list[int] = []
-    barrier = threading.Barrier(6)
-    outcomes: list[str] = []
-
-    def work() -> None:
-        barrier.wait()
-        outcomes.append(runner.run("probe", trigger="cron", slot=SLOT).outcome)
-        connection.close()
 
     def slow() -> Outcome:
         runs.append(1)
@@ -262,13 +245,9 @@ def test_two_machines_at_the_same_moment_run_a_slot_once() -> None:
         return Outcome()
 
     with registered(function=slow):
-        threads = [threading.Thread(target=work) for _ in range(6)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        results = at_once(*[lambda: runner.run("probe", trigger="cron", slot=SLOT)] * 6)
     assert len(runs) == 1
-    assert sorted(outcomes) == ["succeeded"] + ["taken"] * 5
+    assert sorted(result.outcome for result in results) == ["succeeded"] + ["taken"] * 5
     assert JobRun.objects.filter(job="probe").count() == 1
 
 
@@ -278,8 +257,8 @@ def test_a_living_run_keeps_its_lease(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def slow() -> Outcome:
         runs = JobRun.objects.filter(job="probe")
-        runs.update(lease_until=slots.database_time())  # as when all of the first lease has passed
-        wait_for(lambda: runs.get().lease_until > slots.database_time() + timedelta(seconds=lease.LEASE_SECONDS / 2))
+        runs.update(lease_until=database_time())  # as when all of the first lease has passed
+        wait_for(lambda: runs.get().lease_until > database_time() + timedelta(seconds=lease.LEASE_SECONDS / 2))
         return Outcome(rows=lease.fail_dead_runs())
 
     with registered(function=slow):
@@ -312,7 +291,7 @@ class TestCommand:
             schedules.install()
             for clock in ("01:58:30", "02:00:00", "02:04:00"):
                 now = datetime.fromisoformat(f"2026-05-01T{clock}+00:00")
-                monkeypatch.setattr(slots, "database_time", lambda now=now: now)
+                monkeypatch.setattr(runner, "database_time", lambda now=now: now)
                 call_command("run_job", "probe", "--scheduled", "--trigger", "cron")
         assert [run.scheduled_for for run in JobRun.objects.filter(job="probe")] == [SLOT]
 
@@ -336,8 +315,8 @@ class TestDue:
     """`run_job --due`, what cron starts every minute."""
 
     def test_only_slots_that_have_come_and_were_not_run_are_due(self) -> None:
-        past = slots.database_time() - timedelta(hours=5)
-        JobSchedule.objects.update(next_due_at=slots.database_time() + timedelta(hours=1))
+        past = database_time() - timedelta(hours=5)
+        JobSchedule.objects.update(next_due_at=database_time() + timedelta(hours=1))
         JobSchedule.objects.filter(job__in=("sync", "orphans", "weekly")).update(next_due_at=past)
         JobSchedule.objects.filter(job="weekly").update(enabled=False)
         assert schedules.due() == ["orphans", "sync"]

@@ -8,8 +8,9 @@ from django.core.management import call_command
 from django_q.models import OrmQ, Schedule
 from django_q.scheduler import scheduler
 
-from monitoring import schedules, slots
-from monitoring.jobs import JOBS
+from monitoring.jobs import schedules
+from monitoring.jobs.cron import database_time, latest_slot, slot_after
+from monitoring.jobs.registry import JOBS
 from monitoring.models import JobSchedule
 
 pytestmark = pytest.mark.django_db
@@ -37,7 +38,7 @@ def test_job_runs_when_the_interface_says(name: str) -> None:
     assert schedule.cron == PUBLIC.get(name, JOBS[name].cron)
     # The template's database may have been migrated long ago.
     schedule.delete()
-    installed_at = slots.database_time()
+    installed_at = database_time()
     schedules.install()
     assert Schedule.objects.get(name=name).next_run > installed_at
 
@@ -72,14 +73,14 @@ def test_a_missed_slot_stays_due_until_it_is_run() -> None:
     JobSchedule.objects.filter(job="daily").update(next_due_at=missed)
     schedules.install()
     assert JobSchedule.objects.get(job="daily").next_due_at == missed
-    schedules.note_slot("daily", missed)
+    schedules.record_slot("daily", missed)
     assert JobSchedule.objects.get(job="daily").next_due_at == missed + timedelta(days=1)
 
 
 def test_the_next_run_after_daylight_saving_begins_is_at_the_same_utc_time() -> None:
     before = datetime(2026, 3, 28, 2, 0, tzinfo=UTC)
-    assert slots.after("0 2 * * *", before) == before + timedelta(days=1)
-    assert slots.after("0 2 * * *", before + timedelta(days=1)) == before + timedelta(days=2)
+    assert slot_after("0 2 * * *", before) == before + timedelta(days=1)
+    assert slot_after("0 2 * * *", before + timedelta(days=1)) == before + timedelta(days=2)
 
 
 @pytest.mark.parametrize(
@@ -93,7 +94,7 @@ def test_the_next_run_after_daylight_saving_begins_is_at_the_same_utc_time() -> 
     ],
 )
 def test_a_clock_that_is_a_little_ahead_still_means_the_slot(cron: str, now: str, slot: str) -> None:
-    found = slots.latest(cron, datetime.fromisoformat(f"2026-05-01T{now}+00:00"))
+    found = latest_slot(cron, datetime.fromisoformat(f"2026-05-01T{now}+00:00"))
     assert f"{found:%H:%M:%S}" == slot
 
 
@@ -102,7 +103,7 @@ def test_the_queue_hands_the_runner_the_slot_and_a_limit_longer_than_the_jobs() 
     due = datetime(2026, 5, 1, 2, 0, tzinfo=UTC)
     Schedule.objects.exclude(name="daily").delete()
     Schedule.objects.filter(name="daily").update(next_run=due)
-    handed_out_at = slots.database_time()
+    handed_out_at = database_time()
     scheduler()
     task = OrmQ.objects.get().task
     assert task["kwargs"] == {"scheduled_for": due.isoformat()}

@@ -12,18 +12,19 @@ from django.db import transaction
 from django.test import override_settings
 from django.utils import timezone
 
-from monitoring.alerts import slack as slack_channel
 from monitoring.alerts.evaluation import evaluate
 from monitoring.alerts.observation import Observation
-from monitoring.alerts.outbox import MOST_ATTEMPTS, deliver_notifications, pause
 from monitoring.models import Alert, Notification
-from tests.monitoring.conftest import Mailbox, Slack
+from monitoring.notifications import slack as slack_channel
+from monitoring.notifications.outbox import MOST_ATTEMPTS, deliver_notifications, pause
+from tests.support.mail_server import Mailbox
+from tests.support.slack import Slack, assert_fits
 
 pytestmark = pytest.mark.django_db
 See = Callable[..., dict[str, Observation]]
 
 
-def fire(seen: dict[str, Observation], *, minutes: int = 0) -> None:
+def observe(seen: dict[str, Observation], *, minutes: int = 0) -> None:
     with transaction.atomic():
         evaluate(seen, timezone.now() + timedelta(minutes=minutes))
     Notification.objects.update(next_attempt_at=timezone.now() - timedelta(seconds=1))
@@ -39,11 +40,11 @@ def texts(payload: dict[str, Any]) -> str:
 
 class TestSlack:
     def test_message_has_text_blocks_and_links(self, slack: Slack, see: See) -> None:
-        fire(see(evt_1="critical"))
+        observe(see(evt_1="critical"))
         assert deliver_notifications().rows == 1
         (payload,) = slack.posts
         assert payload["text"] == (
-            "New critical: invoice.paid evt_1: Failed after 2 attempts: &lt;no tier&gt; claims the price"
+            "New critical: invoice.paid evt_1: Failed after 2 attempts: &lt;no plan&gt; claims the price"
         )
         assert [block["type"] for block in payload["blocks"]] == ["section", "context", "actions"]
         alert = Alert.objects.get()
@@ -54,15 +55,15 @@ class TestSlack:
         assert deliver_notifications().rows == 0
 
     def test_resolution_says_so(self, slack: Slack, see: See) -> None:
-        fire(see(evt_1="critical"))
+        observe(see(evt_1="critical"))
         deliver_notifications()
-        fire({}, minutes=1)
-        fire({}, minutes=2)
+        observe({}, minutes=1)
+        observe({}, minutes=2)
         deliver_notifications()
         assert slack.posts[1]["text"].startswith("Resolved critical: invoice.paid evt_1")
 
     def test_many_at_once_are_one_summary(self, slack: Slack, see: See) -> None:
-        fire(see(**{f"evt_{n}": "critical" for n in range(400)}))
+        observe(see(**{f"evt_{n}": "critical" for n in range(400)}))
         assert deliver_notifications().rows == 400
         (payload,) = slack.posts
         assert payload["text"] == "400 alert changes: 400 new critical"
@@ -76,7 +77,7 @@ class TestSlack:
             seen[fingerprint] = Observation(
                 **{**observation.__dict__, "subject": "<&>" * 900, "message": "&" * 9000, "remediation": "<" * 9000}
             )
-        fire(seen)
+        observe(seen)
         deliver_notifications()
         assert_fits(slack.posts[0])
 
@@ -85,7 +86,7 @@ class TestSlack:
         sent = []
         for batch in range(5):
             names += [f"evt_{batch}_{n}" for n in range(4)]
-            fire(see(**dict.fromkeys(names, "critical")))
+            observe(see(**dict.fromkeys(names, "critical")))
             deliver_notifications()
             sent.append(len(slack.posts))
         # Four and four alone; then two, and then one, summaries are all that is left of the minute.
@@ -96,7 +97,7 @@ class TestSlack:
     def test_outage_loses_nothing(self, slack: Slack, see: See, status: int) -> None:
         slack.status, slack.headers = status, {"Retry-After": "120"}
         began = timezone.now()
-        fire(see(evt_1="critical", evt_2="critical"))
+        observe(see(evt_1="critical", evt_2="critical"))
         assert deliver_notifications().detail["slack_failed"] == 2
         first, second = Notification.objects.order_by("id")
         assert (first.status, first.attempts) == ("pending", 1)
@@ -113,7 +114,7 @@ class TestSlack:
     def test_redirect_is_no_delivery(self, slack: Slack, see: See) -> None:
         """A network that wants a sign-in first answers for Slack, and answers 200 in the end."""
         slack.status, slack.headers = 302, {"Location": slack.url}
-        fire(see(evt_1="critical"))
+        observe(see(evt_1="critical"))
         assert deliver_notifications().detail["slack_failed"] == 1
         assert str(Notification.objects.get().last_error).startswith("Slack answered 302")
 
@@ -133,14 +134,14 @@ class TestSlack:
             if answer is not None:
                 threading.Thread(target=serve, daemon=True).start()
             with override_settings(SLACK_WEBHOOK_URL=f"http://127.0.0.1:{listener.getsockname()[1]}/x"):
-                fire(see(evt_1="critical"))
+                observe(see(evt_1="critical"))
                 detail = deliver_notifications().detail
         assert (detail["slack_failed"], detail["email_delivered"]) == (1, 1)
         assert "Slack was not reached" in str(Notification.objects.get(channel="slack").last_error)
 
     def test_message_that_slack_cannot_read_holds_up_no_other(self, slack: Slack, see: See) -> None:
         slack.refuses = "evt_1"
-        fire(see(evt_1="critical", evt_2="critical", evt_3="critical"))
+        observe(see(evt_1="critical", evt_2="critical", evt_3="critical"))
         assert deliver_notifications().detail == {
             "slack_delivered": 2,
             "slack_failed": 1,
@@ -161,7 +162,7 @@ class TestSlack:
             return write(notification, title)
 
         monkeypatch.setattr(slack_channel, "one", broken)
-        fire(see(evt_1="critical", evt_2="critical"))
+        observe(see(evt_1="critical", evt_2="critical"))
         assert deliver_notifications().detail == {
             "slack_delivered": 1,
             "slack_failed": 1,
@@ -175,7 +176,7 @@ class TestSlack:
             reserved.bind(("127.0.0.1", 0))
             url = f"http://127.0.0.1:{reserved.getsockname()[1]}/services/secret"
             with override_settings(SLACK_WEBHOOK_URL=url):
-                fire(see(evt_1="critical"))
+                observe(see(evt_1="critical"))
                 Notification.objects.update(attempts=MOST_ATTEMPTS - 1)
                 deliver_notifications()
         dead = Notification.objects.get()
@@ -189,18 +190,9 @@ class TestSlack:
             assert "&" not in clipped.replace("&amp;", "")
 
 
-def assert_fits(payload: dict[str, Any]) -> None:
-    assert 0 < len(payload["text"]) <= 3000
-    assert 0 < len(payload["blocks"]) <= 50
-    for block in payload["blocks"]:
-        for part in [block.get("text"), *block.get("elements", [])]:
-            text = part["text"] if part and isinstance(part["text"], str) else ""
-            assert len(text) <= (150 if block["type"] == "header" else 3000)
-
-
 class TestMail:
     def test_critical_alert_arrives_in_text_and_html(self, mailbox: Mailbox, see: See) -> None:
-        fire(see(evt_1="critical"))
+        observe(see(evt_1="critical"))
         assert deliver_notifications().rows == 1
         (mail,) = mailbox.messages
         assert mail["To"] == "oncall@example.com"
@@ -208,11 +200,11 @@ class TestMail:
         text, html = (part.get_content() for part in mail.iter_parts())
         assert "What to do: Map the price, then retry." in text
         assert "/admin/billing/webhookevent/?q=evt_1" in html
-        assert "&lt;no tier&gt;" in html
+        assert "&lt;no plan&gt;" in html
 
     def test_outage_loses_nothing_and_a_second_try_is_the_same_message(self, mailbox: Mailbox, see: See) -> None:
         mailbox.reply = "451 Requested action aborted"
-        fire(see(evt_1="critical"))
+        observe(see(evt_1="critical"))
         assert deliver_notifications().detail["email_failed"] == 1
         assert "451" in str(Notification.objects.get().last_error)
         mailbox.reply = "250 OK"
@@ -226,7 +218,7 @@ class TestMail:
 
     def test_mail_that_is_refused_for_itself_holds_up_no_other(self, mailbox: Mailbox, see: See) -> None:
         mailbox.refuses = "evt_1"
-        fire(see(evt_1="critical", evt_2="critical"))
+        observe(see(evt_1="critical", evt_2="critical"))
         detail = deliver_notifications().detail
         assert (detail["email_delivered"], detail["email_failed"]) == (1, 1)
         assert "554" in str(Notification.objects.get(status="pending").last_error)
@@ -240,7 +232,7 @@ class TestMail:
                 EMAIL_PORT=reserved.getsockname()[1],
                 ALERT_EMAIL="oncall@example.com",
             ):
-                fire(see(evt_1="critical"))
+                observe(see(evt_1="critical"))
                 assert deliver_notifications().detail["email_failed"] == 1
         waiting = Notification.objects.get()
         assert (waiting.status, waiting.attempts) == ("pending", 1)
@@ -248,7 +240,7 @@ class TestMail:
 
     def test_down_slack_does_not_hold_up_the_mail(self, slack: Slack, mailbox: Mailbox, see: See) -> None:
         slack.status = 503
-        fire(see(evt_1="critical"))
+        observe(see(evt_1="critical"))
         assert deliver_notifications().detail == {
             "slack_delivered": 0,
             "slack_failed": 1,

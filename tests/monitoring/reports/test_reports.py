@@ -5,16 +5,18 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import connection
 from django.test import override_settings
 from django.utils import timezone
 
-from monitoring import figures, reports
-from monitoring.alerts.outbox import deliver_notifications
+from billing.models import User
+from monitoring import reports
+from monitoring.dashboard import figures
 from monitoring.models import Alert, JobRun, Notification
-from tests import factories
-from tests.monitoring.alerts.test_outbox import assert_fits
-from tests.monitoring.conftest import Mailbox, Slack
+from monitoring.notifications.outbox import deliver_notifications
+from tests.support import factories
+from tests.support.mail_server import Mailbox
+from tests.support.slack import Slack, assert_fits
+from tests.support.sql import SQL, run
 
 pytestmark = [pytest.mark.django_db, pytest.mark.one_day]
 
@@ -34,19 +36,12 @@ def history() -> None:
     JobRun.objects.create(
         job="sync", status="failed", started_at=noon, finished_at=noon, error="lock timeout\nmore", scheduled_for=noon
     )
-    Alert.objects.create(
-        fingerprint="f", alert_type="t", subject="invoice <1>", message="Given up", severity="critical",
-        state="firing", fired_at=timezone.now(),
-    )  # fmt: skip
-    with connection.cursor() as cursor:
-        for days, requests in ((1, 10), (2, 10), (8, 5)):
-            cursor.execute(
-                "INSERT INTO api_usage (user_id, endpoint, method, status_code, response_time_ms, created_at)"
-                " SELECT %s, '/v1/a', 'GET', 200 + 300 * (n / 9), 10, %s FROM generate_series(0, %s) AS n",
-                [paid.user_id, noon - timedelta(days=days - 1), requests - 1],
-            )
-        cursor.execute("UPDATE users SET created_at = %s", [noon - timedelta(days=12)])
-        cursor.execute("SELECT rebuild_mrr_history(true)")
+    factories.alert(subject="invoice <1>", message="Given up")
+    for days, count in ((1, 10), (2, 10), (8, 5)):
+        one_in_ten_fails = SQL("200 + 300 * (n / 10)")
+        factories.requests(paid.user, count, status_code=one_in_ten_fails, created_at=noon - timedelta(days=days - 1))
+    User.objects.update(created_at=noon - timedelta(days=12))
+    run("SELECT rebuild_mrr_history(true)")
 
 
 def figure(report: Any, label: str) -> Any:

@@ -3,9 +3,9 @@
 import psycopg
 import pytest
 
-from tests.monitoring import rows
-from tests.monitoring.rows import ago, one, query
-from tests.monitoring.views.test_database import session
+from tests.support import factories
+from tests.support.database import session
+from tests.support.sql import ago, one, query
 
 INSERT = (
     "INSERT INTO api_usage (user_id, endpoint, method, status_code, response_time_ms)"
@@ -24,18 +24,18 @@ def total() -> int:
 
 @pytest.mark.django_db
 def test_each_request_is_folded_once_in_bounded_steps() -> None:
-    rows.forget_older_requests()
-    rows.requests(rows.user(), 25, created_at=ago("40 days"))
-    rows.requests(rows.user(), 5)
+    factories.forget_older_requests()
+    factories.requests(factories.customer(), 25, created_at=ago("40 days"))
+    factories.requests(factories.customer(), 5)
     assert [fold(20), fold(20), fold(20)] == [20, 10, 0]
     assert total() == 30
 
 
 @pytest.mark.django_db
 def test_rows_moved_out_of_the_default_partition_are_not_folded_again() -> None:
-    rows.forget_older_requests()
-    user = rows.user()
-    rows.requests(user, 2, created_at=ago("-300 days"))
+    factories.forget_older_requests()
+    user = factories.customer().pk
+    factories.requests(user, 2, created_at=ago("-300 days"))
     assert fold() == 2
     query("SELECT create_api_usage_partitions()")
     assert fold() == 0

@@ -3,7 +3,7 @@
 import pytest
 from django.core.management import call_command
 
-from tests.monitoring.rows import query
+from tests.support.sql import query
 
 OBJECTS = (
     "SELECT 'relation', c.relname FROM pg_class AS c WHERE c.relnamespace = 'public'::regnamespace"
@@ -18,7 +18,7 @@ OBJECTS = (
 def test_views_go_down_and_come_up_again() -> None:
     before = query(OBJECTS)
     query("SET CONSTRAINTS ALL IMMEDIATE")
-    call_command("migrate", "monitoring", "0002", verbosity=0)
+    call_command("migrate", "monitoring", "zero", verbosity=0)
     assert not query("SELECT 1 FROM pg_views WHERE viewname LIKE 'v\\_%%'")
     call_command("migrate", "monitoring", verbosity=0)
     assert query(OBJECTS) == before

@@ -3,13 +3,15 @@
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import UUID
 
 import pytest
-from django.db import DatabaseError, connection, transaction
+from django.db import DatabaseError, transaction
 
-from billing.models import AuditEntry, Subscription, User
+from billing.models import Subscription, User
+from glyphforge.audit.models import AuditEntry
 from monitoring.models import DailyFigures, DailyMrr, MrrMovement
+from tests.support import factories
+from tests.support.sql import SQL, run
 
 pytestmark = pytest.mark.one_day
 
@@ -19,23 +21,11 @@ def noon() -> datetime:
     return datetime.now(UTC).replace(hour=12, minute=0, second=0, microsecond=0)
 
 
-def sql(statement: str, *parameters: object) -> list[tuple[Any, ...]]:
-    with connection.cursor() as cursor:
-        cursor.execute(statement, parameters or None)
-        return cursor.fetchall() if cursor.description else []
-
-
-def customer(email: str) -> User:
-    return User.objects.create(email=email)
-
-
 def past(user: User, tier: str, cents: int, started: int, ended: int | None = None, **values: Any) -> Subscription:
     """A paid subscription that began and ended so many days ago."""
-    if ended is None:
-        user.subscriptions.filter(tier="free", status="active").update(status="canceled", canceled_at=noon())
     values.setdefault("status", "active" if ended is None else "canceled")
-    return Subscription.objects.create(
-        user=user,
+    return factories.subscription(
+        user,
         tier=tier,
         price_cents=cents,
         created_at=noon() - timedelta(days=started),
@@ -51,15 +41,13 @@ def movements(user: User) -> list[tuple[str, int]]:
 @pytest.fixture
 def committed(transactional_db: None) -> Iterator[User]:
     """A customer whose changes are committed one by one: what one transaction does is one movement."""
-    return customer("ada@example.com")
+    return factories.customer()
 
 
 def test_life_of_a_customer_is_booked(committed: User) -> None:
     user = committed
-    free = user.subscriptions.get()
     with transaction.atomic():
-        Subscription.objects.filter(id=free.id).update(status="canceled", canceled_at=noon())
-        first = Subscription.objects.create(user=user, tier="starter", price_cents=2900, status="trialing")
+        first = factories.subscription(user, status="trialing")
     assert movements(user) == []
     Subscription.objects.filter(id=first.id).update(status="active")
     Subscription.objects.filter(id=first.id).update(tier="professional", price_cents=9900)
@@ -67,8 +55,7 @@ def test_life_of_a_customer_is_booked(committed: User) -> None:
     Subscription.objects.filter(id=first.id).update(price_cents=7900)
     Subscription.objects.filter(id=first.id).update(status="canceled", canceled_at=noon())
     with transaction.atomic():
-        Subscription.objects.filter(user=user, status="active").update(status="canceled", canceled_at=noon())
-        Subscription.objects.create(user=user, tier="starter", price_cents=2900)
+        factories.subscription(user)
     assert movements(user) == [
         ("new", 2900),
         ("expansion", 7000),
@@ -83,8 +70,7 @@ def test_life_of_a_customer_is_booked(committed: User) -> None:
 
     # A plan replaced by another in one transaction is no churn.
     with transaction.atomic():
-        Subscription.objects.filter(user=user, status="active").update(status="canceled", canceled_at=noon())
-        enterprise = Subscription.objects.create(user=user, tier="enterprise", price_cents=50_000)
+        enterprise = factories.subscription(user, tier="enterprise", price_cents=50_000)
     assert movements(user)[5:] == [("expansion", 47_100)]
 
     # Another currency is another book.
@@ -92,35 +78,35 @@ def test_life_of_a_customer_is_booked(committed: User) -> None:
     assert movements(user)[6:] == [("churn", -50_000), ("reactivation", 50_000)]
 
     # What the triggers did not see is found.
-    sql("ALTER TABLE subscriptions DISABLE TRIGGER book_mrr_when_changed")
+    run("ALTER TABLE subscriptions DISABLE TRIGGER book_mrr_when_changed")
     Subscription.objects.filter(id=enterprise.id).update(price_cents=60_000)
     assert len(movements(user)) == 8
-    assert sql("SELECT reconcile_mrr(), reconcile_mrr()") == [(1, 0)]
+    assert run("SELECT reconcile_mrr(), reconcile_mrr()") == [(1, 0)]
     assert movements(user)[8:] == [("expansion", 10_000)]
-    sql("SELECT take_daily_snapshot()")
+    run("SELECT take_daily_snapshot()")
     assert_days_add_up()
 
     # Nobody rewrites the books.
     for statement in ("UPDATE mrr_movements SET audit_id = 1", "DELETE FROM mrr_movements", "TRUNCATE mrr_movements"):
         with pytest.raises(DatabaseError, match="mrr_movements: rows are append-only"):
-            sql(statement)
+            run(statement)
 
 
 def assert_days_add_up() -> None:
     """Start plus movements is the end, every day continues the one before, and today ends with what is sold."""
-    assert sql(
+    assert run(
         "SELECT count(*) FROM daily_mrr AS d JOIN daily_mrr AS n USING (currency, tier)"
         " WHERE n.day = d.day + 1 AND n.start_cents <> d.end_cents"
     ) == [(0,)]
     assert (
-        sql("SELECT coalesce(sum(transfer_cents), 0) FROM daily_mrr GROUP BY day HAVING sum(transfer_cents) <> 0") == []
+        run("SELECT coalesce(sum(transfer_cents), 0) FROM daily_mrr GROUP BY day HAVING sum(transfer_cents) <> 0") == []
     )
-    ended = sql(
+    ended = run(
         "SELECT currency, tier, end_cents, customers FROM daily_mrr WHERE day = %s AND end_cents > 0", noon().date()
     )
-    sold = sql("SELECT currency, tier, sum(mrr_cents), count(*) FROM paying_subscriptions GROUP BY currency, tier")
+    sold = run("SELECT currency, tier, sum(mrr_cents), count(*) FROM paying_subscriptions GROUP BY currency, tier")
     assert sorted(ended) == sorted(sold)
-    assert sql(
+    assert run(
         "SELECT count(*) FROM daily_figures AS f JOIN ("
         " SELECT day, sum(customers) AS customers FROM daily_mrr GROUP BY day) AS d USING (day)"
         " WHERE f.paying_customers <> d.customers"
@@ -131,7 +117,7 @@ def assert_days_add_up() -> None:
 class TestRebuiltHistory:
     def test_dates_of_subscriptions_become_movements(self) -> None:
         DailyFigures.objects.all().delete()  # of the day on which the template was migrated
-        ada, bob, eve, zoe = (customer(f"{name}@example.com") for name in ("ada", "bob", "eve", "zoe"))
+        ada, bob, eve, zoe = (factories.customer() for _ in range(4))
         User.objects.update(created_at=noon() - timedelta(days=60))
         past(ada, "starter", 2900, 50, 30)
         upgrade = past(ada, "professional", 9900, 30)
@@ -139,7 +125,7 @@ class TestRebuiltHistory:
         past(bob, "starter", 2900, 10)
         past(eve, "professional", 9900, 35, 15)
         past(zoe, "starter", 2900, 20, status="trialing", trial_end=noon() + timedelta(days=3))
-        assert sql("SELECT rebuild_mrr_history(true)") == [(7,)]
+        assert run("SELECT rebuild_mrr_history(true)") == [(7,)]
         assert movements(ada) == [("new", 2900), ("expansion", 7000)]
         assert movements(bob) == [("new", 2900), ("churn", -2900), ("reactivation", 2900)]
         assert movements(eve) == [("new", 9900), ("churn", -9900)]
@@ -158,52 +144,52 @@ class TestRebuiltHistory:
         assert (last.total_users, last.paying_customers, last.new_users) == (4, 2, 0)
 
     def test_recorded_changes_are_not_lost_by_accident(self) -> None:
-        past(customer("ada@example.com"), "starter", 2900, 3)
+        past(factories.customer(), "starter", 2900, 3)
         with pytest.raises(DatabaseError, match="holds recorded changes"), transaction.atomic():
-            sql("SELECT rebuild_mrr_history()")
-        assert sql("SELECT rebuild_mrr_history(true), rebuild_mrr_history()") == [(1, 1)]
+            run("SELECT rebuild_mrr_history()")
+        assert run("SELECT rebuild_mrr_history(true), rebuild_mrr_history()") == [(1, 1)]
 
     def test_nothing_to_rebuild(self) -> None:
-        assert sql("SELECT rebuild_mrr_history()") == [(0,)]
+        assert run("SELECT rebuild_mrr_history()") == [(0,)]
 
 
 @pytest.mark.django_db
 class TestSnapshot:
     def test_missed_days_are_caught_up_and_a_second_run_changes_nothing(self) -> None:
-        past(customer("ada@example.com"), "starter", 2900, 9)
+        past(factories.customer(), "starter", 2900, 9)
         User.objects.update(created_at=noon() - timedelta(days=10))
-        sql("SELECT rebuild_mrr_history(true)")
+        run("SELECT rebuild_mrr_history(true)")
         before = list(DailyMrr.objects.order_by("day").values_list()), DailyFigures.objects.count()
-        sql("DELETE FROM daily_figures WHERE day > %s", (noon() - timedelta(days=4)).date())
-        sql("DELETE FROM daily_mrr WHERE day > %s", (noon() - timedelta(days=6)).date())
-        assert sql("SELECT take_daily_snapshot()") == [(5,)]
-        assert sql("SELECT take_daily_snapshot()") == [(2,)]
+        run("DELETE FROM daily_figures WHERE day > %s", (noon() - timedelta(days=4)).date())
+        run("DELETE FROM daily_mrr WHERE day > %s", (noon() - timedelta(days=6)).date())
+        assert run("SELECT take_daily_snapshot()") == [(5,)]
+        assert run("SELECT take_daily_snapshot()") == [(2,)]
         assert (list(DailyMrr.objects.order_by("day").values_list()), DailyFigures.objects.count()) == before
 
     def test_usage_is_counted_by_day_in_utc_and_survives_its_partition(self) -> None:
-        user: UUID = customer("ada@example.com").id
-        sql(
-            "INSERT INTO api_usage (user_id, endpoint, method, status_code, response_time_ms, created_at)"
-            " SELECT %s, '/v1/a', 'GET', 200 + 300 * (n / 3), 10, %s::timestamptz + n * interval '1 second'"
-            " FROM generate_series(0, 3) AS n",
-            user,
-            (noon() - timedelta(days=1)).replace(hour=0),
+        midnight = (noon() - timedelta(days=1)).replace(hour=0)
+        factories.requests(
+            factories.customer(),
+            4,
+            status_code=SQL("200 + 300 * (n / 4)"),
+            response_time_ms=10,
+            created_at=SQL(f"'{midnight}'::timestamptz + (n - 1) * interval '1 second'"),
         )
-        sql("SET LOCAL TIME ZONE 'Pacific/Auckland'")
-        sql("SELECT take_daily_snapshot()")
+        run("SET LOCAL TIME ZONE 'Pacific/Auckland'")
+        run("SELECT take_daily_snapshot()")
         expected = [(4, 1, 1, 40)]
         yesterday = (noon() - timedelta(days=1)).date()
         counted = (
             "SELECT requests, failed_requests, active_users, total_response_time_ms FROM daily_figures WHERE day = %s"
         )
-        assert sql(counted, yesterday) == expected
-        sql("TRUNCATE api_usage")  # as when its months are dropped
-        sql("SELECT take_daily_snapshot()")
-        assert sql(counted, yesterday) == expected
+        assert run(counted, yesterday) == expected
+        run("TRUNCATE api_usage")  # as when its months are dropped
+        run("SELECT take_daily_snapshot()")
+        assert run(counted, yesterday) == expected
 
     def test_no_customer_and_no_usage_is_a_day_of_zeros(self) -> None:
         DailyFigures.objects.all().delete()  # of the day on which the template was migrated
-        sql("SELECT take_daily_snapshot()")
+        run("SELECT take_daily_snapshot()")
         assert list(DailyFigures.objects.values_list("requests", "paying_customers")) == [(0, 0), (0, 0)]
 
     @pytest.mark.parametrize("function", ["refresh_daily_mrr", "refresh_daily_figures"])
@@ -211,4 +197,4 @@ class TestSnapshot:
     def test_day_to_come_is_refused(self, function: str, days_ahead: int | None) -> None:
         since = None if days_ahead is None else noon().date() + timedelta(days=days_ahead)
         with pytest.raises(DatabaseError, match=f"{function}: since must be a day up to today"):
-            sql(f"SELECT {function}(%s)", since)
+            run(f"SELECT {function}(%s)", since)

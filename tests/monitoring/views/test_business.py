@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.monitoring import rows
-from tests.monitoring.rows import SQL, ago, insert, one, query
+from tests.support import factories
+from tests.support.sql import SQL, ago, one, query
 
 pytestmark = pytest.mark.django_db
 
@@ -13,8 +13,8 @@ METRICS = "SELECT * FROM v_revenue_metrics"
 
 
 def payment(amount_cents: int, status: str = "succeeded", **values: object) -> None:
-    values.setdefault("user_id", rows.user())
-    insert("payment_history", amount_cents=amount_cents, status=status, **values)
+    """Undated, unless `paid_at` is given."""
+    factories.payment(amount_cents=amount_cents, status=status, **{"paid_at": None} | values)
 
 
 def test_empty_database_has_one_row_of_zeros() -> None:
@@ -24,13 +24,13 @@ def test_empty_database_has_one_row_of_zeros() -> None:
 
 
 def test_mrr_counts_active_and_past_due_only() -> None:
-    rows.paying_user(price_cents=2900)
-    rows.paying_user("professional", 9900, status="past_due")
+    factories.subscription(price_cents=2900)
+    factories.subscription(tier="professional", price_cents=9900, status="past_due")
     for status in ("trialing", "unpaid", "paused", "canceled", "incomplete"):
-        rows.paying_user(status=status)
-    rows.paying_user("free", 500)
-    rows.paying_user(price_cents=0)
-    rows.subscription(rows.paying_user(price_cents=100), price_cents=9900, is_duplicate=True)
+        factories.subscription(status=status)
+    factories.subscription(tier="free", price_cents=500)
+    factories.subscription(price_cents=0)
+    factories.subscription(factories.subscription(price_cents=100).user, price_cents=9900, is_duplicate=True)
     row = one(METRICS)
     assert (row["mrr_cents"], row["arr_cents"], row["paying_customers"]) == (12_900, 154_800, 3)
     assert row["arpu_cents"] == 4300
@@ -38,7 +38,7 @@ def test_mrr_counts_active_and_past_due_only() -> None:
 
 def test_currencies_are_never_added() -> None:
     for currency in ("eur", "eur", "usd"):
-        rows.paying_user(price_cents=1000, currency=currency)
+        factories.subscription(price_cents=1000, currency=currency)
     row = one(METRICS)
     assert (row["currency"], row["mrr_cents"], row["customers_in_other_currencies"]) == ("eur", 2000, 1)
     breakdown = query("SELECT currency, mrr_cents FROM v_subscription_breakdown WHERE mrr_cents > 0 ORDER BY currency")
@@ -72,11 +72,11 @@ def test_revenue_is_before_refunds_and_refunds_stand_beside_it() -> None:
 
 
 def test_breakdown_counts_every_status_and_adds_what_pays() -> None:
-    rows.user()
-    rows.paying_user()
-    rows.paying_user()
-    rows.paying_user(status="trialing")
-    rows.subscription(rows.user(), is_duplicate=True, price_cents=2900)
+    factories.customer()
+    factories.subscription()
+    factories.subscription()
+    factories.subscription(status="trialing")
+    factories.subscription(is_duplicate=True, price_cents=2900)
     found = {
         (row["tier"], row["status"]): (row["subscriptions"], row["mrr_cents"])
         for row in query("SELECT * FROM v_subscription_breakdown")
@@ -93,23 +93,23 @@ def test_breakdown_counts_every_status_and_adds_what_pays() -> None:
 def test_growth_has_every_month_since_the_first() -> None:
     assert query("SELECT * FROM v_user_growth") == []
     for _ in range(2):
-        rows.user(created_at=SQL(f"{MONTH} - interval '2 months'"))
-    rows.user(created_at=SQL(MONTH))
-    rows.user(status="deleted")
+        factories.customer(created_at=SQL(f"{MONTH} - interval '2 months'"))
+    factories.customer(created_at=SQL(MONTH))
+    factories.customer(status="deleted")
     found = query("SELECT new_users, total_users, growth_percent FROM v_user_growth ORDER BY month")
     assert [tuple(row.values()) for row in found] == [(2, 2, None), (0, 2, 0), (1, 3, 50)]
 
 
 def test_growth_counts_the_month_in_utc() -> None:
     query("SET LOCAL timezone = 'America/Los_Angeles'")
-    rows.user(created_at="2026-03-01T00:30:00Z")
+    factories.customer(created_at="2026-03-01T00:30:00Z")
     assert str(one("SELECT min(month) AS month FROM v_user_growth")["month"]) == "2026-03-01"
 
 
 def test_failed_events_are_listed_until_processed() -> None:
     for status in ("pending", "processing", "processed", "ignored"):
-        rows.webhook_event(status=status)
-    failed = rows.webhook_event(status="failed", attempts=2, last_error="boom", next_retry_at=ago("-1 hour"))
-    dead = rows.webhook_event(status="dead", attempts=8)
+        factories.webhook_event(status=status)
+    failed = factories.webhook_event(status="failed", attempts=2, next_retry_at=ago("-1 hour"))
+    dead = factories.webhook_event(status="dead", attempts=8)
     found = {row["stripe_event_id"] for row in query("SELECT * FROM v_failed_webhook_events")}
-    assert found == {failed, dead}
+    assert found == {failed.stripe_event_id, dead.stripe_event_id}

@@ -3,7 +3,7 @@
 import pytest
 from django.apps import apps
 
-from tests.monitoring.rows import query
+from tests.support.sql import query
 
 pytestmark = [pytest.mark.smoke, pytest.mark.django_db]
 

@@ -1,31 +1,15 @@
 """Sizes, connections and sessions, also as a role that may not see them."""
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 
-import psycopg
 import pytest
 
-from tests.database import session
-from tests.monitoring import rows
-from tests.monitoring.rows import one, query
-from tests.waiting import wait_for
+from tests.support import factories
+from tests.support.database import session, sleeping
+from tests.support.sql import Row, one, query
+from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.django_db
-
-
-@contextmanager
-def sleeping() -> Iterator[psycopg.Connection]:
-    """A session whose statement runs until the end of the block."""
-    with session(autocommit=True) as other:
-        other.pgconn.send_query(b"SELECT pg_sleep(3600)")
-        try:
-            yield other
-        finally:
-            other.cancel()
-            while other.pgconn.get_result():
-                pass
 
 
 def test_partitions_are_summed_under_their_parent() -> None:
@@ -38,7 +22,7 @@ def test_partitions_are_summed_under_their_parent() -> None:
 
 
 def test_row_estimate_of_partitions_is_their_sum() -> None:
-    rows.requests(rows.user(), 50)
+    factories.requests(factories.customer(), 50)
     query("ANALYZE api_usage")
     assert one("SELECT row_estimate FROM v_database_size WHERE table_name = 'api_usage'") == {"row_estimate": 50}
 
@@ -51,7 +35,7 @@ def test_connections_add_up() -> None:
     assert float(row["percent_used"]) == pytest.approx(100 * row["total"] / row["max_connections"], abs=0.01)
 
 
-def seen_long_running(pid: int) -> list[rows.Row]:
+def seen_long_running(pid: int) -> list[Row]:
     # One transaction sees one snapshot of what others do.
     query("SELECT pg_stat_clear_snapshot()")
     return query("SELECT * FROM v_long_running_queries WHERE pid = %s", pid)

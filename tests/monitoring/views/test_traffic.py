@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.monitoring import rows
-from tests.monitoring.rows import SQL, ago, one, query
+from tests.support import factories
+from tests.support.sql import SQL, ago, one, query
 
 pytestmark = pytest.mark.django_db
 
@@ -18,7 +18,7 @@ def fold() -> int:
 @pytest.fixture(params=FOLDS)
 def between(request: pytest.FixtureRequest):
     """What happens between two halves of the rows and after them."""
-    rows.forget_older_requests()
+    factories.forget_older_requests()
 
     def step(*, last: bool = False) -> None:
         if request.param == "folded" or (request.param == "half" and not last):
@@ -27,15 +27,15 @@ def between(request: pytest.FixtureRequest):
     return step
 
 
-def test_busiest_users_with_their_last_hour_and_day(between) -> None:
-    busy, idle = rows.paying_user(), rows.user()
-    rows.requests(busy, 30, created_at=ago("59 minutes"))
-    rows.requests(busy, 5, created_at=ago("61 minutes"), status_code=500)
-    rows.requests(busy, 9, created_at=ago("24 hours 1 minute"))
+def test_busiest_customers_with_their_last_hour_and_day(between) -> None:
+    busy, idle = factories.subscription().user_id, factories.customer().pk
+    factories.requests(busy, 30, created_at=ago("59 minutes"))
+    factories.requests(busy, 5, created_at=ago("61 minutes"), status_code=500)
+    factories.requests(busy, 9, created_at=ago("24 hours 1 minute"))
     between()
-    rows.requests(busy, 10, created_at=ago("23 hours 59 minutes"))
-    rows.requests(busy, 4, created_at=ago("23 hours"))
-    rows.requests(idle, 1, created_at=ago("3 hours"))
+    factories.requests(busy, 10, created_at=ago("23 hours 59 minutes"))
+    factories.requests(busy, 4, created_at=ago("23 hours"))
+    factories.requests(idle, 1, created_at=ago("3 hours"))
     between(last=True)
     found = query("SELECT user_id, tier, requests_last_hour, requests_last_24h FROM v_high_volume_users")
     assert [tuple(row.values()) for row in found] == [(busy, "starter", 30, 49), (idle, "free", 0, 1)]
@@ -43,12 +43,12 @@ def test_busiest_users_with_their_last_hour_and_day(between) -> None:
 
 
 def test_requests_dated_ahead_of_time_are_not_of_the_last_hour_or_day(between) -> None:
-    user = rows.user()
-    key = rows.api_key(user)
-    rows.requests(user, 40, api_key_id=key, created_at=ago("-61 minutes"), status_code=500)
+    user = factories.customer().pk
+    key = factories.api_key(user).pk
+    factories.requests(user, 40, api_key_id=key, created_at=ago("-61 minutes"), status_code=500)
     between()
-    rows.requests(user, 60, api_key_id=key, created_at=ago("-3 days"), status_code=500)
-    rows.requests(user, 1, api_key_id=key)
+    factories.requests(user, 60, api_key_id=key, created_at=ago("-3 days"), status_code=500)
+    factories.requests(user, 1, api_key_id=key)
     between(last=True)
     assert one("SELECT requests_last_hour AS hour, requests_last_24h AS day FROM v_high_volume_users") == {
         "hour": 1,
@@ -60,26 +60,26 @@ def test_requests_dated_ahead_of_time_are_not_of_the_last_hour_or_day(between) -
     assert query("SELECT * FROM v_critical_alerts WHERE alert_type = 'error_rate'") == []
 
 
-def test_usage_of_an_unknown_user_is_listed_without_address() -> None:
-    rows.requests(SQL("gen_random_uuid()"), 1)  # type: ignore[arg-type]
+def test_usage_of_an_unknown_customer_is_listed_without_address() -> None:
+    factories.requests(SQL("gen_random_uuid()"), 1)
     assert one("SELECT email, tier FROM v_high_volume_users") == {"email": None, "tier": None}
 
 
 def test_three_failures_at_one_endpoint_within_the_hour_are_repeated() -> None:
-    user = rows.user()
-    rows.requests(user, 2, status_code=500, endpoint="/a")
-    rows.requests(user, 2, status_code=404, endpoint="/b", created_at=ago("10 minutes"))
-    rows.requests(user, 5, status_code=200, endpoint="/a")
-    rows.requests(user, 5, status_code=500, endpoint="/a", created_at=ago("61 minutes"))
+    user = factories.customer().pk
+    factories.requests(user, 2, status_code=500, endpoint="/a")
+    factories.requests(user, 2, status_code=404, endpoint="/b", created_at=ago("10 minutes"))
+    factories.requests(user, 5, status_code=200, endpoint="/a")
+    factories.requests(user, 5, status_code=500, endpoint="/a", created_at=ago("61 minutes"))
     assert query("SELECT 1 FROM v_repeated_failures") == []
-    rows.requests(user, 1, status_code=429, endpoint="/b")
+    factories.requests(user, 1, status_code=429, endpoint="/b")
     row = one("SELECT * FROM v_repeated_failures")
     assert (row["endpoint"], row["failures_last_hour"], row["last_status_code"]) == ("/b", 3, 429)
 
 
 def test_percentiles_of_fresh_requests_are_exact() -> None:
-    user = rows.user()
-    rows.requests(user, 100, response_time_ms=SQL("generate_series"))
+    user = factories.customer().pk
+    factories.requests(user, 100, response_time_ms=SQL("n"))
     row = one("SELECT * FROM v_slow_endpoints")
     assert (row["requests"], row["p95_ms"], row["p99_ms"], row["max_ms"], float(row["avg_ms"])) == (
         100,
@@ -91,11 +91,11 @@ def test_percentiles_of_fresh_requests_are_exact() -> None:
 
 
 def test_percentiles_of_folded_requests_are_close_and_counts_exact(between) -> None:
-    user = rows.user()
+    user = factories.customer().pk
     for since in ("23 hours 59 minutes", "12 hours", "1 minute"):
-        rows.requests(user, 1000, response_time_ms=SQL("generate_series * 3"), created_at=ago(since))
+        factories.requests(user, 1000, response_time_ms=SQL("n * 3"), created_at=ago(since))
         between()
-    rows.requests(user, 1000, response_time_ms=9000, created_at=ago("25 hours"))
+    factories.requests(user, 1000, response_time_ms=9000, created_at=ago("25 hours"))
     between(last=True)
     row = one("SELECT * FROM v_slow_endpoints")
     assert (row["requests"], row["max_ms"], float(row["avg_ms"])) == (3000, 3000, 1501.5)
@@ -104,24 +104,24 @@ def test_percentiles_of_folded_requests_are_close_and_counts_exact(between) -> N
 
 
 def test_endpoints_are_told_apart_by_method_and_the_slowest_comes_first() -> None:
-    user = rows.user()
-    rows.requests(user, 2, endpoint="/a", method="GET", response_time_ms=0)
-    rows.requests(user, 1, endpoint="/a", method="POST", response_time_ms=700)
+    user = factories.customer().pk
+    factories.requests(user, 2, endpoint="/a", method="GET", response_time_ms=0)
+    factories.requests(user, 1, endpoint="/a", method="POST", response_time_ms=700)
     found = query("SELECT method, requests, p95_ms FROM v_slow_endpoints")
     assert [tuple(row.values()) for row in found] == [("POST", 1, 700), ("GET", 2, 0)]
 
 
-def test_trends_have_30_days_in_utc_and_count_each_user_once_a_day(between) -> None:
+def test_trends_have_30_days_in_utc_and_count_each_customer_once_a_day(between) -> None:
     query("SET LOCAL timezone = 'Asia/Tokyo'")
-    first, second = rows.user(), rows.user()
+    first, second = factories.customer().pk, factories.customer().pk
     midnight = "date_trunc('day', now() AT TIME ZONE 'UTC') AT TIME ZONE 'UTC'"
-    rows.requests(first, 3, created_at=SQL(midnight), response_time_ms=10)
-    rows.requests(first, 1, created_at=SQL(f"{midnight} - interval '1 second'"))
-    rows.requests(first, 1, created_at=SQL(f"{midnight} - interval '29 days'"))
-    rows.requests(first, 1, created_at=SQL(f"{midnight} - interval '29 days 1 second'"))
+    factories.requests(first, 3, created_at=SQL(midnight), response_time_ms=10)
+    factories.requests(first, 1, created_at=SQL(f"{midnight} - interval '1 second'"))
+    factories.requests(first, 1, created_at=SQL(f"{midnight} - interval '29 days'"))
+    factories.requests(first, 1, created_at=SQL(f"{midnight} - interval '29 days 1 second'"))
     between()
-    rows.requests(first, 1, created_at=SQL(midnight), status_code=400, response_time_ms=60)
-    rows.requests(second, 1, created_at=SQL(midnight), response_time_ms=100)
+    factories.requests(first, 1, created_at=SQL(midnight), status_code=400, response_time_ms=60)
+    factories.requests(second, 1, created_at=SQL(midnight), response_time_ms=100)
     between(last=True)
     found = query("SELECT * FROM v_api_usage_trends")
     assert len(found) == 30
@@ -134,15 +134,15 @@ def test_trends_have_30_days_in_utc_and_count_each_user_once_a_day(between) -> N
 
 
 def test_key_usage_adds_folded_queued_and_fresh_requests(between) -> None:
-    user = rows.user()
-    key, unused = rows.api_key(user), rows.api_key(user, revoked_at=ago("1 day"))
+    user = factories.customer().pk
+    key, unused = factories.api_key(user).pk, factories.api_key(user, revoked_at=ago("1 day")).pk
     opens = "date_trunc('month', now() AT TIME ZONE 'UTC') AT TIME ZONE 'UTC'"
-    rows.requests(user, 2, api_key_id=key, created_at=SQL(f"{opens} - interval '1 second'"))
-    rows.requests(user, 3, api_key_id=key, created_at=SQL(opens))
+    factories.requests(user, 2, api_key_id=key, created_at=SQL(f"{opens} - interval '1 second'"))
+    factories.requests(user, 3, api_key_id=key, created_at=SQL(opens))
     between()
     query("SELECT roll_up_usage()")
-    rows.requests(user, 4, api_key_id=key)
-    rows.requests(user, 7)
+    factories.requests(user, 4, api_key_id=key)
+    factories.requests(user, 7)
     between(last=True)
     row = one("SELECT * FROM v_api_key_usage_summary WHERE api_key_id = %s", key)
     assert (row["requests_this_month"], row["usage_count"]) == (7, 9)

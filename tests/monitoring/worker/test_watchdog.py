@@ -9,19 +9,17 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from django.conf import settings
 from django.core.management import CommandError, call_command
 from django.db import OperationalError, connection
 from django_q.models import OrmQ, Schedule
 from django_q.tasks import async_task
 
-from monitoring import heartbeat, watchdog
 from monitoring.models import JobRun, WorkerHeartbeat
-from monitoring.watchdog import Diagnosis, Signs, Watchdog
-from tests.needs import require
-from tests.waiting import PATIENCE_SECONDS, wait_for
+from monitoring.worker import heartbeat, watchdog
+from monitoring.worker.watchdog import Diagnosis, Signs, Watchdog
+from tests.support import processes
+from tests.support.waiting import PATIENCE_SECONDS, wait_for
 
-ROOT = Path(__file__).resolve().parents[2]
 NOON = datetime(2026, 5, 1, 12, 0, tzinfo=UTC)
 STUCK_AFTER = timedelta(seconds=120)
 
@@ -81,18 +79,17 @@ def test_a_pusher_that_stops_reading_is_a_hang() -> None:
     assert complaints(signs(0), signs(100, pusher=0), signs(130, pusher=0)) == [None, None, "nothing reads the queue"]
 
 
-def test_a_job_that_others_passed_on_is_started_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    passed_on = [["backup"], ["backup"], []]
+def test_a_job_that_others_skipped_is_started_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    skipped_elsewhere = [["backup"], ["backup"], []]
     started: list[tuple[str, ...]] = []
 
     def start(*arguments: str) -> "subprocess.Popen[bytes]":
         started.append(arguments)
         return subprocess.Popen(["sleep", "300"])
 
-    monkeypatch.setattr("monitoring.watchdog.TAKE_OVER_SECONDS", 0)
-    monkeypatch.setattr("monitoring.watchdog._start", start)
-    monkeypatch.setattr("monitoring.schedules.passed_on", passed_on.pop)
-    watchdog = Watchdog(stuck_after=STUCK_AFTER)
+    monkeypatch.setattr("monitoring.worker.watchdog.TAKE_OVER_SECONDS", 0)
+    monkeypatch.setattr("monitoring.worker.watchdog._start", start)
+    watchdog = Watchdog(stuck_after=STUCK_AFTER, skipped_jobs=skipped_elsewhere.pop)
     try:
         for _ in range(3):
             watchdog._take_over()
@@ -109,43 +106,26 @@ def test_no_patience_at_all_is_refused() -> None:
 
 
 @pytest.fixture
-def worker(request: pytest.FixtureRequest, transactional_db: None) -> Iterator[subprocess.Popen[bytes]]:
+def worker(request: pytest.FixtureRequest, transactional_db: None) -> Iterator["subprocess.Popen[str]"]:
     """`manage.py worker` on the test database, as patient as the test says, by default as in production."""
-    patience = [f"--stuck-after={request.param}"] if hasattr(request, "param") else []
     Schedule.objects.all().delete()
-    values = connection.settings_dict
-    require(settings.TEST_SERVER, "the suite's own server")
-    url = settings.TEST_SERVER.url(values["NAME"])
-    process = subprocess.Popen(
-        [sys.executable, "manage.py", "worker", *patience],
-        cwd=ROOT,
-        env={**os.environ, "DATABASE_URL": url, "LOG_LEVEL": "WARNING"},
-        start_new_session=True,
-    )
-    try:
+    with processes.worker(*[f"--stuck-after={request.param}"] if hasattr(request, "param") else []) as process:
         wait_for(lambda: WorkerHeartbeat.objects.filter(role="worker").count() >= 2)
         wait_for(lambda: heartbeat.queue_state().alive)
         yield process
-    finally:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(timeout=PATIENCE_SECONDS)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("worker", [10], indirect=True)  # a healthy worker of a busy machine begins within that
-def test_a_cluster_wedged_by_killed_workers_is_replaced(worker: subprocess.Popen[bytes]) -> None:
+def test_a_cluster_wedged_by_killed_workers_is_replaced(worker: "subprocess.Popen[str]") -> None:
     workers = WorkerHeartbeat.objects.filter(role="worker")
     cluster = workers[0].cluster_pid
     for pid in workers.values_list("pid", flat=True):
         os.kill(pid, signal.SIGKILL)
     # django-q2 starts other workers, which wait for ever for the lock that the dead ones hold.
-    async_task("monitoring.runner.run_now", "rollup", trigger="admin")
+    async_task("monitoring.jobs.runner.run_now", "rollup", trigger="admin")
     wait_for(lambda: workers.exclude(cluster_pid=cluster).exists())
-    async_task("monitoring.runner.run_now", "sync", trigger="admin")
+    async_task("monitoring.jobs.runner.run_now", "sync", trigger="admin")
     wait_for(lambda: JobRun.objects.filter(job="sync", status="succeeded").exists())
     # A task is acknowledged a moment after its job is done.
     wait_for(lambda: OrmQ.objects.count() < 2)
@@ -154,8 +134,8 @@ def test_a_cluster_wedged_by_killed_workers_is_replaced(worker: subprocess.Popen
 
 
 @pytest.mark.slow
-def test_worker_runs_tasks_and_leaves_nothing_behind_when_stopped(worker: subprocess.Popen[bytes]) -> None:
-    async_task("monitoring.runner.run_now", "rollup", trigger="admin")
+def test_worker_runs_tasks_and_leaves_nothing_behind_when_stopped(worker: "subprocess.Popen[str]") -> None:
+    async_task("monitoring.jobs.runner.run_now", "rollup", trigger="admin")
     wait_for(lambda: JobRun.objects.filter(job="rollup", status="succeeded").exists())
     assert JobRun.objects.get(job="rollup").trigger == "admin"
     pids = list(WorkerHeartbeat.objects.values_list("pid", flat=True))
@@ -167,7 +147,7 @@ def test_worker_runs_tasks_and_leaves_nothing_behind_when_stopped(worker: subpro
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child that its parent was killed")
-def test_a_killed_worker_takes_its_cluster_along(worker: subprocess.Popen[bytes]) -> None:
+def test_a_killed_worker_takes_its_cluster_along(worker: "subprocess.Popen[str]") -> None:
     pids = list(WorkerHeartbeat.objects.values_list("pid", flat=True))
     worker.kill()
     wait_for(lambda: not [pid for pid in pids if Path(f"/proc/{pid}").exists()])

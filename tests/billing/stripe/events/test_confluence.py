@@ -11,17 +11,16 @@ from django.utils import timezone
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from billing.demo import recordings
-from billing.demo.stripe_world import StripeWorld
 from billing.models import Payment, Subscription, User, WebhookEvent
-from billing.stripe import inbox, processing
-from tests.billing.stripe.expected import assert_reached
+from billing.stripe.events import inbox, processing
+from demo.stripe import recordings
+from demo.stripe.world import StripeWorld
+from glyphforge.rows import Json
+from tests.support.expected import assert_reached
 
 pytestmark = pytest.mark.django_db
-Json = dict[str, Any]
-
-#: Between them: cancellation, a second subscription, deletion, dispute, refund, failed payments and proration.
-STORIES = (
+# Between them: cancellation, a second subscription, deletion, dispute, refund, failed payments and proration.
+STREAMS = (
     "cancel_then_resubscribe",
     "customer_deleted",
     "dispute",
@@ -29,13 +28,13 @@ STORIES = (
     "payment_failed_then_recovered",
     "upgrade_prorated",
 )
-#: The catalogue's events come first in every story and are the same: one story has them, the others do without.
+# The catalogue's events come first in every stream and are the same: one stream has them, the others do without.
 CATALOGUE_EVENTS = 8
 checked = settings(max_examples=3, deadline=None, derandomize=True, database=None)
 
 
-def events_of(story: recordings.Recording) -> list[Json]:
-    return story.events[0 if story.name == STORIES[0] else CATALOGUE_EVENTS :]
+def events_of(stream: recordings.Recording) -> list[Json]:
+    return stream.events[0 if stream.name == STREAMS[0] else CATALOGUE_EVENTS :]
 
 
 @contextmanager
@@ -78,8 +77,8 @@ def charged() -> int:
     return sum(amount for amount, _ in payments)
 
 
-def charged_by_stripe(story: recordings.Recording) -> int:
-    found = [item for item in story.objects.values() if item["object"] == "charge" and item["status"] != "failed"]
+def charged_by_stripe(stream: recordings.Recording) -> int:
+    found = [item for item in stream.objects.values() if item["object"] == "charge" and item["status"] != "failed"]
     return sum(item["amount"] for item in found)
 
 
@@ -94,44 +93,44 @@ def drain() -> None:
             return
 
 
-@pytest.mark.parametrize("name", STORIES)
+@pytest.mark.parametrize("name", STREAMS)
 def test_order_and_copies_do_not_matter(name: str, world: StripeWorld) -> None:
-    story = recordings.load(name)
-    world.add(story)
+    stream = recordings.load(name)
+    world.add(stream)
     with undone():
-        for event in events_of(story):
+        for event in events_of(stream):
             inbox.store(event)
             processing.process(event["id"])
         ordered = rows()
 
     @checked
-    @given(st.permutations(range(len(events_of(story)))), st.integers(0, 4))
+    @given(st.permutations(range(len(events_of(stream)))), st.integers(0, 4))
     def in_any_order(order: list[int], copies: int) -> None:
         with undone():
             for position in [*order, *order[:copies]]:
-                event = events_of(story)[position]
+                event = events_of(stream)[position]
                 inbox.store(event)
                 inbox.reset([event["id"]])  # so that a copy is really processed again
                 processing.process(event["id"])
-                assert charged() <= charged_by_stripe(story)
+                assert charged() <= charged_by_stripe(stream)
             assert rows() == ordered
-            assert_reached(story.expected)
+            assert_reached(stream.expected)
 
     in_any_order()
 
 
-@pytest.mark.parametrize("name", STORIES)
+@pytest.mark.parametrize("name", STREAMS)
 def test_interleaving_with_stripes_own_changes_does_not_matter(name: str, world: StripeWorld) -> None:
     """Each event is processed at some moment after it happened, while Stripe's state is somewhere in between."""
-    story = recordings.load(name)
-    events = events_of(story)
+    stream = recordings.load(name)
+    events = events_of(stream)
 
     @checked
     @given(st.lists(st.integers(0, 12), min_size=len(events), max_size=len(events)), st.integers(0, 3))
     def however_late(lateness: list[int], ahead: int) -> None:
         due = sorted(range(len(events)), key=lambda position: position + lateness[position])
         with undone():
-            _before_the_story(world, story)
+            _before_the_stream(world, stream)
             happened = 0
             for position in due:
                 while happened < min(position + 1 + ahead, len(events)):
@@ -139,19 +138,19 @@ def test_interleaving_with_stripes_own_changes_does_not_matter(name: str, world:
                     happened += 1
                 inbox.store(events[position])
                 processing.process(events[position]["id"])
-                assert charged() <= charged_by_stripe(story)
+                assert charged() <= charged_by_stripe(stream)
             drain()
-            assert_reached(story.expected)
+            assert_reached(stream.expected)
             assert not WebhookEvent.objects.exclude(status="processed").exists()
 
     however_late()
 
 
-def _before_the_story(world: StripeWorld, story: recordings.Recording) -> None:
+def _before_the_stream(world: StripeWorld, stream: recordings.Recording) -> None:
     """What no event announces (accounts, balance transactions) is there from the start; the rest is not."""
-    announced = {event["data"]["object"]["id"] for event in events_of(story)}
+    announced = {event["data"]["object"]["id"] for event in events_of(stream)}
     world.objects.clear()
-    for object_id, item in story.objects.items():
+    for object_id, item in stream.objects.items():
         if object_id not in announced:
             world.put(item)
 
@@ -168,10 +167,10 @@ class KilledError(BaseException):
     """Stands in for SIGKILL: nothing of ours may catch it."""
 
 
-def test_kill_between_any_two_statements_is_healed_by_the_next_attempt(world: StripeWorld) -> None:
-    story = recordings.load("upgrade_prorated")
-    world.add(story)
-    event = next(event for event in story.events if event["type"] == "customer.subscription.created")
+def test_kill_between_any_two_statements_is_repaired_by_the_next_attempt(world: StripeWorld) -> None:
+    stream = recordings.load("upgrade_prorated")
+    world.add(stream)
+    event = next(event for event in stream.events if event["type"] == "customer.subscription.created")
     with undone():
         inbox.store(event)
         statements = _count_statements(lambda: processing.process(event["id"]))

@@ -11,15 +11,17 @@ import pytest
 from django.db import connection, connections
 from django.utils import timezone
 
-from billing.demo import recordings
-from billing.demo.stripe_world import StripeWorld
-from billing.models import AuditEntry, Payment, WebhookEvent
-from billing.stripe import gateway, inbox, processing
-from tests.billing.stripe.expected import assert_reached
-from tests.waiting import PATIENCE_SECONDS, wait_for
+from billing.models import Payment, WebhookEvent
+from billing.stripe import gateway
+from billing.stripe.events import inbox, processing
+from demo.stripe import recordings
+from demo.stripe.world import StripeWorld
+from glyphforge.audit.models import AuditEntry
+from tests.support.expected import assert_reached
+from tests.support.waiting import PATIENCE_SECONDS, wait_for
 
 pytestmark = pytest.mark.django_db(transaction=True)
-STORIES = ("cancel_then_resubscribe", "dispute", "refund_partial", "upgrade_prorated", "customer_deleted")
+STREAMS = ("cancel_then_resubscribe", "dispute", "refund_partial", "upgrade_prorated", "customer_deleted")
 WORKERS = 3
 FORK = multiprocessing.get_context("fork")
 
@@ -57,10 +59,10 @@ def let_time_pass() -> None:
 
 @pytest.mark.slow
 def test_killed_workers_lose_and_double_nothing(world: StripeWorld, feed: Callable) -> None:
-    stories = [recordings.load(name) for name in STORIES]
-    for story in stories:
-        world.add(story)
-        for event in story.events:
+    streams = [recordings.load(name) for name in STREAMS]
+    for stream in streams:
+        world.add(stream)
+        for event in stream.events:
             inbox.store(event)
     kills = 0
     for round_ in range(6):
@@ -82,9 +84,9 @@ def test_killed_workers_lose_and_double_nothing(world: StripeWorld, feed: Callab
 
     assert set(WebhookEvent.objects.values_list("status", flat=True)) == {"processed"}
     assert WebhookEvent.objects.filter(attempts__gt=1).exists(), "no kill hit an event in the middle"
-    for story in stories:
-        assert_reached(story.expected)
-    charged = sum(row["amount_cents"] for story in stories for user in story.expected for row in user["payments"])
+    for stream in streams:
+        assert_reached(stream.expected)
+    charged = sum(row["amount_cents"] for stream in streams for user in stream.expected for row in user["payments"])
     assert sum(Payment.objects.values_list("amount_cents", flat=True)) == charged
     inserted = AuditEntry.objects.filter(table_name="subscriptions", action="insert", new_values__tier="free")
-    assert inserted.count() == len(stories) - 1, "the deleted customer never had a free tier"
+    assert inserted.count() == len(streams) - 1, "the deleted customer never had a free plan"

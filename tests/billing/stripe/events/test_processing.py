@@ -9,17 +9,19 @@ from django.conf import LazySettings
 from django.db import connection
 from django.utils import timezone
 
-from billing.demo import recordings
-from billing.demo.stripe_server import StripeServer
-from billing.demo.stripe_world import StripeWorld
-from billing.models import AuditEntry, UnmatchedCustomer, User, WebhookEvent
-from billing.stripe import inbox, processing
-from tests.billing.stripe.expected import assert_reached
-from tests.billing.stripe.story import Story
-from tests.database import session
+from billing.models import UnmatchedCustomer, User, WebhookEvent
+from billing.stripe.events import claims, inbox, processing
+from demo.stripe import recordings
+from demo.stripe.server import StripeServer
+from demo.stripe.world import StripeWorld
+from glyphforge.audit.models import AuditEntry
+from glyphforge.rows import Json
+from tests.support import factories
+from tests.support.database import session
+from tests.support.event_stream import EventStream
+from tests.support.expected import assert_reached
 
 pytestmark = pytest.mark.django_db
-Json = dict[str, Any]
 
 
 @pytest.fixture
@@ -75,7 +77,7 @@ def test_senseless_pause_still_ends_in_another_try(
     assert wait(signup.events[-1]) <= timedelta(days=1)
 
 
-def test_failed_event_heals_when_stripe_is_back(
+def test_failed_event_succeeds_when_stripe_is_back(
     signup: recordings.Recording, stripe_server: StripeServer, feed: Callable
 ) -> None:
     stripe_server.intercept = answer(503)
@@ -130,7 +132,7 @@ def test_event_without_an_object_parks(feed: Callable, signup: recordings.Record
     assert "The event" in str(stored(event).last_error)
 
 
-def test_poisonous_event_does_not_stop_the_others(
+def test_event_that_always_fails_does_not_stop_the_others(
     signup: recordings.Recording, feed: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     poison = signup.events[-2] | {"id": "evt_poison", "type": "customer.subscription.updated"}
@@ -145,28 +147,28 @@ def test_unforeseen_error_is_written_to_the_event(
     def fail(*_: Any) -> None:
         raise ZeroDivisionError("by nothing")
 
-    monkeypatch.setattr(processing, "follow", fail)
+    monkeypatch.setattr(processing, "handle", fail)
     assert feed(signup.events[-1:]) == ["failed"]
     assert stored(signup.events[-1]).last_error == "ZeroDivisionError: by nothing"
 
 
 def test_customer_is_never_linked_by_address_alone(signup: recordings.Recording, feed: Callable) -> None:
-    somebody = User.objects.create(email=str(signup.expected[0]["email"]).upper())
+    somebody = factories.customer(email=str(signup.expected[0]["email"]).upper())
     event = signup.events[-1]
     assert feed([event]) == ["failed"]
     somebody.refresh_from_db()
     assert somebody.stripe_customer_id is None
-    assert "Link it to a user" in str(stored(event).last_error)
+    assert "Link it to a customer" in str(stored(event).last_error)
     waiting = UnmatchedCustomer.objects.get()
     assert waiting.stripe_customer_id == signup.expected[0]["stripe_customer_id"]
 
 
 @pytest.mark.parametrize("key", ["user_id", "cognito_user_id"])
-def test_customer_is_linked_by_the_user_in_its_metadata(
+def test_customer_is_linked_by_the_user_id_in_its_metadata(
     signup: recordings.Recording, world: StripeWorld, feed: Callable, key: str
 ) -> None:
     customer_id = signup.expected[0]["stripe_customer_id"]
-    somebody = User.objects.create(email="old@example.com", cognito_user_id="sub-1")
+    somebody = factories.customer(email="old@example.com", cognito_user_id="sub-1")
     value = {"user_id": str(somebody.pk), "cognito_user_id": "sub-1"}[key]
     world.objects[customer_id]["metadata"] = {key: value}
     assert set(feed(signup.events)) == {"processed"}
@@ -176,14 +178,12 @@ def test_customer_is_linked_by_the_user_in_its_metadata(
 
 
 @pytest.mark.parametrize(("pool", "address"), [("", "new@example.com"), ("pool-1", "old@example.com")])
-def test_followed_user_pool_owns_the_address(
-    world: StripeWorld, settings: LazySettings, pool: str, address: str
-) -> None:
+def test_synced_user_pool_owns_the_address(world: StripeWorld, settings: LazySettings, pool: str, address: str) -> None:
     settings.COGNITO_USER_POOL_ID = pool
-    story = Story(world)
-    somebody = User.objects.create(email="old@example.com", cognito_user_id="sub-1")
-    story.customer |= {"metadata": {"cognito_user_id": "sub-1"}, "email": "new@example.com", "name": "From Stripe"}
-    story.signed_up()
+    stream = EventStream(world)
+    somebody = factories.customer(email="old@example.com", cognito_user_id="sub-1")
+    stream.customer |= {"metadata": {"cognito_user_id": "sub-1"}, "email": "new@example.com", "name": "From Stripe"}
+    stream.signed_up()
     somebody.refresh_from_db()
     assert (somebody.email, somebody.name) == (address, "From Stripe")
 
@@ -266,6 +266,6 @@ def test_what_was_written_is_undone_when_the_lease_was_lost(
     signup: recordings.Recording, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     inbox.store(signup.events[-1])
-    monkeypatch.setattr(inbox, "complete", lambda *_: False)
+    monkeypatch.setattr(claims, "complete", lambda *_: False)
     assert processing.process(signup.events[-1]["id"]) is None
     assert not User.objects.exists()

@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 import pytest
 
-from billing.demo import recordings
-from billing.demo.stripe_world import StripeWorld
-from tests.billing.stripe.expected import assert_reached
+from demo.stripe import recordings
+from demo.stripe.world import StripeWorld
+from tests.support.expected import assert_reached
 
 pytestmark = pytest.mark.django_db
 

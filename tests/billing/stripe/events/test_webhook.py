@@ -12,15 +12,15 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django_q.models import OrmQ
 
-from billing.demo import recordings
-from billing.demo.deliver import signature
 from billing.models import WebhookEvent
-from billing.stripe import inbox
+from billing.stripe.events import claims, inbox
+from demo.stripe import recordings
+from demo.stripe.deliver import signature
+from glyphforge.rows import Json
 
 pytestmark = pytest.mark.django_db
 URL = "/webhooks/stripe/"
 SECRET = "whsec_current"
-Json = dict[str, Any]
 
 
 @pytest.fixture
@@ -192,7 +192,7 @@ def test_characters_that_jsonb_cannot_hold_are_replaced(post: Callable, event: J
 
 
 def test_payload_of_an_event_that_was_claimed_first_fills_the_stub(post: Callable, event: Json) -> None:
-    inbox.claim(event["id"])
+    claims.claim(event["id"])
     assert post(json.dumps(event)).status_code == 200
     row = WebhookEvent.objects.get()
     assert (row.event_type, row.payload) == (event["type"], event)

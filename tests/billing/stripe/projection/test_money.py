@@ -6,14 +6,14 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
-from billing.demo import recordings
-from billing.demo.stripe_world import StripeWorld
 from billing.models import Payment
 from billing.stripe.resync import resync
+from demo.stripe import recordings
+from demo.stripe.world import StripeWorld
 
 pytestmark = [pytest.mark.django_db, pytest.mark.one_day]
 
-#: What the catalogue's prices cost a month; the yearly ones are a twelfth, rounded half up.
+# What the catalogue's prices cost a month; the yearly ones are a twelfth, rounded half up.
 MONTHLY_CENTS = {
     "starter_monthly": 2900,
     "starter_yearly": 2417,
@@ -25,14 +25,14 @@ MONTHLY_CENTS = {
 
 @pytest.fixture
 def customers(world: StripeWorld) -> list[dict[str, Any]]:
-    """Every customer of every recording, synced from Stripe's final state; their ``expected`` states."""
-    stories = recordings.load_all()
-    for story in stories:
-        world.add(story)
+    """Every customer of every recording, synced from Stripe's final state; their `expected` states."""
+    streams = recordings.load_all()
+    for stream in streams:
+        world.add(stream)
     for item in list(world.objects.values()):
         if item["object"] in ("invoice", "payment_method"):  # mirrored, but no money is read from them
             world.forget(item["id"])
-    expected = [customer for story in stories for customer in story.expected]
+    expected = [customer for stream in streams for customer in stream.expected]
     for customer in expected:
         resync(customer["stripe_customer_id"])
     return expected

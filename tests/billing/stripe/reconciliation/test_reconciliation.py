@@ -1,4 +1,4 @@
-"""Finding and healing what went past the webhooks."""
+"""Finding and repairing what went past the webhooks."""
 
 import json
 from datetime import timedelta
@@ -8,9 +8,6 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
-from billing.demo import recordings
-from billing.demo.stripe_server import StripeServer
-from billing.demo.stripe_world import StripeWorld
 from billing.models import (
     Difference,
     Payment,
@@ -21,12 +18,15 @@ from billing.models import (
     WebhookEvent,
 )
 from billing.services import reconciliation
-from billing.services.errors import Refused
-from billing.stripe import inbox
-from billing.stripe import reconciliation as engine
+from billing.stripe.events import inbox
+from billing.stripe.reconciliation import run as engine
 from billing.stripe.resync import resync
-from tests import factories
-from tests.billing.stripe.expected import assert_reached
+from demo.stripe import recordings
+from demo.stripe.server import StripeServer
+from demo.stripe.world import StripeWorld
+from glyphforge.errors import Refused
+from tests.support import factories
+from tests.support.expected import assert_reached
 
 pytestmark = pytest.mark.django_db
 WHO = {"actor": "ada", "reason": "routine"}
@@ -34,62 +34,62 @@ NAMES = ("signup_paid", "refund_partial", "dispute", "customer_deleted", "trial_
 
 
 @pytest.fixture
-def stories(world: StripeWorld) -> list[recordings.Recording]:
+def streams(world: StripeWorld) -> list[recordings.Recording]:
     """Five histories at Stripe, their events of late; nothing arrived here."""
-    stories = [recordings.load(name) for name in NAMES]
-    for story in stories:
-        world.add(story)
+    streams = [recordings.load(name) for name in NAMES]
+    for stream in streams:
+        world.add(stream)
     now = int(timezone.now().timestamp())
     for event in world.events:
         event["created"] = now - 3600
-    return stories
+    return streams
 
 
 @pytest.fixture
-def synced(stories: list[recordings.Recording]) -> list[recordings.Recording]:
+def synced(streams: list[recordings.Recording]) -> list[recordings.Recording]:
     """The same, and everything arrived."""
-    for story in stories:
-        for customer in story.expected:
+    for stream in streams:
+        for customer in stream.expected:
             resync(customer["stripe_customer_id"])
-        for event in story.events:
+        for event in stream.events:
             inbox.store(event)
     WebhookEvent.objects.update(status="processed")
-    return stories
+    return streams
 
 
 def found(**wanted: Any) -> set[tuple[str, str, str | None, str | None]]:
     rows = Difference.objects.filter(**{"status": "open"} | wanted)
-    return {(row.object_kind, row.field, row.here, row.there) for row in rows}
+    return {(row.object_kind, row.field, row.local_value, row.stripe_value) for row in rows}
 
 
-def test_events_that_never_arrived_are_taken_in(stories: list[recordings.Recording], world: StripeWorld) -> None:
+def test_events_that_never_arrived_are_ingested(streams: list[recordings.Recording], world: StripeWorld) -> None:
     run = reconciliation.run(**WHO)
     assert (run.status, run.missing_events) == ("finished", len(world.events))
-    for story in stories:
-        assert_reached(story.expected)
+    for stream in streams:
+        assert_reached(stream.expected)
     assert found() == set()
     assert reconciliation.run(**WHO).missing_events == 0
 
 
-def test_preview_takes_nothing_in_and_changes_nothing(stories: list[recordings.Recording]) -> None:
-    run = reconciliation.run(take_in=False, **WHO)
+def test_preview_ingests_nothing_and_changes_nothing(streams: list[recordings.Recording]) -> None:
+    run = reconciliation.run(ingest=False, **WHO)
     assert run.missing_events > 0
     assert not WebhookEvent.objects.exists()
     assert not User.objects.exists()
     assert {kind for kind, *_ in found()} == {"event", "customer", "subscription", "charge"}
 
 
-def test_without_events_comparing_finds_and_heals_everything(
-    stories: list[recordings.Recording], world: StripeWorld
+def test_without_events_comparing_finds_and_repairs_everything(
+    streams: list[recordings.Recording], world: StripeWorld
 ) -> None:
     world.events.clear()
     assert reconciliation.run(**WHO).differences_found > 0
     assert not User.objects.exists()
-    run = reconciliation.run(heal=True, **WHO)
+    run = reconciliation.run(repair=True, **WHO)
     assert run.status == "finished"
-    for story in stories:
-        if story.name != "customer_deleted":  # Stripe's lists say nothing of a deleted customer
-            assert_reached(story.expected)
+    for stream in streams:
+        if stream.name != "customer_deleted":  # Stripe's lists say nothing of a deleted customer
+            assert_reached(stream.expected)
     reconciliation.run(**WHO)
     assert found() == set()
 
@@ -100,7 +100,7 @@ def test_agreement_is_reported_as_nothing(synced: list[recordings.Recording]) ->
     assert run.compared > 0
 
 
-def test_every_differing_field_is_one_row_until_it_is_healed(synced: list[recordings.Recording]) -> None:
+def test_every_differing_field_is_one_row_until_it_is_repaired(synced: list[recordings.Recording]) -> None:
     subscription = Subscription.objects.get(stripe_subscription_id=_live_id("signup_paid"))
     Subscription.objects.filter(pk=subscription.pk).update(tier="professional", quantity=4)
     Payment.objects.filter(status="partially_refunded").update(refunded_cents=0, status="succeeded")
@@ -117,7 +117,7 @@ def test_every_differing_field_is_one_row_until_it_is_healed(synced: list[record
     assert set(Difference.objects.filter(object_kind="subscription").values_list("user_id", flat=True)) == {
         subscription.user_id
     }
-    assert reconciliation.heal(Difference.objects.filter(object_kind="subscription"), **WHO) == 2
+    assert reconciliation.repair(Difference.objects.filter(object_kind="subscription"), **WHO) == 2
     reconciliation.run(**WHO)
     # One sync brings all of a customer in line: its name too.
     assert found() == {
@@ -125,17 +125,17 @@ def test_every_differing_field_is_one_row_until_it_is_healed(synced: list[record
         ("charge", "status", "succeeded", "partially_refunded"),
     }
     assert Difference.objects.get(field="name").status == "gone"
-    reconciliation.run(heal=True, **WHO)
+    reconciliation.run(repair=True, **WHO)
     assert found() == set()
-    for story in synced:
-        assert_reached(story.expected)
+    for stream in synced:
+        assert_reached(stream.expected)
 
 
 def _live_id(name: str) -> str:
     return str(recordings.load(name).expected[0]["live_subscription"]["id"])
 
 
-def test_customer_that_stripe_deleted_is_found_and_buried(
+def test_customer_that_stripe_deleted_is_found_and_deleted(
     synced: list[recordings.Recording], world: StripeWorld
 ) -> None:
     user = Subscription.objects.get(stripe_subscription_id=_live_id("signup_paid")).user
@@ -143,7 +143,7 @@ def test_customer_that_stripe_deleted_is_found_and_buried(
     world.events.clear()
     reconciliation.run(**WHO)
     assert ("customer", "status", "active", "deleted") in found()
-    reconciliation.run(heal=True, **WHO)
+    reconciliation.run(repair=True, **WHO)
     user.refresh_from_db()
     assert user.status == "deleted"
     assert not user.subscriptions.filter(status="active").exists()
@@ -151,10 +151,10 @@ def test_customer_that_stripe_deleted_is_found_and_buried(
 
 def test_what_stripe_does_not_know_is_reported_and_left_alone(synced: list[recordings.Recording]) -> None:
     user = factories.customer(stripe_customer_id="cus_unknown")
-    run = reconciliation.run(heal=True, **WHO)
+    run = reconciliation.run(repair=True, **WHO)
     (difference,) = run.differences.filter(status="open")
     assert (difference.kind, difference.user, difference.note) == (
-        "missing_there",
+        "missing_at_stripe",
         user,
         "Stripe does not know it: decide by hand.",
     )
@@ -162,33 +162,33 @@ def test_what_stripe_does_not_know_is_reported_and_left_alone(synced: list[recor
     assert user.status == "active"
 
 
-def test_user_without_a_live_row_gets_the_free_one(synced: list[recordings.Recording]) -> None:
+def test_customer_without_a_live_row_gets_the_free_one(synced: list[recordings.Recording]) -> None:
     user = User.objects.get(stripe_customer_id=recordings.load("dispute").expected[0]["stripe_customer_id"])
     user.subscriptions.filter(tier="free").update(status="canceled")
     reconciliation.run(**WHO)
     assert found() == {("customer", "live_subscription", None, "free")}
-    reconciliation.run(heal=True, **WHO)
+    reconciliation.run(repair=True, **WHO)
     assert user.subscriptions.get(status="active").tier == "free"
 
 
-def test_customer_without_a_user_waits_for_support(stories: list[recordings.Recording], world: StripeWorld) -> None:
+def test_unmatched_customer_waits_for_support(streams: list[recordings.Recording], world: StripeWorld) -> None:
     world.events.clear()
     somebody = factories.customer(email=recordings.load("signup_paid").expected[0]["email"])
-    run = reconciliation.run(heal=True, **WHO)
+    run = reconciliation.run(repair=True, **WHO)
     waiting = UnmatchedCustomer.objects.get()
     assert waiting.email == somebody.email
     assert run.differences.filter(status="open", note__contains="Link it").exists()
 
 
 def test_run_goes_on_where_its_budget_ended(
-    stories: list[recordings.Recording], world: StripeWorld, monkeypatch: pytest.MonkeyPatch
+    streams: list[recordings.Recording], world: StripeWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("billing.stripe.gateway.PAGE_SIZE", 2)
-    first = reconciliation.run(take_in=False, budget=3, **WHO)
+    first = reconciliation.run(ingest=False, budget=3, **WHO)
     assert (first.status, first.requests) == ("paused", 3)
     runs = [first]
     while runs[-1].status == "paused":
-        runs.append(reconciliation.run(take_in=False, budget=25, **WHO))
+        runs.append(reconciliation.run(ingest=False, budget=25, **WHO))
     assert {run.pk for run in runs} == {first.pk}
     assert runs[-1].status == "finished"
     customers = {item["id"] for item in world.objects.values() if item["object"] == "customer" and "email" in item}
@@ -197,21 +197,21 @@ def test_run_goes_on_where_its_budget_ended(
 
 @pytest.mark.parametrize(("phase", "gone"), [("events", "evt"), ("customers", "cus")])
 def test_run_goes_on_when_stripe_forgot_where_it_stopped(
-    stories: list[recordings.Recording], world: StripeWorld, monkeypatch: pytest.MonkeyPatch, phase: str, gone: str
+    streams: list[recordings.Recording], world: StripeWorld, monkeypatch: pytest.MonkeyPatch, phase: str, gone: str
 ) -> None:
     monkeypatch.setattr("billing.stripe.gateway.PAGE_SIZE", 2)
-    run = reconciliation.run(take_in=False, budget=1, **WHO)
+    run = reconciliation.run(ingest=False, budget=1, **WHO)
     while not (run.phase == phase and run.position):
-        run = reconciliation.run(take_in=False, budget=1, **WHO)
+        run = reconciliation.run(ingest=False, budget=1, **WHO)
     assert str(run.position).startswith(gone)
     world.forget(str(run.position))
     world.events = [event for event in world.events if event["id"] != run.position]
-    again = reconciliation.run(take_in=False, **WHO)
+    again = reconciliation.run(ingest=False, **WHO)
     assert (again.pk, again.status) == (run.pk, "finished")
 
 
 def test_failing_stripe_fails_the_run_and_the_next_one_goes_on(
-    stories: list[recordings.Recording], stripe_server: StripeServer
+    streams: list[recordings.Recording], stripe_server: StripeServer
 ) -> None:
     stripe_server.intercept = lambda method, path: (
         (503, {"error": {"message": "maintenance"}}, {}) if path == "/v1/charges" else None
@@ -225,7 +225,7 @@ def test_failing_stripe_fails_the_run_and_the_next_one_goes_on(
 
 
 def test_two_runs_at_once_are_refused(world: StripeWorld) -> None:
-    assert engine.open_run(take_in=True, heal=False, actor="a", reason="r")
+    assert engine.open_run(ingest=True, repair=False, actor="a", reason="r")
     with pytest.raises(Refused, match="under way"):
         reconciliation.run(**WHO)
 
@@ -244,9 +244,9 @@ def test_command_previews_and_applies(synced: list[recordings.Recording], capsys
     call_command("reconcile_stripe")
     out = capsys.readouterr().out
     assert "refunded_cents" in out
-    assert "1 differences, 0 healed, 1 open" in out
+    assert "1 differences, 0 repaired, 1 open" in out
     call_command("reconcile_stripe", apply=True)
-    assert "1 healed, 0 open" in capsys.readouterr().out
+    assert "1 repaired, 0 open" in capsys.readouterr().out
     with pytest.raises(CommandError, match="--budget"):
         call_command("reconcile_stripe", budget=0)
 
@@ -255,12 +255,16 @@ def test_command_reports_as_json(synced: list[recordings.Recording], capsys: pyt
     Payment.objects.filter(status="partially_refunded").update(refunded_cents=0)
     call_command("reconcile_stripe", "--json")
     report = json.loads(capsys.readouterr().out)
-    assert (report["status"], report["differences_found"], report["healed"]) == ("finished", 1, 0)
+    assert (report["status"], report["differences_found"], report["repaired"]) == ("finished", 1, 0)
     (difference,) = report["differences"]
-    assert (difference["field"], difference["here"], difference["there"]) == ("refunded_cents", "0", "4000")
+    assert (difference["field"], difference["local_value"], difference["stripe_value"]) == (
+        "refunded_cents",
+        "0",
+        "4000",
+    )
 
 
-def test_daily_job_takes_in_and_reports_without_healing(synced: list[recordings.Recording]) -> None:
+def test_daily_job_ingests_and_reports_without_repairing(synced: list[recordings.Recording]) -> None:
     Payment.objects.filter(status="partially_refunded").update(refunded_cents=0)
     WebhookEvent.objects.filter(event_type="customer.created").delete()
     call_command("run_job", "reconcile")
@@ -268,20 +272,20 @@ def test_daily_job_takes_in_and_reports_without_healing(synced: list[recordings.
     assert WebhookEvent.objects.filter(event_type="customer.created").count() == len(NAMES)
 
 
-def test_dispute_that_was_won_unheard_of_is_found_and_healed(
+def test_dispute_that_was_won_unheard_of_is_found_and_repaired(
     synced: list[recordings.Recording], world: StripeWorld
 ) -> None:
     lost = next(item for item in world.objects.values() if item["object"] == "dispute")
     lost["status"] = "won"
     reconciliation.run(**WHO)
     assert found() == {("charge", "status", "disputed", "succeeded")}
-    assert reconciliation.run(heal=True, **WHO).healed == 1
+    assert reconciliation.run(repair=True, **WHO).repaired == 1
     reconciliation.run(**WHO)
     assert found() == set()
     assert Payment.objects.get(stripe_charge_id=lost["charge"]).status == "succeeded"
 
 
-def test_discount_of_a_customer_that_was_given_unheard_of_is_found_and_healed(
+def test_discount_of_a_customer_that_was_given_unheard_of_is_found_and_repaired(
     synced: list[recordings.Recording], world: StripeWorld
 ) -> None:
     subscription = Subscription.objects.get(stripe_subscription_id=_live_id("signup_paid"))
@@ -294,7 +298,7 @@ def test_discount_of_a_customer_that_was_given_unheard_of_is_found_and_healed(
     }
     reconciliation.run(**WHO)
     assert found() == {("customer", "discount", None, "HALF")}
-    reconciliation.run(heal=True, **WHO)
+    reconciliation.run(repair=True, **WHO)
     reconciliation.run(**WHO)
     assert found() == set()
     subscription.refresh_from_db()
@@ -302,7 +306,7 @@ def test_discount_of_a_customer_that_was_given_unheard_of_is_found_and_healed(
 
 
 @pytest.mark.parametrize("trouble", ["price", "address"])
-def test_what_waits_for_somebody_does_not_keep_the_rest_from_being_healed(
+def test_what_waits_for_somebody_does_not_keep_the_rest_from_being_repaired(
     synced: list[recordings.Recording], world: StripeWorld, trouble: str
 ) -> None:
     user = Subscription.objects.get(stripe_subscription_id=_live_id("signup_paid")).user
@@ -313,7 +317,7 @@ def test_what_waits_for_somebody_does_not_keep_the_rest_from_being_healed(
         factories.customer(email="taken@example.com")
         world.objects[str(user.stripe_customer_id)]["email"] = "taken@example.com"
     user.payments.update(status="failed")
-    run = reconciliation.run(heal=True, **WHO)
+    run = reconciliation.run(repair=True, **WHO)
     assert user.payments.get().status == "succeeded"
     waiting = run.differences.filter(status="open", note__isnull=False)
     assert {"price": "price_new", "address": "taken@example.com"}[trouble] in str(waiting.first().note)  # type: ignore[union-attr]
@@ -321,7 +325,7 @@ def test_what_waits_for_somebody_does_not_keep_the_rest_from_being_healed(
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ZeroDivisionError])
 def test_interrupted_run_is_gone_on_with_at_once(
-    stories: list[recordings.Recording], monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
+    streams: list[recordings.Recording], monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
 ) -> None:
     def interrupt(*_: Any) -> None:
         raise error
@@ -337,29 +341,29 @@ def test_interrupted_run_is_gone_on_with_at_once(
     assert (again.pk, again.status) == (broken.pk, "finished")
 
 
-def test_event_that_stripe_keeps_no_longer_does_not_stop_the_healing(
-    stories: list[recordings.Recording], world: StripeWorld
+def test_event_that_stripe_keeps_no_longer_does_not_stop_the_repairs(
+    streams: list[recordings.Recording], world: StripeWorld
 ) -> None:
-    reconciliation.run(take_in=False, **WHO)
+    reconciliation.run(ingest=False, **WHO)
     world.events.pop()
     differences = Difference.objects.filter(object_kind="event")
-    assert reconciliation.heal(differences, **WHO) == differences.count() - 1
+    assert reconciliation.repair(differences, **WHO) == differences.count() - 1
     assert "30 days" in str(Difference.objects.get(object_kind="event", status="open").note)
 
 
-def test_run_that_takes_in_and_heals_keeps_about_to_its_budget(stories: list[recordings.Recording]) -> None:
+def test_run_that_ingests_and_repairs_keeps_about_to_its_budget(streams: list[recordings.Recording]) -> None:
     budget = 20
     passes = 1
-    run = reconciliation.run(heal=True, budget=budget, **WHO)
+    run = reconciliation.run(repair=True, budget=budget, **WHO)
     while run.status == "paused":
         assert run.requests <= run.request_budget + budget
-        run, passes = reconciliation.run(heal=True, budget=budget, **WHO), passes + 1
+        run, passes = reconciliation.run(repair=True, budget=budget, **WHO), passes + 1
     assert run.status == "finished"
     assert passes > 3
-    for story in stories:
-        assert_reached(story.expected)
+    for stream in streams:
+        assert_reached(stream.expected)
 
 
-def test_run_that_has_no_time_left_is_paused(stories: list[recordings.Recording]) -> None:
+def test_run_that_has_no_time_left_is_paused(streams: list[recordings.Recording]) -> None:
     assert reconciliation.run(seconds=0, **WHO).status == "paused"
     assert reconciliation.run(**WHO).status == "finished"
