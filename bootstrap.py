@@ -22,6 +22,7 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stab
 
 
 def main() -> None:
+    """Check this Python and the arguments, then install under the lock; exits with one line when one is missing."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("environment", type=Path)
     parser.add_argument("requirements", type=Path)
@@ -142,6 +143,7 @@ def apt_install(package: str) -> bool:
 
 
 def show_progress(done: int, total: int) -> None:
+    """Draw a bar on a terminal; elsewhere say every twentieth step and the last."""
     if sys.stdout.isatty():
         filled = 30 * done // total
         sys.stdout.write(f"\r  [{'#' * filled}{'.' * (30 - filled)}] {done}/{total}" + ("\n" if done == total else ""))
@@ -151,6 +153,7 @@ def show_progress(done: int, total: int) -> None:
 
 
 def say(text: str) -> None:
+    """Print a line at once, so that a log shows how far this is."""
     sys.stdout.write(f"{text}\n")
     sys.stdout.flush()
 

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from glyphforge import logs
+from glyphforge.observability import logs
 
 wsgi_app = "glyphforge.wsgi"
 bind = os.environ.get("WEB_BIND", "127.0.0.1:8000")

@@ -43,7 +43,7 @@ def run_due(group: tuple[str, ...], context: Any) -> dict[str, str]:
     Raises RuntimeError in the end when one failed, so that Lambda counts an error and its alarm goes off.
     """
     set_up()
-    from monitoring import runner, schedules  # noqa: PLC0415 - Django must be set up before
+    from monitoring.jobs import runner, schedules  # noqa: PLC0415 - Django must be set up before
 
     outcomes: dict[str, str] = {}
     for name in schedules.due():

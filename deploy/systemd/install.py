@@ -80,6 +80,7 @@ def units(project: str, user: str, timers: dict[str, str] | None) -> dict[str, s
 
 
 def main() -> None:
+    """Write the units, remove the timers of jobs that are no longer on, and print the commands that come next."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--timers", action="store_true", help="a timer per job instead of the worker")
     parser.add_argument("--to", type=Path, default=Path("/etc/systemd/system"))
