@@ -270,6 +270,7 @@ if _api_host := env.url("STRIPE_API_HOST"):
     if DEBUG:  # the demo's local Stripe; `check --deploy` still warns
         SILENCED_SYSTEM_CHECKS = ["djstripe.W002"]
 DJSTRIPE_FOREIGN_KEY_TO_FIELD = "id"
+MIGRATION_MODULES = {"djstripe": "billing.stripe.mirror_migrations"}
 
 # --- Queue ----------------------------------------------------------------------------------------
 

@@ -15,12 +15,9 @@ from psycopg.conninfo import make_conninfo
 
 ROOT = Path(__file__).resolve().parents[2]
 OURS = ("glyphforge", "billing", "monitoring")
-VENDOR_APPS = (
-    *("contenttypes", "auth", "admin", "sessions"),
-    *("django_q", "djstripe", "account", "mfa", "socialaccount", "axes"),
-)
-# Besides migrations and models, the files that say what `migrate` installs.
-WITH_DATA = {"apps.py", "models.py", "registry.py", "roles.py"}
+WITH_DEFINITIONS = {"migrations", "mirror_migrations", "models"}
+# The files that say what else `migrate` installs.
+WITH_DATA = {"apps.py", "models.py", "registry.py", "roles.py", "settings.py"}
 # Of this process: apart from xdist's other workers and, by TEST_DATABASE, from another suite on the same server.
 WORKER = "_".join(filter(None, map(os.environ.get, ("TEST_DATABASE", "PYTEST_XDIST_WORKER")))) or "main"
 # Of the tests that work on a whole database.
@@ -32,25 +29,23 @@ def _digest(*parts: bytes) -> str:
     return hashlib.sha256(b"\0".join(parts)).hexdigest()[:12]
 
 
-def _vendor_key() -> str:
-    """Changes when the migrations of an installed package may have changed."""
+def _key() -> str:
+    """Changes when migrations, models (permissions) or the data that `migrate` installs may have changed."""
     packages = ("django", "dj-stripe", "django-q2", "django-allauth", "django-axes")
-    settings = (ROOT / "glyphforge" / "settings.py").read_text()
-    apps = settings[settings.index("INSTALLED_APPS") : settings.index("MIDDLEWARE")]
-    return _digest(*(f"{name}=={version(name)}".encode() for name in packages), apps.encode())
-
-
-def _own_key() -> str:
-    """Changes when our migrations, models (permissions) or the data that `migrate` installs may have changed."""
+    versions = "".join(f"{name}=={version(name)}" for name in packages)
     sources = sorted(
         path
         for app in OURS
         for path in (ROOT / app).rglob("*.*")
-        if path.suffix in {".py", ".sql"} and ({"migrations", "models"} & set(path.parts) or path.name in WITH_DATA)
+        if path.suffix in {".py", ".sql"} and (WITH_DEFINITIONS & set(path.parts) or path.name in WITH_DATA)
     )
     # And with the month, of which `migrate` makes the partitions.
-    month = os.environ["SUITE_MONTH"].encode()
-    return _digest(month, *(str(path.relative_to(ROOT)).encode() + path.read_bytes() for path in sources))
+    month = os.environ["SUITE_MONTH"]
+    return _digest(
+        versions.encode(),
+        month.encode(),
+        *(str(path.relative_to(ROOT)).encode() + path.read_bytes() for path in sources),
+    )
 
 
 @contextmanager
@@ -82,40 +77,29 @@ def _exists(server: psycopg.Connection, name: str) -> bool:
     return server.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone() is not None
 
 
-def _build(server: psycopg.Connection, name: str, template: str, *, ours: bool) -> None:
+def _build(server: psycopg.Connection, name: str) -> None:
     """Migrate a draft and rename it when complete, so that a killed run leaves no half template."""
     if _exists(server, name):
         return
     draft = f"{name}_{os.getpid()}"
-    _copy(server, draft, template)
+    _copy(server, draft, "template0")
     _use(draft)
-    if ours:
-        call_command("migrate", verbosity=0)
-    else:
-        for app in VENDOR_APPS:
-            call_command("migrate", app, verbosity=0)
+    call_command("migrate", verbosity=0)
     connections["default"].close()
     server.execute(sql.SQL("ALTER DATABASE {} RENAME TO {}").format(sql.Identifier(draft), sql.Identifier(name)))
 
 
 def template() -> str:
-    """The name of the migrated template; builds it first when the migrations have changed.
-
-    The installed packages' migrations take most of a minute and change rarely: they have a template of their own.
-    """
-    vendor = f"glyphforge_vendor_{_vendor_key()}"
-    own = f"glyphforge_template_{_digest(vendor.encode(), _own_key().encode())}"
+    """The name of the migrated template; builds it first when the migrations have changed."""
+    name = f"glyphforge_template_{_key()}"
     with _server() as server:
         server.execute("SELECT pg_advisory_lock(%s)", [LOCK])
-        _build(server, vendor, "template0", ours=False)
-        _build(server, own, vendor, ours=True)
+        _build(server, name)
         for (stale,) in server.execute(
-            "SELECT datname FROM pg_database WHERE datname ~ '^glyphforge_(vendor|template)_'"
-            " AND datname NOT IN (%s, %s)",
-            [vendor, own],
+            "SELECT datname FROM pg_database WHERE datname ~ '^glyphforge_(vendor|template)_' AND datname <> %s", [name]
         ).fetchall():
             drop(stale)
-    return own
+    return name
 
 
 _template_name = ""
