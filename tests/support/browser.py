@@ -38,9 +38,13 @@ class Visit:
         return self.page
 
 
-def violations(page: Page) -> list[str]:
+WCAG = ("wcag2a", "wcag2aa", "wcag21a", "wcag21aa")
+COLOURS = ("color-contrast",)
+
+
+def violations(page: Page, rules: tuple[str, ...] = WCAG) -> list[str]:
     """Where the page breaks the rules of WCAG 2.1 A and AA that can be checked: the rule and the first elements."""
-    options = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"], "resultTypes": ["violations"]}
+    options = {"runOnly": list(rules), "resultTypes": ["violations"]}
     return [
         f"{violation['id']}: {violation['help']}: {[node['html'][:200] for node in violation['nodes'][:3]]}"
         for violation in Axe().run(page, options=options).response["violations"]
