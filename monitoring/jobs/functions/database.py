@@ -3,11 +3,11 @@
 from pathlib import Path
 
 from django.conf import settings
-from django.db import DEFAULT_DB_ALIAS, ProgrammingError
+from django.db import ProgrammingError
 from psycopg.errors import InsufficientPrivilege
 
 from glyphforge.database import backup, drill, retention, verify
-from glyphforge.database.connection import DatabaseError
+from glyphforge.database.connection import DatabaseError, maintenance_alias
 from monitoring.jobs.outcome import JobFailed, JobSkipped, Outcome
 
 # What differs is told in words, as far as somebody reads on.
@@ -54,7 +54,7 @@ def find_drift() -> Outcome:
     role may not create the schema that the comparison needs.
     """
     try:
-        found = verify.differences(_alias())
+        found = verify.differences(maintenance_alias())
     except ProgrammingError as error:
         if not isinstance(error.__cause__, InsufficientPrivilege):
             raise
@@ -67,8 +67,4 @@ def _configured() -> str:
     """The alias of the connection for backups. Fails the job when their folder is missing."""
     if not Path(settings.BACKUP_DIR).is_dir():
         raise JobFailed(f"BACKUP_DIR: {settings.BACKUP_DIR} is no folder on this machine", Outcome())
-    return _alias()
-
-
-def _alias() -> str:
-    return "maintenance" if "maintenance" in settings.DATABASES else DEFAULT_DB_ALIAS
+    return maintenance_alias()

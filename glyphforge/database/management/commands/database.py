@@ -27,7 +27,10 @@ class Command(BaseCommand):
     help = "Test, initialise, verify, describe, back up and restore the database."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--database", default=DEFAULT_DB_ALIAS, help="alias of the connection")
+        parser.add_argument(
+            "--database",
+            help="alias of the connection; by default MAINTENANCE_DATABASE_URL's for verify, backup, restore and drill",
+        )
         actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
         self._add(actions, "test", self._test, "connect; say server version, role and latency")
         initialising = self._add(actions, "init", self._init, "migrate; install groups and schedules")
@@ -37,7 +40,9 @@ class Command(BaseCommand):
             dest="with_roles",
             help="also create the SQL roles and grant them their rights (superuser)",
         )
-        self._add(actions, "verify", self._verify, "compare the database with what the migrations define")
+        self._add(
+            actions, "verify", self._verify, "compare the database with what the migrations define", maintenance=True
+        )
         self._add(actions, "status", self._status, "migrations, sizes, partitions, last runs of jobs and backups")
         self._add(actions, "diagram", self._diagram, "print the entity-relationship diagram as Mermaid text")
         freezing = self._add(actions, "freeze", self._freeze, "write a migration's frozen SQL from the definitions")
@@ -47,33 +52,45 @@ class Command(BaseCommand):
             "objects", nargs="*", metavar="OBJECT", help="its kind and name, as views/NAME; default: all"
         )
         freezing.add_argument("--recreate", action="store_true", help="drop changed views and make them anew")
-        taking = self._add(actions, "backup", self._backup, "write a verified backup with its manifest")
+        taking = self._add(
+            actions, "backup", self._backup, "write a verified backup with its manifest", maintenance=True
+        )
         taking.add_argument("file", type=Path, nargs="?", help="default: a dated file in BACKUP_DIR, else var/backups")
         content = taking.add_mutually_exclusive_group()
         content.add_argument("--schema-only", action="store_true")
         content.add_argument("--data-only", action="store_true")
-        restoring = self._add(actions, "restore", self._restore, "restore a backup into an empty database")
+        restoring = self._add(
+            actions, "restore", self._restore, "restore a backup into an empty database", maintenance=True
+        )
         restoring.add_argument("file", type=Path)
         restoring.add_argument("--into", metavar="NAME", help="another database of this server, created when missing")
         drilling = self._add(
-            actions, "drill", self._drill, "restore a backup into a scratch database, compare, drop it"
+            actions,
+            "drill",
+            self._drill,
+            "restore a backup into a scratch database, compare, drop it",
+            maintenance=True,
         )
         drilling.add_argument("file", type=Path, nargs="?", help="default: the newest in BACKUP_DIR, else var/backups")
 
     @staticmethod
-    def _add(actions: Any, name: str, run: Callable[..., None], text: str) -> ArgumentParser:
+    def _add(
+        actions: Any, name: str, run: Callable[..., None], text: str, *, maintenance: bool = False
+    ) -> ArgumentParser:
         parser: ArgumentParser = actions.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
         parser.add_argument("--json", action="store_true", help="print the result as one JSON object")
-        parser.set_defaults(run=run)
+        parser.set_defaults(run=run, maintenance=maintenance)
         return parser
 
-    def handle(self, *, run: Callable[..., None], **options: Any) -> None:
+    def handle(self, *, run: Callable[..., None], database: str | None, maintenance: bool, **options: Any) -> None:
+        alias = database or (connection.maintenance_alias() if maintenance else DEFAULT_DB_ALIAS)
         try:
-            run(**options)
-        except DatabaseError as error:
-            raise CommandError(str(error)) from error
-        except Error as error:
-            raise CommandError(connection.one_line(error)) from error
+            run(database=alias, **options)
+        except (DatabaseError, Error) as error:
+            problem = connection.one_line(error)
+            if maintenance and "permission denied" in problem and alias == DEFAULT_DB_ALIAS:
+                problem += ": name a role that may in MAINTENANCE_DATABASE_URL"
+            raise CommandError(problem) from error
 
     def _test(self, *, database: str, json: bool, **_: Any) -> None:
         found = connection.probe(database)
