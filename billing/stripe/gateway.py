@@ -19,6 +19,7 @@ import stripe
 from django.conf import settings
 
 from billing.stripe.errors import InvalidSignatureError, MissingError, PermanentError, TransientError
+from glyphforge.database import installation
 
 SIGNATURE_TOLERANCE_SECONDS = 300
 # Connecting and reading, each; a worker holds a customer's lock for as long as it waits.
@@ -280,7 +281,7 @@ def cancel_subscription(subscription_id: str, *, at_period_end: bool, idempotenc
 
     Repeating it with the same `idempotency_key` changes nothing more.
     """
-    with _translated(f"subscription {subscription_id}"):
+    with _changing(f"subscription {subscription_id}"):
         if at_period_end:
             stripe.Subscription.modify(
                 subscription_id,
@@ -297,7 +298,7 @@ def resume_subscription(subscription_id: str, *, idempotency_key: str) -> None:
 
     The flag is `cancel_at_period_end`, the moment `cancel_at`: https://docs.stripe.com/api/subscriptions/object
     """
-    with _translated(f"subscription {subscription_id}"):
+    with _changing(f"subscription {subscription_id}"):
         found = stripe.Subscription.retrieve(subscription_id, api_key=api_key())
         terms: dict[str, Any] = {"cancel_at_period_end": False} if found["cancel_at_period_end"] else {"cancel_at": ""}
         stripe.Subscription.modify(subscription_id, **terms, api_key=api_key(), idempotency_key=idempotency_key)
@@ -308,7 +309,7 @@ def refund(charge_id: str, *, amount: int | None, idempotency_key: str) -> str:
 
     Two calls with one `idempotency_key` make one refund: https://docs.stripe.com/api/idempotent_requests
     """
-    with _translated(f"charge {charge_id}"):
+    with _changing(f"charge {charge_id}"):
         terms: dict[str, Any] = {"charge": charge_id, "reason": "requested_by_customer"}
         if amount is not None:
             terms["amount"] = amount
@@ -322,8 +323,17 @@ def tag_customer(customer_id: str, user_id: str, *, email: str | None = None) ->
     With `email`, replace the customer's address too.
     """
     terms: dict[str, Any] = {"metadata": {"user_id": user_id}} | ({"email": email} if email else {})
-    with _translated(f"customer {customer_id}"):
+    with _changing(f"customer {customer_id}"):
         stripe.Customer.modify(customer_id, **terms, api_key=api_key())
+
+
+@contextmanager
+def _changing(subject: str) -> Iterator[None]:
+    """As `_translated`, for what changes something at Stripe, which a copy of production must not."""
+    if not installation.is_production():
+        raise PermanentError(f"Stripe was not asked to change {subject}. {installation.COPY}")
+    with _translated(subject):
+        yield
 
 
 @contextmanager

@@ -1,4 +1,7 @@
 from django.apps import AppConfig
+from django.db.models.signals import post_migrate
+
+from glyphforge.database.rights import Rights
 
 
 class DatabaseConfig(AppConfig):
@@ -22,3 +25,10 @@ class DatabaseConfig(AppConfig):
         )
     }
     without_rows = ("django_session",)  # a stolen session is a login
+    database_rights = Rights(read_only=("installation",))
+
+    def ready(self) -> None:
+        """Have `migrate` make a new database production."""
+        from glyphforge.database import installation  # noqa: PLC0415 - needs the app registry
+
+        post_migrate.connect(installation.install_after_migrate, sender=self)

@@ -6,10 +6,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from django.db import Error, connections
+from django.db import Error, connections, transaction
 from psycopg import sql
 
-from glyphforge.database import manifest
+from glyphforge.database import manifest, roles
 from glyphforge.database.backup import run
 from glyphforge.database.connection import DatabaseError, one_line
 from glyphforge.database.manifest import Manifest
@@ -18,8 +18,9 @@ from glyphforge.database.manifest import Manifest
 def restore(dump: Path, *, into: str | None = None, alias: str = "default") -> Manifest:
     """Load a full or schema backup into this connection's database, or into `into` on the same server.
 
-    `into` is created when missing, and so are roles that the manifest names, which then cannot log in; the objects
-    belong to whoever restores. All or nothing: when loading fails the database is as empty as before. Raises
+    `into` is created when missing, and so are roles that the manifest names, which then cannot log in. The objects
+    belong to the owner's role (`glyphforge.database.roles`) where it exists and whoever restores may act as it, else to
+    whoever restores. All or nothing: when loading fails the database is as empty as before. Raises
     DatabaseError for a damaged file, one with data only and a database that holds tables already, and, with the rows in
     place, for counts that differ from the manifest. What pg_restore does:
     https://www.postgresql.org/docs/current/app-pgrestore.html
@@ -36,6 +37,7 @@ def restore(dump: Path, *, into: str | None = None, alias: str = "default") -> M
             _create_roles(target, made.roles)
             options = ["--exit-on-error", "--single-transaction", "--no-owner", "--no-password"]
             run("pg_restore", alias, *options, f"--dbname={name}", str(dump), database=name)
+            _hand_over(target)
             _compare(target, made, name)
             with target.cursor() as cursor:
                 cursor.execute("ANALYZE")
@@ -88,6 +90,19 @@ def _create_roles(target: Any, roles: list[str]) -> None:
         for role in roles:
             if role not in known:
                 cursor.execute(sql.SQL("CREATE ROLE {} NOLOGIN").format(sql.Identifier(role)))
+
+
+def _hand_over(target: Any) -> None:
+    """Give everything to the owner's role, which the application's rights and the next migration count on."""
+    with target.cursor() as cursor:
+        cursor.execute(
+            "SELECT pg_has_role(owner.oid, 'MEMBER') AND pg_has_role(d.datdba, 'MEMBER')"
+            " FROM pg_roles AS owner, pg_database AS d WHERE owner.rolname = %s AND d.datname = current_database()",
+            [roles.OWNER],
+        )
+        if cursor.fetchone() == (True,):
+            with transaction.atomic(using=target.alias):
+                roles.hand_over(cursor)
 
 
 def _compare(target: Any, made: Manifest, name: str) -> None:

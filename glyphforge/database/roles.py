@@ -104,13 +104,12 @@ def install(alias: str = "default") -> list[str]:
         cursor.execute("SELECT current_database()")
         database = cursor.fetchone()[0]
         run("GRANT CONNECT, TEMPORARY, CREATE ON DATABASE {} TO {}", database, OWNER)
-        run("ALTER SCHEMA public OWNER TO {}", OWNER)
         run("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
+        hand_over(cursor)
         for name in (APPLICATION, SUPPORT, MONITOR):
             run("GRANT CONNECT ON DATABASE {} TO {}", database, name)
             run("GRANT USAGE ON SCHEMA public TO {}", name)
             run("REVOKE ALL ON ALL TABLES IN SCHEMA public FROM {}", name)
-        hand_over(cursor)
 
         for privileges, kind in (
             ("SELECT, INSERT, UPDATE, DELETE", "TABLES"),
@@ -141,13 +140,15 @@ def install(alias: str = "default") -> list[str]:
 
 
 def hand_over(cursor: Any) -> None:
-    """Make the owner role own every table, view, sequence, function and type in `public`, ours and the packages'."""
+    """Make the owner role own `public` and every table, view, sequence, function and type in it, the packages' too."""
     cursor.execute(
         f"""
         DO $$
         DECLARE
             statement text;
         BEGIN
+            EXECUTE format('GRANT CREATE ON DATABASE %I TO {OWNER}', current_database());
+            ALTER SCHEMA public OWNER TO {OWNER};
             FOR statement IN
                 SELECT format(
                     'ALTER %s %s OWNER TO {OWNER}',

@@ -9,6 +9,7 @@ from uuid import uuid4
 from django.db import connection, transaction
 from django.utils import timezone
 
+from glyphforge.database import installation
 from monitoring.alerts.observation import Observation, observe, rank
 from monitoring.jobs.outcome import Outcome
 from monitoring.models import Alert, Notification
@@ -39,9 +40,12 @@ class Step(Enum):
 def evaluate_alerts() -> Outcome:
     """Compare the open alerts with what the checks see now, move them on and queue what has to be said.
 
-    Safe to run at any time and by several at once: one evaluates, the others return at once. `rows` is the number of
+    Safe to run at any time and by several at once: one evaluates, the others return at once. On a copy of production
+    nothing is evaluated. `rows` is the number of
     alerts that changed state; `detail` counts the alerts seen, the steps taken and the notifications.
     """
+    if not installation.is_production():
+        return Outcome(detail={"skipped": installation.COPY})
     with transaction.atomic():
         if not _is_only_evaluator():
             return Outcome(detail={"skipped": "another evaluation is running"})

@@ -13,6 +13,7 @@ from django.db import connection
 
 from glyphforge.audit import acting_as
 from glyphforge.audit.masking import mask, mask_values
+from glyphforge.database import installation
 from glyphforge.database.reconnect import reconnecting
 from glyphforge.observability.logs import log_context
 from monitoring.jobs import lease, schedules
@@ -33,7 +34,7 @@ class Result:
     """What came of asking for a run.
 
     `busy` and `taken` mean that nothing was run, and `run` is None: another run has not ended, or the slot is somebody
-    else's. `skipped` means that the job ran and found that it cannot be done here.
+    else's, as all of a copy are production's. `skipped` means that the job ran and found that it cannot be done here.
     """
 
     outcome: Literal["succeeded", "failed", "skipped", "busy", "taken"]
@@ -51,10 +52,13 @@ class _Ending:
 def run(name: str, *, trigger: str, slot: datetime | None = None, at_most: float | None = None) -> Result:
     """Run the job `name`, for `slot` of its schedule or else for this moment; what fails in it is in the result.
 
-    `at_most` seconds shorten the job's own limit, for a caller whose time is limited too. Raises KeyError for a job
+    `at_most` seconds shorten the job's own limit, for a caller whose time is limited too. On a copy of production no
+    slot is run; a person may run a job. Raises KeyError for a job
     that does not exist and whatever the database raises when the run cannot even be claimed.
     """
     job = JOBS[name]
+    if slot is not None and not installation.is_production():
+        return Result("taken", f"{name}: not run. {installation.COPY}")
     lease.fail_dead_runs()
     claimed = lease.claim(name, slot=slot, trigger=trigger, take_over=bool(job.needs) and job.can_run_here)
     if slot is not None:
@@ -77,7 +81,10 @@ def run(name: str, *, trigger: str, slot: datetime | None = None, at_most: float
             _record(claimed, _Ending(JobRun.Status.FAILED, Outcome(), "The process was told to stop."))
             raise
         kept = _record(claimed, ending)
-    found = JobRun.objects.get(pk=claimed.id)
+    return _result(name, ending, kept, JobRun.objects.get(pk=claimed.id))
+
+
+def _result(name: str, ending: _Ending, kept: bool, found: JobRun) -> Result:
     if not kept:
         return Result("failed", f"{name}: the lease was lost, another process has taken the slot", found)
     if ending.status == JobRun.Status.FAILED:

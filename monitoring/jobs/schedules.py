@@ -6,6 +6,7 @@ from typing import Any
 from django.db import connection
 from django_q.models import Schedule
 
+from glyphforge.database import installation
 from monitoring.jobs.cron import database_time, intervals, is_cron, latest_slot, slot_after
 from monitoring.jobs.registry import JOBS, Job
 from monitoring.models import JobRun, JobSchedule
@@ -90,13 +91,17 @@ def mirror_edit(instance: Schedule, **kwargs: Any) -> None:
 
 
 def due() -> list[str]:
-    """The jobs with a slot that has come and that nobody has run yet, those due longest first."""
+    """The jobs with a slot that has come and that nobody has run yet, those due longest first; of a copy none."""
+    if not installation.is_production():
+        return []
     found = JobSchedule.objects.filter(enabled=True, job__in=JOBS, next_due_at__lte=database_time())
     return [*found.order_by("next_due_at", "job").values_list("job", flat=True), *skipped_elsewhere()]
 
 
 def skipped_elsewhere() -> list[str]:
     """The jobs whose present slot was skipped by a machine that could not do them, and that can be done here."""
+    if not installation.is_production():
+        return []
     return [job.name for job in JOBS.values() if job.needs and job.can_run_here and _is_skipped_elsewhere(job)]
 
 

@@ -8,6 +8,7 @@ from django.conf import settings
 from django.core.mail import EmailMultiAlternatives
 from django.template.loader import render_to_string
 
+from glyphforge.database import installation
 from monitoring.models import Notification
 from monitoring.notifications import Undelivered, links
 
@@ -17,8 +18,11 @@ LONGEST_SUBJECT = 150
 def send(*, subject: str, text: str, html: str, delivery_id: UUID) -> None:
     """Send a message to `ALERT_EMAIL`; raises `Undelivered`.
 
-    A second try has the same Message-ID, so that mail clients show it once. A subject is cut at 150 characters.
+    A second try has the same Message-ID, so that mail clients show it once. A subject is cut at 150 characters. From a
+    copy of production nothing is sent.
     """
+    if not installation.is_production():
+        raise Undelivered(installation.COPY)
     domain = settings.DEFAULT_FROM_EMAIL.rpartition("@")[2].rstrip(">") or "localhost"
     mail = EmailMultiAlternatives(
         subject=" ".join(subject.split())[:LONGEST_SUBJECT],

@@ -12,6 +12,7 @@ from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from django.conf import settings
 
+from glyphforge.database import installation
 from glyphforge.rows import Json
 from monitoring.models import Alert, Notification
 from monitoring.notifications import Undelivered, links
@@ -133,9 +134,13 @@ class _NoRedirect(HTTPRedirectHandler):
 def post(payload: Json) -> None:
     """Send a payload to `SLACK_WEBHOOK_URL`; raises `Undelivered`, with the seconds to wait when Slack names them.
 
+    From a copy of production nothing is sent.
+
     The errors: https://docs.slack.dev/messaging/sending-messages-using-incoming-webhooks#handling_errors; the wait:
     https://docs.slack.dev/apis/web-api/rate-limits
     """
+    if not installation.is_production():
+        raise Undelivered(installation.COPY)
     request = Request(  # noqa: S310 - settings accept http and https only
         settings.SLACK_WEBHOOK_URL,
         data=json.dumps(payload).encode(),

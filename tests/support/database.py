@@ -78,6 +78,15 @@ def _copy(server: psycopg.Connection, name: str, template: str) -> None:
     )
 
 
+def _adopt(server: psycopg.Connection, name: str) -> None:
+    """Make the copy of the template what a migrated database is, and no copy."""
+    with psycopg.connect(make_conninfo(server.info.dsn, dbname=name)) as connection:
+        connection.execute(
+            "UPDATE installation AS i SET (system_identifier, database_oid, database_name) ="
+            " (SELECT system_identifier, database_oid, database_name FROM this_database())"
+        )
+
+
 def _exists(server: psycopg.Connection, name: str) -> bool:
     return server.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone() is not None
 
@@ -129,6 +138,7 @@ def create_for(worker: str = WORKER) -> str:
     connections["default"].close()
     with _server() as server:
         _copy(server, name, _template_name)
+        _adopt(server, name)
     _use(name)
     return name
 
@@ -143,6 +153,7 @@ def copy(name: str) -> Iterator[str]:
         _use(current)
     with _server() as server:
         _copy(server, name, _template_name)
+        _adopt(server, name)
         yield make_conninfo(server.info.dsn, dbname=name)
         server.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 

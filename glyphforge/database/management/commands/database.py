@@ -8,11 +8,22 @@ from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
-from django.db import DEFAULT_DB_ALIAS, Error
+from django.db import DEFAULT_DB_ALIAS, Error, transaction
 from rich.filesize import decimal
 from rich.table import Table
 
-from glyphforge.database import backup, connection, diagram, drill, freeze, restore, roles, status, verify
+from glyphforge.database import (
+    backup,
+    connection,
+    diagram,
+    drill,
+    freeze,
+    installation,
+    restore,
+    roles,
+    status,
+    verify,
+)
 from glyphforge.database.connection import DatabaseError
 from glyphforge.database.migrate import migrate
 from glyphforge.observability.terminal import print_table
@@ -44,6 +55,13 @@ class Command(BaseCommand):
             actions, "verify", self._verify, "compare the database with what the migrations define", maintenance=True
         )
         self._add(actions, "status", self._status, "migrations, sizes, partitions, last runs of jobs and backups")
+        for name, text in (
+            ("adopt", "make a copy production: schedules run, messages go out, Stripe is written to"),
+            ("disown", "make this database a copy, which is silent; for a clone that its identity does not give away"),
+        ):
+            deciding = self._add(actions, name, self._decide, text, maintenance=True)
+            deciding.set_defaults(name=name)
+            deciding.add_argument("--apply", action="store_true", help="do it; without, only say what would be done")
         self._add(actions, "diagram", self._diagram, "print the entity-relationship diagram as Mermaid text")
         freezing = self._add(actions, "freeze", self._freeze, "write a migration's frozen SQL from the definitions")
         freezing.add_argument("app", help="the app's label")
@@ -107,6 +125,8 @@ class Command(BaseCommand):
         text = f"Ready: {ran} migrations applied, groups and schedules in place"
         if installed:
             text += f"; SQL roles {', '.join(installed)}: give each a password with \\password in psql"
+        if not installation.is_production(database):
+            text += f". {installation.COPY}"
         self._print(json, {"migrations": ran, "roles": installed}, text)
 
     def _verify(self, *, database: str, json: bool, **_: Any) -> None:
@@ -128,6 +148,21 @@ class Command(BaseCommand):
         for part, rows in found.items():
             if isinstance(rows, list):
                 self._table(part, rows)
+
+    def _decide(self, *, database: str, json: bool, name: str, apply: bool, **_: Any) -> None:
+        here, before = installation.this(database), installation.adopted(database)
+        decide = installation.adopt if name == "adopt" else installation.disown
+        with transaction.atomic(using=database):
+            decide(database, actor=installation.command_user())
+            if not apply:
+                transaction.set_rollback(True, using=database)
+        installation.forget()
+        becomes = "production" if name == "adopt" else "a copy"
+        self._print(
+            json,
+            {"database": asdict(here), "production": asdict(before) if before else None, "applied": apply},
+            f"{here} is now {becomes}" if apply else f"{here} would become {becomes}: --apply does it",
+        )
 
     def _diagram(self, *, json: bool, **_: Any) -> None:
         drawn = diagram.entity_relationship_diagram()
@@ -152,7 +187,8 @@ class Command(BaseCommand):
     def _restore(self, *, database: str, json: bool, file: Path, into: str | None, **_: Any) -> None:
         made = restore.restore(file, into=into, alias=database)
         rows = sum(made.row_counts.values())
-        self._print(json, {"file": str(file), "rows": rows}, f"Restored {file}: {rows:,} rows, as the manifest says")
+        text = f"Restored {file}: {rows:,} rows, as the manifest says. The database is a copy, which is silent"
+        self._print(json, {"file": str(file), "rows": rows}, f"{text} until manage.py database adopt --apply")
 
     def _drill(self, *, database: str, json: bool, file: Path | None, **_: Any) -> None:
         done = drill.drill(file, alias=database)
