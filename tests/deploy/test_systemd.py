@@ -52,6 +52,25 @@ def test_units_are_valid(tmp_path: Path, timers: dict[str, str] | None) -> None:
 
 
 @needs_systemd
+@pytest.mark.parametrize("name", ["web.service", "worker.service", "job@.service"])
+def test_a_unit_exposes_little(name: str) -> None:
+    command = ["systemd-analyze", "security", "--offline=yes", "--no-pager"]
+    unit = str(ROOT / "deploy" / "systemd" / f"glyph-forge-{name}")
+    shown = subprocess.run([*command, unit], capture_output=True, text=True, check=False).stdout
+    (exposure,) = re.findall(r"Overall exposure level for \S+: ([0-9.]+)", shown)
+    assert float(exposure) < 3, shown
+
+
+def test_units_are_confined_alike() -> None:
+    confined = [
+        path.read_text().partition("NoNewPrivileges")[2].partition("[Install]")[0].strip()
+        for path in (ROOT / "deploy" / "systemd").glob("*.service")
+    ]
+    assert len(confined) == 3
+    assert len(set(confined)) == 1
+
+
+@needs_systemd
 @pytest.mark.parametrize("name", list(JOBS))
 def test_timer_fires_when_the_job_is_due(name: str) -> None:
     cron = JOBS[name].cron
