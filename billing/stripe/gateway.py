@@ -12,6 +12,8 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
+from email.utils import parsedate_to_datetime
 from functools import cache, lru_cache
 from typing import Any
 
@@ -274,6 +276,21 @@ def account() -> Any:
 def _account(key: str, _base: str) -> Any:
     with _translated("the account"):
         return stripe.Account.retrieve(api_key=key)
+
+
+def mode_and_time() -> tuple[bool, datetime | None]:
+    """Whether the key is of live mode, and what time it is at Stripe: the balance is the smallest of answers."""
+    with _translated("the balance"):
+        balance: Any = stripe.Balance.retrieve(api_key=api_key())
+        told_at = balance.last_response.headers.get("Date")
+    return bool(balance["livemode"]), parsedate_to_datetime(told_at) if told_at else None
+
+
+def webhook_endpoints() -> list[Any]:
+    """Where the account's events are sent: https://docs.stripe.com/api/webhook_endpoints/object"""
+    with _translated("the webhook endpoints"):
+        answer: Any = stripe.WebhookEndpoint.list(api_key=api_key(), limit=PAGE_SIZE)
+    return list(answer["data"])
 
 
 def cancel_subscription(subscription_id: str, *, at_period_end: bool, idempotency_key: str) -> None:

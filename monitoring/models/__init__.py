@@ -11,6 +11,7 @@ from monitoring.models.job_run import JobRun
 from monitoring.models.job_schedule import JobSchedule
 from monitoring.models.mrr_movement import MrrMovement
 from monitoring.models.notification import Notification
+from monitoring.models.readiness_request import ReadinessRequest
 from monitoring.models.traffic_view import ApiKeyUsage, ApiUsageDay, HighVolumeUser, RepeatedFailure, SlowEndpoint
 from monitoring.models.webhook_view import FailedWebhookEvent
 from monitoring.models.worker_heartbeat import WorkerHeartbeat
@@ -35,6 +36,7 @@ __all__ = [
     "Notification",
     "OrphanedStripeCustomer",
     "PaidUserWithoutKey",
+    "ReadinessRequest",
     "RepeatedFailure",
     "RevenueMetrics",
     "SlowEndpoint",
