@@ -27,8 +27,9 @@ CLOCK_WARNING_SECONDS, CLOCK_CRITICAL_SECONDS = 5, 60
 
 def connections_answer() -> Iterator[Finding]:
     """Each configured connection: database, role, version, round trip."""
-    for alias in settings.DATABASES:
-        variable = VARIABLES.get(alias, alias)
+    for alias, variable in VARIABLES.items():
+        if alias not in connections:
+            continue
         try:
             found = connection.probe(alias)
         except connection.DatabaseError as error:
@@ -63,7 +64,7 @@ def definitions() -> Iterator[Finding]:
         yield ok("as the migrations define it")
 
 
-_MAINTENANCE = f"set MAINTENANCE_DATABASE_URL=postgresql://{sql_roles.BACKUP}:…@host:5432/database"
+_MAINTENANCE = f"set MAINTENANCE_DATABASE_URL=postgresql://{sql_roles.BACKUP}@host:5432/database, around PgBouncer"
 
 
 def roles() -> Iterator[Finding]:
@@ -108,25 +109,32 @@ def pooler() -> Iterator[Finding]:
 def _pooling(alias: str) -> str | None:
     """`session`, `transaction` or `statement`; None where the connection leads to PostgreSQL itself.
 
-    A pooler gives each client a process number of its own: https://www.pgbouncer.org/features.html says what each mode
-    keeps. Two idle clients share a server connection unless sessions are pooled.
+    A pooler gives each client a process number of its own. Where sessions are pooled, each of two clients keeps a
+    server process to itself; otherwise they meet in one, or change: https://www.pgbouncer.org/features.html
     """
     parameters = connections[alias].get_connection_params()
-    for unused in ("cursor_factory", "context", "pool", "prepare_threshold"):
+    for unused in ("cursor_factory", "context", "pool"):
         parameters.pop(unused, None)
+    parameters["prepare_threshold"] = None  # a statement prepared in one server process is unknown in the next
     with (
         psycopg.connect(**parameters, autocommit=True) as one,
         psycopg.connect(**parameters, autocommit=True) as other,
     ):
-        first, second = (each.execute("SELECT pg_backend_pid()").fetchone() for each in (one, other))
-        if first == (one.info.backend_pid,):
+        if _server_process(one) == one.info.backend_pid:
             return None
         try:
             with one.transaction():
                 one.execute("SELECT 1")
         except psycopg.Error:
             return "statement"
-        return "transaction" if first == second else "session"
+        seen = {(_server_process(one), _server_process(other)) for _ in range(10)}
+        ((first, second), *changed) = seen
+        return "transaction" if changed or first == second else "session"
+
+
+def _server_process(client: psycopg.Connection) -> int:
+    row = client.execute("SELECT pg_backend_pid()").fetchone()
+    return int(row[0]) if row else 0
 
 
 def clock() -> Iterator[Finding]:

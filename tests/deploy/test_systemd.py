@@ -15,6 +15,7 @@ from monitoring.jobs.cron import slot_after
 from monitoring.jobs.deadline import GRACE_SECONDS
 from monitoring.jobs.registry import JOBS
 from monitoring.jobs.schedules import WORKER_GRACE_SECONDS
+from tests.support import processes
 from tests.support.needs import needs
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -123,3 +124,33 @@ def test_a_folder_that_cannot_be_used_is_named(option: str, value: str, tmp_path
     assert done.returncode == 2
     assert f"error: {value}: " in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_schedules_that_cannot_be_read_end_it_with_one_line(tmp_path: Path) -> None:
+    environment = processes.environment(DATABASE_URL="postgresql://nobody:swordfish@127.0.0.1:9/none")
+    command = [sys.executable, "deploy/systemd/install.py", "--timers", "--to", str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    (line,) = done.stderr.splitlines()
+    assert (done.returncode, "swordfish" in line) == (1, False)
+    assert line.startswith("the schedules cannot be read: ")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (PermissionError(13, "Permission denied", "/etc/x.service"), "/etc/x.service: Permission denied; run as root"),
+        (ValueError("'@daily' cannot be written as a systemd timer"), "'@daily' cannot be written as a systemd timer"),
+    ],
+)
+def test_what_cannot_be_written_ends_it_with_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, line: str
+) -> None:
+    def refuse(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(install, "units", refuse)
+    monkeypatch.setattr(sys, "argv", ["install.py", "--to", str(tmp_path)])
+    with pytest.raises(SystemExit) as end:
+        install.main()
+    assert str(end.value).startswith(line)

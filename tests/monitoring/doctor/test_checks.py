@@ -9,12 +9,11 @@ from typing import Any
 
 import pytest
 from django.db import connections
-from django.db.backends.postgresql.base import DatabaseWrapper
 from django.test import Client
 
 from billing.stripe import gateway
 from demo.stripe.server import StripeServer, endpoint
-from glyphforge.database import installation
+from glyphforge.database import connection, installation
 from glyphforge.database import roles as sql_roles
 from monitoring import probes
 from monitoring.doctor import backups, channels, database, health, processes, stripe
@@ -40,6 +39,10 @@ def fix(findings: Iterable[Finding], status: str, text: str) -> str:
     assert len(matching) == 1, "\n".join(map(str, found))
     assert matching[0].fix
     return matching[0].fix
+
+
+def refuse(text: str) -> None:
+    raise connection.DatabaseError(text)
 
 
 class TestSettings:
@@ -79,17 +82,17 @@ class TestSettings:
 
 
 class TestDatabase:
-    def test_a_connection_that_fails_is_named_by_its_variable(self, settings: Any) -> None:
+    def test_a_connection_that_fails_is_named_by_its_variable(self, monkeypatch: pytest.MonkeyPatch) -> None:
         assert well(database.connections_answer())
         parameters = connections["default"].settings_dict
-        connections["replica"] = DatabaseWrapper({**parameters, "HOST": "127.0.0.1", "PORT": 9}, "replica")
-        settings.DATABASES = {"default": {}, "replica": {}}
-        try:
-            found = list(database.connections_answer())
-        finally:
-            del connections["replica"]
-        assert [each.status for each in found] == ["ok", "critical"]
-        assert fix(found, "critical", "DATABASE_REPLICA_URL: ").endswith("correct DATABASE_REPLICA_URL")
+        with monkeypatch.context() as patch:
+            patch.setattr(database.connection, "probe", lambda alias: refuse(f"{parameters['HOST']} is not reached"))
+            assert "correct DATABASE_URL" in fix(database.connections_answer(), "critical", "DATABASE_URL: ")
+
+    def test_a_server_that_is_too_old(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        old = connection.Probe("x", "x", "14.9 (Debian)", 1.0)
+        monkeypatch.setattr(database.connection, "probe", lambda alias: old)
+        assert "PostgreSQL 15 or newer" in fix(database.connections_answer(), "critical", "PostgreSQL 14.9")
 
     def test_a_migration_that_is_missing(self) -> None:
         assert well(database.migrations())
