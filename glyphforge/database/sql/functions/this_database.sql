@@ -1,5 +1,5 @@
 -- What tells this database from every other: its server's identifier, which a standby shares and a new server does not,
--- and its own number and name there. https://www.postgresql.org/docs/current/functions-info.html#FUNCTIONS-INFO-CONTROLDATA
+-- and its own number and name there: https://www.postgresql.org/docs/current/functions-info.html
 CREATE FUNCTION this_database()
 RETURNS TABLE (system_identifier bigint, database_oid bigint, database_name text)
 LANGUAGE sql
