@@ -58,6 +58,7 @@ def run(name: str, *, trigger: str, slot: datetime | None = None, at_most: float
     """
     job = JOBS[name]
     if slot is not None and not installation.is_production():
+        logger.info("Job %s is not run. %s", name, installation.COPY)
         return Result("taken", f"{name}: not run. {installation.COPY}")
     lease.fail_dead_runs()
     claimed = lease.claim(name, slot=slot, trigger=trigger, take_over=bool(job.needs) and job.can_run_here)
