@@ -361,7 +361,9 @@ def _translated(subject: str) -> Iterator[None]:
     except stripe.RateLimitError as error:
         raise TransientError(f"Stripe is rate limiting ({subject}).", _retry_after(error)) from error
     except (stripe.APIConnectionError, stripe.APIError) as error:
-        text = error.user_message or type(error).__name__
+        # Of a failed connection the library tells its own classes and a support address.
+        unreached = isinstance(error, stripe.APIConnectionError)
+        text = "it was not reached, or not in time" if unreached else error.user_message or type(error).__name__
         raise TransientError(f"Stripe did not answer for {subject}: {text}", _retry_after(error)) from error
     except stripe.AuthenticationError as error:
         # A key that is being rotated is set right without anybody touching the event.

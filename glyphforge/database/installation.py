@@ -6,11 +6,13 @@ is the same one.
 """
 
 import getpass
+import logging
 import time
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from django.db import DEFAULT_DB_ALIAS, connections, transaction
+from django.db import DEFAULT_DB_ALIAS, OperationalError, connections, transaction
+from psycopg.errors import LockNotAvailable
 
 from glyphforge import audit
 from glyphforge.database.connection import DatabaseError
@@ -21,6 +23,8 @@ COPY = (
     "This database is a copy: it runs no schedules, sends no messages and does not write to Stripe."
     " To make it production: manage.py database adopt --apply"
 )
+
+logger = logging.getLogger(__name__)
 _believed_until: dict[tuple[str, str], float] = {}
 
 
@@ -37,13 +41,22 @@ class Identity:
 
 
 def is_production(alias: str = DEFAULT_DB_ALIAS) -> bool:
-    """Whether the database was told to be production; raises what the database raises."""
+    """Whether the database was told to be production; raises what the database raises.
+
+    Outside a transaction, one whose row is locked is taken for production: its alerts must not stop for that.
+    """
     key = (alias, str(connections[alias].settings_dict["NAME"]))
     if time.monotonic() < _believed_until.get(key, 0):
         return True
-    with connections[alias].cursor() as cursor:
-        cursor.execute("SELECT is_production()")
-        (answer,) = cursor.fetchone()
+    try:
+        with connections[alias].cursor() as cursor:
+            cursor.execute("SELECT is_production()")
+            (answer,) = cursor.fetchone()
+    except OperationalError as error:
+        if connections[alias].in_atomic_block or not isinstance(error.__cause__, LockNotAvailable):
+            raise
+        logger.warning("Whether this is production cannot be asked, as `installation` is locked")
+        return True
     if answer:
         _believed_until[key] = time.monotonic() + BELIEVED_SECONDS
     return bool(answer)

@@ -48,7 +48,8 @@ class _Run:
 def examine(checks: Mapping[str, Check], *, seconds: float = LIMIT_SECONDS) -> Iterator[tuple[str, list[Finding]]]:
     """Yield each check's name and findings, in the order of `checks`; all are started at once.
 
-    Messages and fixes are masked. What has not answered within `seconds` is critical and left alone.
+    A message is one line, and masked; a fix is our own text. What has not answered within `seconds` is critical and
+    left alone.
     """
     deadline = time.monotonic() + seconds
     runs = {name: _Run(check) for name, check in checks.items()}
@@ -56,4 +57,4 @@ def examine(checks: Mapping[str, Check], *, seconds: float = LIMIT_SECONDS) -> I
         run.thread.join(max(0.0, deadline - time.monotonic()))
         late = critical(f"no answer within {seconds:.0f} s", "see whether the address behind it answers at all")
         found = [late] if run.thread.is_alive() else run.findings
-        yield name, [Finding(each.status, mask(each.message), mask(each.fix)) for each in found]
+        yield name, [Finding(each.status, mask(" ".join(each.message.split())), each.fix) for each in found]

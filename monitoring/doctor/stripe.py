@@ -27,7 +27,9 @@ def key() -> Iterator[Finding]:
         account = gateway.account_id()
         live, _ = gateway.mode_and_time()
     except (TransientError, PermanentError) as error:
-        yield critical(str(error), f"set {variable} to a key of that account, from Stripe's dashboard under API keys")
+        where = getattr(settings, "STRIPE_API_HOST", "https://api.stripe.com")
+        keys = f"set {variable} to a key of the account, from Stripe's dashboard under API keys"
+        yield critical(str(error), f"{keys}; this machine must reach {where}")
         return
     if live != settings.STRIPE_LIVE_MODE:
         other = str(live).lower()

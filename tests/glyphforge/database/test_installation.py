@@ -21,7 +21,7 @@ from monitoring.jobs.cron import database_time
 from monitoring.models import JobRun, Notification
 from monitoring.notifications import Undelivered, mail, slack
 from monitoring.notifications.outbox import deliver_notifications
-from tests.support import factories
+from tests.support import database, factories
 from tests.support.sql import query
 
 
@@ -97,6 +97,15 @@ def test_the_application_cannot_make_itself_production(copy: None) -> None:
     assert not installation.is_production()
     with pytest.raises(Exception, match="permission denied for table installation"):
         call_command("database", "adopt", "--apply")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_locked_row_is_not_waited_for_and_silences_nobody() -> None:
+    with database.session() as other:
+        other.execute("LOCK TABLE installation IN ACCESS EXCLUSIVE MODE")
+        with connections["default"].cursor() as cursor:
+            cursor.execute("SET statement_timeout = '20s'")
+        assert installation.is_production()
 
 
 class TestCopy:

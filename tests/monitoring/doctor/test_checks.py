@@ -180,6 +180,14 @@ class TestStripe:
         account.intercept = None
         assert well(stripe.key())
 
+    def test_a_stripe_that_is_not_reached(self, account: StripeServer, settings: Any) -> None:
+        settings.STRIPE_API_HOST = "http://127.0.0.1:9"
+        gateway.configure()
+        gateway.clear_cache()
+        (found,) = stripe.key()
+        assert found.message == "Stripe did not answer for the account: it was not reached, or not in time"
+        assert found.fix.endswith("this machine must reach http://127.0.0.1:9")
+
     def test_a_key_of_the_other_mode(self, account: StripeServer, settings: Any) -> None:
         account.intercept = answering("/v1/balance", {"object": "balance", "livemode": True})
         named = fix(stripe.key(), "critical", "STRIPE_LIVE_MODE is test, and Stripe answers in live mode")
