@@ -205,7 +205,8 @@ def _examine() -> None:
         if finding.status == "critical" and name != "health":
             say(f"  {name}: {finding.message}; to mend it: {finding.fix}")
     counts = ", ".join(f"{sum(each.status == status for _, each in found)} {status}" for status in STATUSES)
-    say(f"  Examined: {counts}; manage.py doctor shows each")
+    (LOGS / "doctor.log").write_text("".join(f"{finding.text(name)}\n" for name, finding in found))
+    say(f"  Examined by the doctor: {counts}; {LOGS / 'doctor.log'} has each line")
     say()
 
 

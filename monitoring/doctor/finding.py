@@ -15,6 +15,11 @@ class Finding:
     message: str
     fix: str = ""
 
+    def text(self, check: str) -> str:
+        """The line for people, of the check with this name, and below it the fix."""
+        fix = f"\n{'':<10}to mend it: {self.fix}" if self.fix else ""
+        return f"{self.status:<8}  {check}: {self.message}{fix}"
+
 
 def ok(message: str) -> Finding:
     """All is well."""

@@ -198,7 +198,7 @@ def test_everything_it_started_ends_with_it(fresh_database: str) -> None:
 
 
 def test_the_end_says_what_the_doctor_found(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     checks = {
         "web": lambda: [critical("no answer", "start it")],
@@ -207,8 +207,13 @@ def test_the_end_says_what_the_doctor_found(
     }
     monkeypatch.setattr("monitoring.doctor.registry.checks", lambda send: checks)
     monkeypatch.setattr("monitoring.worker.heartbeat.queue_state", lambda: QueueState(True, 0, 0, 0))
+    monkeypatch.setattr(supervisor, "LOGS", tmp_path)
     supervisor._examine()
     assert [line for line in capsys.readouterr().out.splitlines() if line] == [
         "  web: no answer; to mend it: start it",
-        "  Examined: 1 ok, 1 warning, 2 critical; manage.py doctor shows each",
+        f"  Examined by the doctor: 1 ok, 1 warning, 2 critical; {tmp_path}/doctor.log has each line",
+    ]
+    assert (tmp_path / "doctor.log").read_text().splitlines()[:2] == [
+        "critical  web: no answer",
+        "          to mend it: start it",
     ]

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict
+from operator import attrgetter
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
@@ -9,6 +10,8 @@ from django.core.management.base import BaseCommand, CommandParser
 from monitoring.doctor.examination import LIMIT_SECONDS, examine
 from monitoring.doctor.finding import STATUSES
 from monitoring.doctor.registry import checks
+
+STYLES = {"ok": attrgetter("SUCCESS"), "warning": attrgetter("WARNING"), "critical": attrgetter("ERROR")}
 
 
 class Command(BaseCommand):
@@ -36,7 +39,8 @@ class Command(BaseCommand):
             findings += [{"check": name, **asdict(finding)} for finding in found]
             if not options["json"]:
                 for finding in found:
-                    self._print(name, finding.status, finding.message, finding.fix)
+                    status, *rest = finding.text(name).partition(" ")
+                    self.stdout.write("".join([STYLES[finding.status](self.style)(status), *rest]))
         worst = max((finding["status"] for finding in findings), key=STATUSES.index, default="ok")
         if options["json"]:
             self.stdout.write(json.dumps({"status": worst, "findings": findings}))
@@ -45,9 +49,3 @@ class Command(BaseCommand):
             self.stdout.write(f"{', '.join(counts)}.")
         if worst == "critical":
             raise SystemExit(1)
-
-    def _print(self, check: str, status: str, message: str, fix: str) -> None:
-        style = {"ok": self.style.SUCCESS, "warning": self.style.WARNING, "critical": self.style.ERROR}[status]
-        self.stdout.write(f"{style(f'{status:<8}')}  {check}: {message}")
-        if fix:
-            self.stdout.write(f"          to mend it: {fix}")
