@@ -1,0 +1,9 @@
+-- Frozen by `manage.py database freeze`: a later migration changes what this one made.
+
+SET LOCAL check_function_bodies = off;
+
+DROP FUNCTION this_database;
+
+DROP FUNCTION is_production;
+
+DROP TABLE installation;
