@@ -33,6 +33,7 @@ if _maintenance := env.database("MAINTENANCE_DATABASE_URL"):
     DATABASES["maintenance"] = _maintenance | {"TEST": {"MIRROR": "default"}}
 for _config in DATABASES.values():
     _config.setdefault("OPTIONS", {}).setdefault("application_name", "glyphforge")
+    _config["OPTIONS"].setdefault("connect_timeout", 10)  # seconds; a host that swallows packets is not waited for
     _config.setdefault("CONN_MAX_AGE", 60)
     _config.setdefault("CONN_HEALTH_CHECKS", True)
     # PgBouncer in transaction mode hands every transaction another server connection.
