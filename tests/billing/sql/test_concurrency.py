@@ -255,3 +255,52 @@ def test_no_reader_is_stalled_by_partition_work_behind_a_long_reader(conninfo: s
     assert created.result() != [(0,)]
     assert dropped.result() == [(1,)]
     assert reading.exception() is None
+
+
+@pytest.mark.parametrize("table", ["api_usage", "audit_log"])
+def test_no_writer_waits_for_tables_to_be_made_and_filled(conninfo: str, table: str) -> None:
+    """What takes long is done before the locks are asked for, of which a request that waits gives up soon."""
+    columns, values = {
+        "api_usage": (
+            "user_id, endpoint, method, status_code, response_time_ms, created_at",
+            "gen_random_uuid(), '/', 'GET', 200, 1",
+        ),
+        "audit_log": ("action, table_name, occurred_at", "'note', 'users'"),
+    }[table]
+    months = "FROM generate_series(10, 29) AS n"
+    writing = f"INSERT INTO {table} ({columns}) SELECT {values}, now() + n * interval '1 month' {months}"
+    with psycopg.connect(conninfo, autocommit=True) as connection:
+        connection.execute(f"SELECT create_{table}_partitions()".encode())
+        connection.execute(writing.encode())
+    before = rows(conninfo, f"SELECT partition FROM monthly_partitions('{table}')")
+    with psycopg.connect(conninfo) as writer, ThreadPoolExecutor(1) as pool:
+        try:
+            writer.execute(writing.encode())
+            making = pool.submit(rows, conninfo, f"SELECT create_{table}_partitions()")
+            ((pid,),) = wait_for(lambda: waiting(conninfo, f"relation = '{table}'::regclass"))
+            held = rows(
+                conninfo,
+                "SELECT l.relation::regclass::text, l.mode FROM pg_locks AS l"
+                f" INNER JOIN pg_partition_tree('{table}') AS t ON t.relid = l.relation"
+                f" WHERE l.pid = {pid} AND l.granted",
+            )
+            made = rows(
+                conninfo,
+                "SELECT count(*) FROM pg_locks AS l LEFT JOIN pg_class AS c ON c.oid = l.relation WHERE c.oid IS NULL"
+                f" AND l.pid = {pid} AND l.mode = 'AccessExclusiveLock' AND l.locktype = 'relation'",
+            )
+        finally:
+            writer.rollback()
+    assert {mode for _, mode in held} <= {"AccessShareLock", "RowShareLock", "RowExclusiveLock"}
+    assert made[0][0] >= 6
+    making.result()
+    assert len(rows(conninfo, f"SELECT partition FROM monthly_partitions('{table}')")) == len(before) + 6
+
+
+def test_a_waiting_request_for_a_lock_gives_up_before_a_writer_has_waited_long(shared: str) -> None:
+    """Two requests and the work under them are to stay below 100 ms."""
+    assert rows(
+        shared,
+        "SELECT proname, setting FROM pg_proc, unnest(proconfig) AS setting"
+        " WHERE setting LIKE 'lock_timeout=%' ORDER BY proname",
+    ) == [("drop_partitions_before", "lock_timeout=10ms"), ("lock_for_partitions", "lock_timeout=40ms")]
