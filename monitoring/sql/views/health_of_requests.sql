@@ -53,27 +53,30 @@ FROM headroom AS a
 UNION ALL
 SELECT
     'default_partition_rows' AS check_name,
-    (usage.strays + audit.strays)::numeric AS value,
+    coalesce(sum(s.row_count), 0)::numeric AS value,
     format(
-        '%s rows of api_usage and %s of audit_log are in a month without partition.', usage.strays, audit.strays
-    ) AS message
+        '%s rows of api_usage and %s of audit_log are in a month without partition',
+        coalesce(sum(s.row_count) FILTER (WHERE s.table_name = 'api_usage'), 0),
+        coalesce(sum(s.row_count) FILTER (WHERE s.table_name = 'audit_log'), 0)
+    )
+    || coalesce(
+        ': ' || string_agg(to_char(s.month::timestamp, 'YYYY-MM'), ', ' ORDER BY s.month) FILTER (WHERE s.nearest <= 3)
+        || CASE WHEN count(*) > 3 THEN format(' and %s more', count(*) - 3) ELSE '' END, ''
+    )
+    || coalesce(
+        '; to be renamed or dropped, as in the way: '
+        || string_agg(s.in_the_way, ', ' ORDER BY s.month) FILTER (WHERE s.in_the_way IS NOT NULL), ''
+    )
+    || '.' AS message
 FROM (
-    -- Bounded, as more makes no difference.
-    SELECT count(*) AS strays
-    FROM (
-        SELECT
-        FROM api_usage_default
-        LIMIT 10000 -- noqa: AM09
-    ) AS rows
-) AS usage
-CROSS JOIN (
-    SELECT count(*) AS strays
-    FROM (
-        SELECT
-        FROM audit_log_default
-        LIMIT 10000 -- noqa: AM09
-    ) AS rows
-) AS audit
+    SELECT
+        m.table_name,
+        m.month,
+        m.row_count,
+        m.in_the_way,
+        row_number() OVER (ORDER BY abs(m.month - now()::date), m.table_name) AS nearest
+    FROM stray_months AS m
+) AS s
 UNION ALL
 SELECT
     'unfolded_usage' AS check_name,
