@@ -21,7 +21,7 @@ BEGIN
         next_retry_at = CASE
             WHEN error IS NOT NULL AND e.attempts < max_attempts THEN
                 clock_timestamp()
-                + pauses[least(greatest(e.attempts, 1), cardinality(pauses))] * (1 + random() / 4)
+                + pauses[least(greatest(e.attempts, 1), cardinality(pauses))] * (1::float8 + random() / 4::float8)
         END
     WHERE e.stripe_event_id = event_id AND e.status = 'processing';
     RETURN FOUND;

@@ -4,6 +4,7 @@
 CREATE FUNCTION start_webhook_processing(event_id text) RETURNS boolean
 LANGUAGE plpgsql
 SET search_path = public, pg_temp
+SET intervalstyle = 'postgres'
 AS $$
 DECLARE
     lease CONSTANT interval := webhook_lease();

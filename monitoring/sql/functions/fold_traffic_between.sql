@@ -27,7 +27,7 @@ AS $$
             b.method,
             CASE
                 WHEN b.response_time_ms <= 20 THEN b.response_time_ms
-                ELSE 20 + ceil(ln(b.response_time_ms / 20.0::float8) / ln(1.1::float8))
+                ELSE 20::float8 + ceil(ln(b.response_time_ms::float8 / 20::float8) / ln(1.1::float8))
             END,
             count(*),
             sum(b.response_time_ms),

@@ -2,6 +2,7 @@
 CREATE FUNCTION refresh_daily_mrr(since date) RETURNS bigint
 LANGUAGE plpgsql
 SET search_path = public, pg_temp
+SET datestyle = 'ISO'
 AS $$
 DECLARE
     today CONSTANT date := (now() AT TIME ZONE 'UTC')::date;
@@ -46,7 +47,7 @@ BEGIN
             coalesce(sum(l.amount_cents) FILTER (WHERE l.kind = 'churn'), 0) AS churn_cents,
             coalesce(sum(l.amount_cents) FILTER (WHERE l.kind = 'reactivation'), 0) AS reactivation_cents,
             coalesce(sum(l.amount_cents) FILTER (WHERE l.kind = 'transfer'), 0) AS transfer_cents,
-            sum(l.amount_cents) AS net_cents,
+            sum(l.amount_cents)::bigint AS net_cents,
             sum(l.customers) AS customers
         FROM legs AS l
         GROUP BY l.day, l.currency, l.tier
@@ -64,8 +65,8 @@ BEGIN
             coalesce(d.contraction_cents, 0) AS contraction_cents, coalesce(d.churn_cents, 0) AS churn_cents,
             coalesce(d.reactivation_cents, 0) AS reactivation_cents, coalesce(d.transfer_cents, 0) AS transfer_cents,
             coalesce(d.net_cents, 0) AS net_cents,
-            coalesce(o.end_cents, 0) + sum(coalesce(d.net_cents, 0)) OVER book AS end_cents,
-            coalesce(o.customers, 0) + sum(coalesce(d.customers, 0)) OVER book AS customers
+            coalesce(o.end_cents, 0) + (sum(coalesce(d.net_cents, 0)) OVER book)::bigint AS end_cents,
+            coalesce(o.customers, 0) + (sum(coalesce(d.customers, 0)) OVER book)::bigint AS customers
         FROM books AS b
         CROSS JOIN generate_series(first_day::timestamp, today::timestamp, interval '1 day') AS g (day)
         LEFT JOIN days AS d ON d.day = g.day::date AND d.currency = b.currency AND d.tier = b.tier
