@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 from django.db import Error, connection, transaction
 from psycopg.errors import Diagnostic
@@ -15,12 +15,11 @@ from monitoring.jobs.outcome import JobFailed, Outcome
 
 Rows = list[dict[str, Any]]
 
-
 # What a server says of one step is told in words, as far as somebody reads on.
 LISTED = 20
 
 
-def query(statement: str, *parameters: object) -> Rows:
+def query(statement: str, *parameters: str | int) -> Rows:
     """Run one statement in one transaction; returns its rows as dictionaries by column.
 
     Its time limit is what is left of the job's, enforced by the server:
@@ -38,15 +37,6 @@ def number(rows: Rows) -> int:
     """The one value of the one row."""
     ((value,),) = (row.values() for row in rows)
     return int(value)
-
-
-class Part(Protocol):
-    """A part of a job; `run` returns its figure, and raises what the database raises."""
-
-    name: str
-
-    def run(self) -> int:
-        """Do it."""
 
 
 @dataclass(frozen=True)
@@ -155,7 +145,7 @@ def _told_to(said: _Said) -> Iterator[None]:
         server.remove_notice_handler(said)
 
 
-def run_steps(*steps: Part) -> Outcome:
+def run_steps(*steps: Step | Partitions | Vacuum) -> Outcome:
     """Run one step after another: one that fails in the database neither stops nor undoes the others.
 
     It fails the job in the end, with JobFailed, and so does a step that says in a WARNING of the server what it could

@@ -100,6 +100,29 @@ class TestPartitions:
         with pytest.raises(DatabaseError, match="is not partitioned by month"), transaction.atomic():
             run(f"SELECT create_monthly_partitions{call}")
 
+    @pytest.mark.parametrize(
+        ("call", "complaint"),
+        [
+            (
+                "create_monthly_partition(NULL, '2030-01-01')",
+                "make_monthly_partitions: NULL is not partitioned by month",
+            ),
+            (
+                "create_monthly_partition('users', '2030-01-01')",
+                "make_monthly_partitions: users is not partitioned by month",
+            ),
+            ("create_monthly_partition('api_usage', NULL)", "create_monthly_partition: month is NULL"),
+            ("create_monthly_partition('api_usage', 'infinity')", "months must be of the years 1 to 9999"),
+            ("create_monthly_partition('api_usage', '5874897-12-31')", "months must be of the years 1 to 9999"),
+            ("create_monthly_partitions('api_usage', 3, 7)", "strays must be between 0 and 6, not 7"),
+            ("drop_partitions_before('api_usage', NULL)", "drop_partitions_before: needs a table"),
+            ("drop_partitions_before('users', now())", "drop_partitions_before: needs a table"),
+        ],
+    )
+    def test_wrong_argument_of_a_helper_is_a_sentence(self, run: Run, call: str, complaint: str) -> None:
+        with pytest.raises(DatabaseError, match=complaint), transaction.atomic():
+            run(f"SELECT {call}")
+
     def test_table_of_another_owner_is_refused(self, run: Run) -> None:
         """Its triggers would run with the rights of the owner of the function."""
         run("CREATE ROLE stranger")

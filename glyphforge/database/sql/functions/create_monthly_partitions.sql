@@ -24,6 +24,7 @@ DECLARE
     stray date[] := '{}';
     chosen date[] := '{}';
     partitions int;
+    missing int;
     room int;
     at_most int;
     waiting int := 0;
@@ -64,11 +65,12 @@ BEGIN
     END IF;
     IF cardinality(stray) > 0 THEN
         partitions := (SELECT count(*)::int FROM monthly_partitions(parent));
-        room := max_partitions(parent) - partitions - (SELECT count(*)::int FROM missing_months(parent, wanted));
+        missing := (SELECT count(*)::int FROM missing_months(parent, wanted));
+        room := max_partitions(parent) - partitions - missing;
         at_most := least(
             strays, room,
             greatest(1, 300 / greatest(partitions, 1)),
-            greatest(1, (16777216 / greatest(pg_relation_size(default_partition(parent)), 1))::int)
+            greatest(1 - missing, (16777216 / greatest(pg_relation_size(default_partition(parent)), 1))::int, 0)
         );
         FOR found IN SELECT m.month, m.obstacle FROM missing_months(parent, stray) AS m LOOP
             IF found.obstacle IS NULL AND cardinality(chosen) < at_most THEN

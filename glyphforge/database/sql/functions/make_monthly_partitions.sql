@@ -30,16 +30,22 @@ DECLARE
     partition text;
     opens timestamptz;
     closes timestamptz;
-    move CONSTANT text := format(
-        'WITH moved AS (DELETE FROM %s WHERE %I >= $1 AND %2$I < $2 RETURNING *) INSERT INTO %%I SELECT * FROM moved',
-        strays, key_column
-    );
+    move text;
+    attach text;
     statement text;
 BEGIN
     IF key_column IS NULL THEN
         RAISE EXCEPTION 'make_monthly_partitions: % is not partitioned by month', coalesce(parent::text, 'NULL')
             USING ERRCODE = 'invalid_parameter_value';
     END IF;
+    IF EXISTS (SELECT FROM unnest(wanted) AS w (day) WHERE w.day NOT BETWEEN '0001-01-01' AND '9999-12-31') THEN
+        RAISE EXCEPTION 'make_monthly_partitions: months must be of the years 1 to 9999, not %', wanted
+            USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    move := format(
+        'WITH moved AS (DELETE FROM %s WHERE %I >= $1 AND %2$I < $2 RETURNING *) INSERT INTO %%I SELECT * FROM moved',
+        strays, key_column
+    );
     FOR found IN SELECT m.month, m.obstacle FROM missing_months(parent, wanted) AS m LOOP
         IF found.obstacle IS NULL THEN
             todo := array_append(todo, found.month);
@@ -55,7 +61,11 @@ BEGIN
                 partition := partition_name(parent, doing);
                 opens := doing::timestamp AT TIME ZONE 'UTC';
                 closes := (doing::timestamp + interval '1 month') AT TIME ZONE 'UTC';
-                EXECUTE format('CREATE TABLE %I (LIKE %s INCLUDING ALL)', partition, parent);
+                -- With the CHECK, ATTACH need not read the rows.
+                EXECUTE format(
+                    'CREATE TABLE %I (LIKE %s INCLUDING ALL, CONSTRAINT its_month CHECK (%I >= %L AND %3$I < %5$L))',
+                    partition, parent, key_column, opens, closes
+                );
                 -- What the owner's default privileges granted: a partition is reached through its parent.
                 FOR statement IN
                     SELECT DISTINCT format(
@@ -91,12 +101,17 @@ BEGIN
                 partition := partition_name(parent, doing);
                 opens := doing::timestamp AT TIME ZONE 'UTC';
                 closes := (doing::timestamp + interval '1 month') AT TIME ZONE 'UTC';
-                IF strays IS NOT NULL THEN
-                    EXECUTE format(move, partition) USING opens, closes;
-                END IF;
-                EXECUTE format(
+                attach := format(
                     'ALTER TABLE %s ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)', parent, partition, opens, closes
                 );
+                BEGIN
+                    EXECUTE attach;
+                EXCEPTION WHEN check_violation THEN
+                    -- Rows that arrived since.
+                    EXECUTE format(move, partition) USING opens, closes;
+                    EXECUTE attach;
+                END;
+                EXECUTE format('ALTER TABLE %I DROP CONSTRAINT its_month', partition);
                 -- PostgreSQL clones the parent's row triggers, but not the statement triggers, which an insert straight
                 -- into the partition must fire too. The rows have moved by now, so that nothing is counted twice.
                 FOR statement IN
