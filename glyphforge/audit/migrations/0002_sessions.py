@@ -1,0 +1,16 @@
+import glyphforge.database.frozen_sql
+from django.db import migrations
+
+
+class Migration(migrations.Migration):
+
+    dependencies = [
+        ('audit', '0001_baseline'),
+    ]
+
+    operations = [
+        glyphforge.database.frozen_sql.RunSQLFile(
+            app='glyphforge.audit',
+            name='0002_sessions',
+        ),
+    ]
