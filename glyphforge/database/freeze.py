@@ -51,6 +51,7 @@ BEGIN
     FOR kept IN SELECT k.statement FROM kept_rights AS k LOOP
         EXECUTE kept.statement;
     END LOOP;
+    DROP TABLE kept_rights;
 END
 $$;
 """

@@ -4,7 +4,10 @@ CREATE TABLE api_usage_request_ids (
     request_id text NOT NULL,
     recorded_at timestamptz NOT NULL DEFAULT now(),
     CONSTRAINT api_usage_request_ids_pkey PRIMARY KEY (user_id, request_id),
-    CONSTRAINT api_usage_request_ids_length CHECK (length(request_id) BETWEEN 1 AND 200)
+    CONSTRAINT api_usage_request_ids_length CHECK (length(request_id) BETWEEN 1 AND 200),
+    CONSTRAINT api_usage_request_ids_times_plausible CHECK (
+        recorded_at >= '1970-01-01 00:00:00+00' AND recorded_at < '2200-01-01 00:00:00+00'
+    )
 )
 WITH (autovacuum_vacuum_insert_scale_factor = 0.05);
 

@@ -14,6 +14,14 @@ CREATE TABLE health_checks (
     CONSTRAINT health_checks_not_negative CHECK (warning_at >= 0 AND critical_at >= 0),
     CONSTRAINT health_checks_critical_is_worse CHECK (
         CASE WHEN lower_is_worse THEN critical_at <= warning_at ELSE critical_at >= warning_at END
+    ),
+    CONSTRAINT health_checks_texts_bounded CHECK (
+        octet_length(check_name) <= 63 AND octet_length(title) <= 800 AND octet_length(unit) <= 63
+    ),
+    -- Some are multiplied by a day, and PostgreSQL's intervals end.
+    CONSTRAINT health_checks_below_a_billion CHECK (warning_at < 1000000000 AND critical_at < 1000000000),
+    CONSTRAINT health_checks_times_plausible CHECK (
+        updated_at >= '1970-01-01 00:00:00+00' AND updated_at < '2200-01-01 00:00:00+00'
     )
 );
 

@@ -12,5 +12,10 @@ CREATE TABLE worker_heartbeats (
     task text,
     task_deadline_at timestamptz,
     CONSTRAINT worker_heartbeats_process UNIQUE (host, pid),
-    CONSTRAINT worker_heartbeats_role_known CHECK (role IN ('pusher', 'worker'))
+    CONSTRAINT worker_heartbeats_role_known CHECK (role IN ('pusher', 'worker')),
+    CONSTRAINT worker_heartbeats_texts_bounded CHECK (octet_length(host) <= 255),
+    CONSTRAINT worker_heartbeats_times_plausible CHECK (
+        least(started_at, seen_at, pulled_at, task_deadline_at) >= '1970-01-01 00:00:00+00'
+        AND greatest(started_at, seen_at, pulled_at, task_deadline_at) < '2200-01-01 00:00:00+00'
+    )
 );
