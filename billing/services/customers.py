@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.db import transaction
 
 from billing.models import UnmatchedCustomer, User
+from billing.models.user import LONGEST_NAME, is_email
 from billing.services.stripe_calls import errors_as_refused
 from billing.stripe import customer_lock, gateway, tombstones
 from billing.stripe.errors import PermanentError, TransientError
@@ -15,6 +16,7 @@ from billing.stripe.projection import users
 from billing.stripe.resync import resync
 from glyphforge.audit import acting_as, record
 from glyphforge.errors import Refused
+from glyphforge.text import cut
 
 
 def sync_customer(user: User, *, actor: str, reason: str) -> None:
@@ -69,14 +71,14 @@ def create_customer(stripe_customer_id: str, *, actor: str, reason: str, email: 
             with errors_as_refused():
                 customer: Customer = gateway.retrieve("customer", stripe_customer_id)
             address = email or customer.get("email")
-            if address and not users.PLAUSIBLE_EMAIL.fullmatch(address):
+            if address and not is_email(address):
                 raise Refused(f"{address} is not an e-mail address.")
             if address and User.objects.filter(email__iexact=address).exists():
                 raise Refused(
                     f"{address} belongs to another customer: link the Stripe customer to that one, or give another."
                 )
             user = User.objects.create(
-                stripe_customer_id=stripe_customer_id, email=address, name=customer.get("name") or ""
+                stripe_customer_id=stripe_customer_id, email=address, name=cut(customer.get("name") or "", LONGEST_NAME)
             )
             with errors_as_refused():
                 gateway.tag_customer(stripe_customer_id, str(user.pk), email=email)

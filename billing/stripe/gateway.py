@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache, lru_cache
 from typing import Any
 
@@ -19,6 +20,7 @@ import stripe
 from django.conf import settings
 
 from billing.stripe.errors import InvalidSignatureError, MissingError, PermanentError, TransientError
+from glyphforge.text import storable_json
 
 SIGNATURE_TOLERANCE_SECONDS = 300
 # Connecting and reading, each; a worker holds a customer's lock for as long as it waits.
@@ -47,6 +49,9 @@ RESOURCES: dict[str, Any] = {
     "subscription": stripe.Subscription,
 }
 
+# NUL, a surrogate or a large exponent as JSON writes them.
+MAYBE_UNSTORABLE = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])|[eE]\+?\d{3}")
+
 # What is asked for beyond an object's own members. Discounts arrive as ids unless expanded.
 EXPAND: dict[str, list[str]] = {
     "charge": ["balance_transaction"],
@@ -65,9 +70,16 @@ class CountingClient(stripe.RequestsClient):
     made = 0
 
     def request(self, *args: Any, **kwargs: Any) -> Any:
-        """Send one request as the library would, after counting it; a repeated request counts again."""
+        """Send one request as the library would, after counting it; a repeated request counts again.
+
+        What strangers wrote may hold characters and numbers that PostgreSQL cannot: they are replaced in the answer.
+        """
         CountingClient.made += 1
-        return super().request(*args, **kwargs)
+        content, *rest = super().request(*args, **kwargs)
+        if MAYBE_UNSTORABLE.search(content):
+            with suppress(ValueError):  # no JSON: the library says so
+                content = json.dumps(storable_json(json.loads(content))).encode()
+        return content, *rest
 
 
 def requests_made() -> int:

@@ -16,7 +16,7 @@ BEGIN
     UPDATE stripe_webhook_events AS e
     SET
         status = CASE WHEN error IS NULL THEN 'processed' WHEN e.attempts >= max_attempts THEN 'dead' ELSE 'failed' END,
-        last_error = error,
+        last_error = left(error, 5000),
         processed_at = CASE WHEN error IS NULL THEN clock_timestamp() END,
         next_retry_at = CASE
             WHEN error IS NOT NULL AND e.attempts < max_attempts THEN

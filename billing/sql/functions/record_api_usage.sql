@@ -1,6 +1,7 @@
 -- Records one request of a key and returns true; false when its request id was recorded for the same user before, also
 -- when that row's month has been dropped since. An unknown key is an error; a revoked one is recorded, as the request
--- was made.
+-- was made. Texts that strangers determine are cut to what fits, and a longer request id stands for itself by its hash:
+-- no request is lost by them.
 CREATE FUNCTION record_api_usage(
     api_key_id uuid,
     endpoint text,
@@ -26,6 +27,9 @@ BEGIN
         RAISE EXCEPTION 'record_api_usage: there is no API key %', coalesce(api_key_id::text, 'NULL')
             USING ERRCODE = 'invalid_parameter_value';
     END IF;
+    IF length(request_id) > 200 THEN
+        request_id := 'sha256:' || encode(sha256(convert_to(request_id, 'UTF8')), 'hex');
+    END IF;
     IF request_id <> '' THEN
         INSERT INTO api_usage_request_ids AS known (user_id, request_id)
         VALUES (owner, request_id)
@@ -40,8 +44,8 @@ BEGIN
         ip_address, error_message, request_id, created_at
     )
     VALUES (
-        owner, api_key_id, endpoint, method, status_code, response_time_ms, request_bytes, response_bytes,
-        ip_address, error_message, nullif(request_id, ''), coalesce(created_at, now())
+        owner, api_key_id, left(endpoint, 500), left(method, 15), status_code, response_time_ms, request_bytes,
+        response_bytes, ip_address, left(error_message, 2000), nullif(request_id, ''), coalesce(created_at, now())
     );
     RETURN true;
 END

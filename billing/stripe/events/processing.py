@@ -96,7 +96,7 @@ def _apply(event_id: str) -> str:
 
 def _fetch_payload(event: WebhookEvent) -> None:
     """An event that was claimed by its id alone: Stripe keeps events for 30 days."""
-    payload = inbox.jsonb_safe(gateway.as_json(gateway.retrieve("event", event.stripe_event_id)))
+    payload = gateway.as_json(gateway.retrieve("event", event.stripe_event_id))
     event.payload, event.event_type = payload, payload["type"]
     event.api_version, event.livemode = payload.get("api_version"), payload["livemode"]
     event.save(update_fields=["payload", "event_type", "api_version", "livemode"])

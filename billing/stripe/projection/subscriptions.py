@@ -10,7 +10,7 @@ from billing.stripe import mirror, objects
 from billing.stripe.errors import PermanentError, UnmappedPriceError
 from billing.stripe.events.event_object import identifier
 from billing.stripe.projection import prices, users
-from billing.stripe.projection.rows import Columns, moment, write
+from billing.stripe.projection.rows import LARGEST_INT, Columns, moment, possible, write
 
 Period = Literal["current_period_start", "current_period_end"]
 
@@ -48,17 +48,19 @@ def values(data: objects.Subscription) -> Columns:
     """The columns that Stripe decides, from the current state of a subscription; `price_cents` is a month's.
 
     Raises UnmappedPriceError when no tier claims any of its prices, PermanentError when it has no items, no customer or
-    a price without an amount.
+    a price that says no amount or one beyond what Stripe can charge.
     """
     item, tier = _main_item(data)
     recurring = item["price"].get("recurring") or {}
     canceled = data["status"] == Subscription.Status.CANCELED
+    quantity = item.get("quantity")
+    cents = prices.monthly_cents(data, mirror.customer_discount(_customer_id(data)))
     return {
         "tier": tier,
         "status": data["status"],
         "stripe_price_id": item["price"]["id"],
-        "quantity": 1 if item.get("quantity") is None else item["quantity"],
-        "price_cents": prices.monthly_cents(data, mirror.customer_discount(_customer_id(data))),
+        "quantity": 1 if quantity is None else min(quantity, LARGEST_INT),
+        "price_cents": possible(cents, f"The monthly price of subscription {data['id']}"),
         "currency": data["currency"],
         "interval": recurring.get("interval", "month"),
         "current_period_start": moment(_period(data, item, "current_period_start")),

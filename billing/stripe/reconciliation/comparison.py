@@ -76,7 +76,7 @@ def charge(data: objects.Charge) -> list[Finding]:
     # An event of a dispute may be among what never arrived, and changes nothing at the charge.
     disputes = gateway.disputes(data["id"]) if data.get("disputed") else []
     subject = Finding(Kind.DIFFERS, "charge", data["id"], customer_id, row.user_id)
-    return _differing(subject, row, payments.values(data, disputes))
+    return _differing(subject, row, _or_problem(lambda: payments.values(data, disputes), "amount_cents"))
 
 
 def _coupon(discount: objects.Discount | None) -> str | None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from django.db.models import Q, QuerySet
 
 from billing.models import Difference, UnmatchedCustomer
+from billing.models.user import LONGEST_NAME
 from billing.stripe import gateway
 from billing.stripe.errors import MissingError, PermanentError, UnlinkedCustomerError
 from billing.stripe.events import inbox
 from billing.stripe.reconciliation import discrepancies
 from billing.stripe.resync import resync
+from glyphforge.text import cut
 
 Status = Difference.Status
 
@@ -52,5 +54,9 @@ def remember_unmatched(error: UnlinkedCustomerError) -> None:
     """Put the customer that the error is about before support, who may link it or create a customer for it."""
     UnmatchedCustomer.objects.update_or_create(
         stripe_customer_id=error.stripe_customer_id,
-        defaults={"email": error.email, "name": error.name, "reason": str(error)},
+        defaults={
+            "email": error.email and cut(error.email, LONGEST_NAME),
+            "name": cut(error.name, LONGEST_NAME),
+            "reason": cut(str(error), 5000),
+        },
     )
