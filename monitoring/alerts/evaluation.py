@@ -19,6 +19,7 @@ from monitoring.notifications import routing
 OPENS_AFTER = {Alert.Severity.CRITICAL: 1, Alert.Severity.WARNING: 2, Alert.Severity.INFO: 2}
 # And how many must see it better before it counts as better.
 CLOSES_AFTER = 2
+MANY = 1_000  # evaluations in a row; nobody counts further
 REPEATS_AFTER = timedelta(hours=4)
 REPEATED = frozenset({Alert.Severity.CRITICAL, Alert.Severity.WARNING})
 
@@ -145,7 +146,7 @@ def _advance(alert: Alert, seen: Observation | None, now: datetime) -> Step | No
     alert.severity = seen.severity
     alert.evaluations_better = 0
     if alert.state == Alert.State.PENDING:
-        alert.evaluations_failing += 1
+        alert.evaluations_failing = min(alert.evaluations_failing, MANY) + 1
         if alert.evaluations_failing < OPENS_AFTER[Alert.Severity(alert.severity)]:
             return Step.UNCHANGED
         _fire(alert, now)
@@ -158,7 +159,7 @@ def _advance(alert: Alert, seen: Observation | None, now: datetime) -> Step | No
 
 
 def _improve(alert: Alert, seen: Observation | None, now: datetime) -> Step | Notification.Kind:
-    alert.evaluations_better += 1
+    alert.evaluations_better = min(alert.evaluations_better, MANY) + 1
     if alert.state == Alert.State.PENDING and seen is None:
         return Step.PASSED  # it was nothing, and nobody was told
     if alert.evaluations_better < CLOSES_AFTER:

@@ -14,6 +14,7 @@ from django.db import connection
 from glyphforge.audit import acting_as
 from glyphforge.audit.masking import mask, mask_values
 from glyphforge.database.reconnect import reconnecting
+from glyphforge.errors import LeftOut
 from glyphforge.observability.logs import log_context
 from monitoring.jobs import lease, schedules
 from monitoring.jobs.cron import database_time, latest_slot
@@ -125,9 +126,10 @@ def _perform(job: Job, seconds: float) -> _Ending:
         return _Ending(JobRun.Status.FAILED, Outcome(), f"Stopped at the limit of {seconds:.0f} s.")
     except JobSkipped as reason:
         return _skipped(job, mask(str(reason)))
-    except JobFailed as error:
+    except (JobFailed, LeftOut) as error:
         logger.error("Job %s failed in part: %s", job.name, mask(str(error)))  # noqa: TRY400 - each part has named its error
-        return _Ending(JobRun.Status.FAILED, error.outcome, mask(str(error)))
+        outcome = error.outcome if isinstance(error, JobFailed) else Outcome(error.done)
+        return _Ending(JobRun.Status.FAILED, outcome, mask(str(error)))
     except Exception as error:
         logger.exception("Job %s failed", job.name)
         return _Ending(JobRun.Status.FAILED, Outcome(), mask(f"{type(error).__name__}: {error}".strip()))

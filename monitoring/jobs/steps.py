@@ -6,26 +6,42 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.db import Error, connection, transaction
+from psycopg.errors import Diagnostic
 
 from glyphforge.audit.masking import mask
+from glyphforge.errors import LeftOut
 from monitoring.jobs.deadline import remaining_seconds
 from monitoring.jobs.outcome import JobFailed, Outcome
 
 Rows = list[dict[str, Any]]
 
 
-def query(statement: str) -> Rows:
-    """Run one statement in one transaction; returns its rows as dictionaries by column.
+# How our functions name, in a warning, the row that they could not do and that kept no other.
+LEFT_OUT = ": left out "
+
+
+def query(statement: str) -> tuple[Rows, list[str]]:
+    """Run one statement in one transaction; returns its rows as dictionaries by column, and what it left out.
 
     Its time limit is what is left of the job's, enforced by the server:
     https://www.postgresql.org/docs/current/runtime-config-client.html#GUC-STATEMENT-TIMEOUT
     """
+    left: list[str] = []
+
+    def note(diagnostic: Diagnostic) -> None:
+        if LEFT_OUT in (message := diagnostic.message_primary or ""):
+            left.append(mask(message))
+
     with transaction.atomic(), connection.cursor() as cursor:
         if (seconds := remaining_seconds()) is not None:
             cursor.execute("SELECT set_config('statement_timeout', %s, true)", [f"{int(seconds * 1000) + 1}ms"])
-        cursor.execute(statement)
+        connection.connection.add_notice_handler(note)
+        try:
+            cursor.execute(statement)
+        finally:
+            connection.connection.remove_notice_handler(note)
         names = [column.name for column in cursor.description]
-        return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+        return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()], left
 
 
 def number(rows: Rows) -> int:
@@ -43,8 +59,11 @@ class Step:
     count: Callable[[Rows], int] = number
 
     def run(self) -> int:
-        """Run the statement; returns its figure, and raises what the database raises."""
-        return self.count(query(self.sql))
+        """Run the statement; returns its figure. Raises what the database raises, and LeftOut with what it left out."""
+        rows, left = query(self.sql)
+        if left:
+            raise LeftOut(left, done=self.count(rows))
+        return self.count(rows)
 
 
 @dataclass(frozen=True)
@@ -68,24 +87,33 @@ class Vacuum:
 
 
 def run_number(statement: str) -> Outcome:
-    """Run a statement that returns one number, which becomes `rows`."""
-    return Outcome(rows=number(query(statement)))
+    """Run a statement that returns one number, which becomes `rows`. Fails when it left something out."""
+    rows, left = query(statement)
+    return _complete(Outcome(rows=number(rows)), left)
 
 
 def run_listing(statement: str) -> Outcome:
     """Run a statement that returns the rows that it changed.
 
-    The first 100 are kept in the detail under `rows`, their values as text.
+    The first 100 are kept in the detail under `rows`, their values as text. Fails when it left something out.
     """
-    rows = query(statement)
-    return Outcome(rows=len(rows), detail={"rows": [{k: str(v) for k, v in row.items()} for row in rows[:100]]})
+    rows, left = query(statement)
+    detail = {"rows": [{k: str(v) for k, v in row.items()} for row in rows[:100]]}
+    return _complete(Outcome(rows=len(rows), detail=detail), left)
+
+
+def _complete(outcome: Outcome, left: list[str]) -> Outcome:
+    if left:
+        raise JobFailed(str(LeftOut(left, done=outcome.rows)), outcome)
+    return outcome
 
 
 def run_steps(*steps: Step | Vacuum) -> Outcome:
     """Run one step after another: one that fails in the database neither stops nor undoes the others.
 
-    It fails the job in the end, with JobFailed. `rows` is the sum of the steps' figures; the detail says by a step's
-    name `status`, `rows` or `error`, and `duration_ms`. Any other exception ends the job at once.
+    It fails the job in the end, with JobFailed, as one does that left something out. `rows` is the sum of the steps'
+    figures; the detail says by a step's name `status`, `rows` or `error`, and `duration_ms`. Any other exception ends
+    the job at once.
     """
     detail: dict[str, Any] = {}
     failed: list[str] = []
@@ -96,10 +124,13 @@ def run_steps(*steps: Step | Vacuum) -> Outcome:
         try:
             report["rows"] = step.run()
             rows += report["rows"]
+        except LeftOut as error:
+            rows += error.done
+            report = {"status": "failed", "rows": error.done, "error": str(error)}
         except Error as error:
-            message = mask(str(error).strip().partition("\n")[0])
-            report = {"status": "failed", "error": message}
-            failed.append(f"{step.name}: {message}")
+            report = {"status": "failed", "error": mask(str(error).strip().partition("\n")[0])}
+        if "error" in report:
+            failed.append(f"{step.name}: {report['error']}")
         detail[step.name] = report | {"duration_ms": round((time.monotonic() - started) * 1000)}
     outcome = Outcome(rows=rows, detail=detail)
     if failed:

@@ -8,7 +8,7 @@ AS $$
         SELECT
             u.user_id,
             u.api_key_id,
-            u.endpoint,
+            traffic_endpoint(u.endpoint) AS endpoint,
             u.method,
             u.response_time_ms,
             (u.status_code >= 400)::int AS failed,

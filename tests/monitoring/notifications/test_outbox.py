@@ -75,7 +75,7 @@ class TestSlack:
         seen = see(evt_1="critical")
         for fingerprint, observation in list(seen.items()):
             seen[fingerprint] = Observation(
-                **{**observation.__dict__, "subject": "<&>" * 900, "message": "&" * 9000, "remediation": "<" * 9000}
+                **{**observation.__dict__, "subject": "<&>" * 250, "message": "&" * 9000, "remediation": "<" * 9000}
             )
         observe(seen)
         deliver_notifications()

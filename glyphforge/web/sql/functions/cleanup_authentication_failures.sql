@@ -6,10 +6,7 @@ SET search_path = public, pg_temp
 AS $$
 DECLARE
     cutoff CONSTANT timestamptz := retention_cutoff('cleanup_authentication_failures', days);
-    deleted int;
 BEGIN
-    DELETE FROM authentication_failures WHERE window_start < cutoff;
-    GET DIAGNOSTICS deleted = ROW_COUNT;
-    RETURN deleted;
+    RETURN delete_rows('authentication_failures', format('window_start < %L', cutoff));
 END
 $$;
