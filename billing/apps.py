@@ -23,6 +23,7 @@ class BillingConfig(AppConfig):
         hidden_columns={"api_keys": ("key_hash",)},
     )
     without_rows = ("djstripe_apikey",)  # the Stripe key, in plain text
+    seeded = ("plans",)
 
     def ready(self) -> None:
         """Give stripe-python our settings, and keep the secret key out of dj-stripe's tables."""
