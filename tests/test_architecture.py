@@ -20,12 +20,12 @@ LONGEST_FILE = 400
 # What stands outside the rooms of its folder. The last line of glyphforge's is the kit's.
 FLAT = {
     "glyphforge": "__init__ apps settings environment urls wsgi navigation roles replica checks"
-    " money errors rows choices processes",
+    " money errors rows text choices processes",
     "billing": "__init__ apps urls views tasks customer_panels",
     "monitoring": "__init__ apps urls probes metrics",
     "demo": "__init__ apps",
 }
-KIT_FILES = ("money", "errors", "rows", "choices", "processes")
+KIT_FILES = ("money", "errors", "rows", "text", "choices", "processes")
 # Comments say whom something is for; they bind nothing.
 COMMENTS = {
     ".sql": r"--[^\n]*",
