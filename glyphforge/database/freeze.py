@@ -62,6 +62,8 @@ _TABLE = re.compile(r"(?m)^CREATE (?:UNLOGGED )?TABLE (?P<name>\w+) ")
 _INDEX = re.compile(r"(?m)^CREATE (?:UNIQUE )?INDEX (?P<name>\w+)")
 _TRIGGER = re.compile(r"(?ms)^CREATE (?:CONSTRAINT )?TRIGGER (?P<name>\w+)\b.*?\bON (?P<table>\w+)")
 _COMMENT = re.compile(r"--.*$", re.MULTILINE)
+# Of a statement of alteration.alter().
+_TYPE = re.compile(r"(?m)^ALTER TABLE \w+ ALTER COLUMN \w+ TYPE ")
 
 
 @dataclass(frozen=True)
@@ -259,8 +261,14 @@ def _change(old: dict[str, str], new: dict[str, str], *, recreate: bool, marked:
     # A new view may read one of them.
     names_of_back = {str(each) for each in away} | ({str(each) for each in after} - set(old) if away else set())
     back = [each for each in after if each.kind == "views" and str(each) in names_of_back]
-    # A column cannot go while a trigger names it.
-    altered = any(each.kind == "tables" and str(each) in old for each in changed)
+    # A column cannot go, or change its type, while a trigger names it.
+    altered = [each for each in changed if each.kind == "tables" and str(each) in old]
+    retyped = {each.name for each in altered if _TYPE.search(alter(old[str(each)], each.text))}
+    changed += [
+        each
+        for each in after
+        if each.kind == "triggers" and each not in changed and {table for _, table in _triggers(each.text)} & retyped
+    ]
     swapped = {
         str(each): each for each in before if each.kind == "triggers" and altered and str(each) in map(str, changed)
     }
