@@ -36,6 +36,10 @@ VALUES
     'Link each to a customer by hand, or create one, then replay the events that wait.'
 ),
 (
+    'unrepaired_differences', 'Differences from Stripe that cannot be repaired', 'differences', false, 0, NULL,
+    'Correct at Stripe, or here, what the note of each difference says, then repair it.'
+),
+(
     'paid_users_without_keys', 'Paying customers without an API key', 'customers', false, NULL, NULL,
     'Ask whether they need help to get started; who never calls the API cancels.'
 ),
@@ -74,6 +78,10 @@ VALUES
 (
     'unfolded_traffic', 'Requests not in the traffic tables yet', 'requests', false, 200000, 2000000,
     'Run the rollup job, and end a transaction that has been writing usage for long.'
+),
+(
+    'request_id_conflicts', 'Request ids that came back with other requests', 'ids', false, 0, NULL,
+    'Let the API server make ids of its own, a UUID each: api_usage_request_ids names customers and ids.'
 ),
 (
     'queue_age', 'Longest wait of a queued task', 'minutes', false, 5, 15,

@@ -99,4 +99,17 @@ FROM (
         CASE WHEN s.is_called THEN greatest(s.last_value, p.folded_to) ELSE p.folded_to END AS id
     FROM traffic_progress AS p
     CROSS JOIN api_usage_id_seq AS s
-) AS last;
+) AS last
+UNION ALL
+SELECT
+    'request_id_conflicts' AS check_name,
+    count(*)::numeric AS value,
+    CASE count(*)
+        WHEN 0 THEN 'No request id came back with another request within a day.'
+        ELSE format(
+            'Request ids that came back with other requests within a day, which are not counted: %s, of %s customers.',
+            count(*), count(DISTINCT i.user_id)
+        )
+    END AS message
+FROM api_usage_request_ids AS i
+WHERE i.conflicted_at > now() - interval '24 hours';
