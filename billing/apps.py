@@ -29,4 +29,4 @@ class BillingConfig(AppConfig):
         from billing.stripe import gateway, mirror  # noqa: PLC0415 - needs the app registry
 
         gateway.configure()
-        mirror.keep_api_keys_out_of_the_database()
+        mirror.adapt_dj_stripe()

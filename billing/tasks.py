@@ -59,11 +59,14 @@ def advance_replay(run_id: str) -> None:
 def resync_customer(stripe_customer_id: str, attempt: int = 1) -> None:
     """Bring everything of one customer in line with Stripe; tried again like the mail while Stripe is busy.
 
-    Raises TransientError or OperationalError at the eighth attempt, PermanentError at once.
+    Raises TransientError or OperationalError at the eighth attempt, PermanentError at once: what needs a person.
     """
     try:
-        resync.resync(stripe_customer_id)
+        problems = resync.resync(stripe_customer_id)
     except (TransientError, OperationalError):
         if attempt >= ATTEMPTS:
             raise
         _retry_later("billing.tasks.resync_customer", stripe_customer_id, attempt)
+    else:
+        if problems:
+            raise problems[0].error

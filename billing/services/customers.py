@@ -12,23 +12,29 @@ from billing.stripe.events import replay
 from billing.stripe.events.filter import parked_for
 from billing.stripe.objects import Customer
 from billing.stripe.projection import users
-from billing.stripe.resync import resync
+from billing.stripe.resync import Problem, resync
 from glyphforge.audit import acting_as, record
 from glyphforge.errors import Refused
+
+SAID = 3
 
 
 def sync_customer(user: User, *, actor: str, reason: str) -> None:
     """Bring the user's name, subscriptions and payments in line with Stripe, now.
 
-    Refuses a user without a customer at Stripe, and with the reason whatever Stripe refuses or does not answer; what
-    was written until then stays.
+    Refuses a user without a customer at Stripe, and with the reason whatever Stripe refuses or does not answer, or what
+    of it cannot be stored; the rest is written.
     """
     if not user.stripe_customer_id:
         raise Refused("The customer has no Stripe customer.")
-    with acting_as(actor=actor, reason=reason):
+
+    def audit() -> None:
         record("sync_from_stripe", table_name="users", row_id=user.pk, reason=reason)
-        with errors_as_refused():
-            resync(user.stripe_customer_id)
+
+    with acting_as(actor=actor, reason=reason), errors_as_refused():
+        problems = resync(user.stripe_customer_id, audit=audit)
+    if problems:
+        raise Refused(f"Synced, but for this: {_said(problems)}")
 
 
 def link_customer(stripe_customer_id: str, user: User, *, actor: str, reason: str) -> None:
@@ -102,9 +108,16 @@ def _require_unlinked(stripe_customer_id: str) -> None:
 
 def _sync_and_replay(stripe_customer_id: str, *, actor: str, reason: str) -> None:
     replay.replay_all(parked_for(stripe_customer_id), actor=actor, reason=reason)
+    linked = "The Stripe customer is linked, but not all of it is here yet:"
     try:
-        resync(stripe_customer_id)
+        problems = resync(stripe_customer_id)
     except (PermanentError, TransientError) as error:
-        raise Refused(
-            f"The Stripe customer is linked, but not all of it is here yet: {error} Sync it from Stripe."
-        ) from error
+        raise Refused(f"{linked} {error} Sync it from Stripe.") from error
+    if problems:
+        raise Refused(f"{linked} {_said(problems)} Sync it from Stripe.")
+
+
+def _said(problems: list[Problem]) -> str:
+    """The first three problems, as sentences."""
+    more = f" And {len(problems) - SAID} more." if len(problems) > SAID else ""
+    return " ".join(str(problem.error) for problem in problems[:SAID]) + more

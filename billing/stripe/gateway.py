@@ -20,6 +20,8 @@ from django.conf import settings
 
 from billing.stripe.errors import InvalidSignatureError, MissingError, PermanentError, TransientError
 
+logger = logging.getLogger(__name__)
+
 SIGNATURE_TOLERANCE_SECONDS = 300
 # Connecting and reading, each; a worker holds a customer's lock for as long as it waits.
 TIMEOUT_SECONDS = 10
@@ -140,7 +142,7 @@ def retrieve(kind: str, object_id: str) -> Any:
     """
     with _translated(f"{kind} {object_id}"):
         found = RESOURCES[kind].retrieve(object_id, api_key=api_key(), expand=EXPAND.get(kind, []))
-        return _completed(kind, found)
+        return _as_complete_as_can_be(kind, found)
 
 
 def page(kind: str, *, limit: int | None = None, **filters: Any) -> tuple[list[Any], bool]:
@@ -152,7 +154,16 @@ def page(kind: str, *, limit: int | None = None, **filters: Any) -> tuple[list[A
     expand = [path for path in paths if path.count(".") < EXPAND_DEPTH]
     with _translated(f"list of {kind}"):
         answer = RESOURCES[kind].list(api_key=api_key(), limit=limit or PAGE_SIZE, expand=expand, **filters)
-        return [_completed(kind, item) for item in answer["data"]], bool(answer["has_more"])
+        return [_as_complete_as_can_be(kind, item) for item in answer["data"]], bool(answer["has_more"])
+
+
+def _as_complete_as_can_be(kind: str, item: Any) -> Any:
+    """An object of an unknown form stays as it is, and does not keep the others of its page away."""
+    try:
+        return _completed(kind, item)
+    except (AttributeError, LookupError, TypeError):
+        logger.warning("%s %s has an unknown form", kind, item.get("id"), exc_info=True)
+        return item
 
 
 def _completed(kind: str, item: Any) -> Any:
@@ -339,6 +350,8 @@ def _translated(subject: str) -> Iterator[None]:
     except stripe.AuthenticationError as error:
         # A key that is being rotated is set right without anybody touching the event.
         raise TransientError(f"Stripe refused the API key ({subject}).") from error
+    except ArithmeticError as error:  # from the library, which reads decimals by itself
+        raise PermanentError(f"Stripe's answer about {subject} has a number that cannot be read.") from error
     except stripe.StripeError as error:
         message = error.user_message or str(error)
         if error.http_status == 404 or error.code == "resource_missing":

@@ -1,5 +1,6 @@
 -- Sets usage_count of every live subscription to its user's requests of this calendar month (UTC), queued ones
--- included; returns how many changed. usage_synced_at is when the count last moved.
+-- included; returns how many changed. usage_synced_at is when the count last moved. A subscription that somebody else is
+-- changing is left to the next call: nobody waits for it.
 CREATE FUNCTION sync_subscription_usage() RETURNS bigint
 LANGUAGE plpgsql
 SET search_path = public, pg_temp
@@ -17,7 +18,7 @@ BEGIN
             ON m.user_id = s.user_id AND m.month = date_trunc('month', now() AT TIME ZONE 'UTC')::date
         WHERE s.usage_count <> coalesce(m.total_requests, 0)
         ORDER BY s.id
-        FOR NO KEY UPDATE OF s
+        FOR NO KEY UPDATE OF s SKIP LOCKED
     )
     UPDATE subscriptions AS s
     SET usage_count = stale.requests, usage_synced_at = now()

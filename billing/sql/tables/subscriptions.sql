@@ -7,7 +7,7 @@ CREATE TABLE subscriptions (
     status text NOT NULL DEFAULT 'active',
     stripe_subscription_id text CONSTRAINT subscriptions_stripe_subscription_id_key UNIQUE,
     stripe_price_id text,
-    quantity int NOT NULL DEFAULT 1,
+    quantity bigint NOT NULL DEFAULT 1,
     price_cents bigint NOT NULL DEFAULT 0,
     currency text NOT NULL DEFAULT 'usd',
     "interval" text NOT NULL DEFAULT 'month',

@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 from typing import Any
 
+from django.core.exceptions import ValidationError
 from django.db.models import Model
 
 # What is to be written into a row, by the name of its column.
@@ -10,14 +11,24 @@ Columns = dict[str, Any]
 
 
 def moment(timestamp: int | None) -> datetime | None:
-    """Stripe's Unix seconds as an aware datetime."""
-    return None if timestamp is None else datetime.fromtimestamp(timestamp, UTC)
+    """Stripe's Unix seconds as an aware datetime; ValueError for what lies outside of the years 1 to 9999."""
+    if timestamp is None:
+        return None
+    try:
+        return datetime.fromtimestamp(timestamp, UTC)
+    except (OSError, OverflowError, ValueError) as error:
+        raise ValueError(f"{timestamp} is no moment in Unix seconds.") from error
 
 
 def write(row: Model, values: Columns) -> bool:
-    """Set `values` on `row` and save what changed; a row without a table row is inserted. True when written."""
+    """Set `values` on `row` and save what changed; a row without a table row is inserted. True when written.
+
+    Raises ValueError for a value that its column does not take.
+    """
     changed = [name for name, value in values.items() if getattr(row, name) != value]
     for name in changed:
+        if why_not := problem(row, name, values[name]):
+            raise ValueError(why_not)
         setattr(row, name, values[name])
     if row._state.adding:  # noqa: SLF001 - Django has no public name for "not in the table yet"
         row.save(force_insert=True)
@@ -25,3 +36,19 @@ def write(row: Model, values: Columns) -> bool:
     if changed:
         row.save(update_fields=changed)
     return bool(changed)
+
+
+def problem(row: Model, name: str, value: Any) -> str | None:
+    """Why the column `name` does not take `value`, by the bounds and choices of its field; None when it does."""
+    field = row._meta.get_field(name)
+    if value is None:
+        return None if field.null else f"{name} is missing."
+    if field.choices and value not in dict(field.flatchoices):
+        return f"{name} {value!r} is unknown; known are {', '.join(map(str, dict(field.flatchoices)))}."
+    if isinstance(value, str) and "\0" in value:
+        return f"{name} contains a NUL character."
+    try:
+        field.run_validators(value)
+    except ValidationError as error:
+        return f"{name} {value!r}: {' '.join(error.messages)}"
+    return None

@@ -30,6 +30,19 @@ SELECT
 FROM unmatched_stripe_customers
 UNION ALL
 SELECT
+    'unrepaired_differences' AS check_name,
+    count(*)::numeric AS value,
+    CASE count(*)
+        WHEN 0 THEN 'No difference from Stripe waits for a person.'
+        ELSE format(
+            'Differences from Stripe that cannot be repaired as they are: %s, the newest: %s',
+            count(*), left((array_agg(d.note ORDER BY d.id DESC))[1], 500)
+        )
+    END AS message
+FROM reconciliation_differences AS d
+WHERE d.status = 'open' AND d.note IS NOT NULL
+UNION ALL
+SELECT
     'paid_users_without_keys' AS check_name,
     count(*)::numeric AS value,
     format('Paying customers without an API key that works: %s.', count(*)) AS message
