@@ -116,6 +116,8 @@ if (BASE_DIR / "demo").is_dir():
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "glyphforge.web.csp.ContentSecurityPolicy",
+    # Before whoever asks the database for a session.
+    "glyphforge.web.odd_requests.OddRequestsRefused",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
