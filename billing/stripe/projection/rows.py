@@ -1,10 +1,10 @@
 """Writing rows only where they differ, so that a repeated event leaves no trace in the audit log."""
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 from django.core.exceptions import ValidationError
-from django.db.models import Model
+from django.db.models import Field, Model
 
 # What is to be written into a row, by the name of its column.
 Columns = dict[str, Any]
@@ -40,7 +40,7 @@ def write(row: Model, values: Columns) -> bool:
 
 def problem(row: Model, name: str, value: Any) -> str | None:
     """Why the column `name` does not take `value`, by the bounds and choices of its field; None when it does."""
-    field = row._meta.get_field(name)
+    field = cast("Field[Any, Any]", row._meta.get_field(name))
     if value is None:
         return None if field.null else f"{name} is missing."
     if field.choices and value not in dict(field.flatchoices):

@@ -79,8 +79,8 @@ def repair_customer(customer_id: str, mine: list[Difference], audit: Audit) -> i
         return 0
     cured = []
     for row in mine:
-        if error := problems.get((row.object_kind, row.stripe_id)):
-            discrepancies.explain(Q(pk=row.pk), str(error))
+        if why_not := problems.get((row.object_kind, row.stripe_id)):
+            discrepancies.explain(Q(pk=row.pk), str(why_not))
         else:
             cured.append(row.pk)
     return discrepancies.close(Q(pk__in=cured), Status.REPAIRED)

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from django.db import transaction
@@ -178,7 +179,7 @@ class _Work:
         items, more = _page(self.run, kind, **filters)
         found: list[Finding] = []
         for item in map(gateway.as_json, items):
-            found += self._patiently(kind, item["id"], lambda item=item: comparison.compare(kind, item))
+            found += self._patiently(kind, item["id"], partial(comparison.compare, kind, item))
             if kind == "customer":
                 _remember_unmatched(item)
         self._report(kind, [item["id"] for item in items], found)
@@ -190,7 +191,7 @@ class _Work:
         limit = _page_limit(run)
         batch = discrepancies.unseen(run, limit)
         for kind, stripe_id in batch:
-            found = self._patiently(kind, stripe_id, lambda kind=kind, name=stripe_id: _retrieve_unseen(kind, name))
+            found = self._patiently(kind, stripe_id, partial(_retrieve_unseen, kind, stripe_id))
             self._report(kind, [stripe_id], found)
         run.compared += len(batch)
         if len(batch) < limit:
