@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from django.db import transaction
+from django.db import DataError, IntegrityError, transaction
 from django.db.models import Q
 from django.db.models.functions import Lower
 
@@ -63,13 +63,13 @@ def sync_pool(pool: Pool, *, apply: bool, restart: bool = False, allow_many: boo
             steps = [step for step in _decide(page.identities) if step.action is not Action.NONE]
             if apply:
                 for step in steps:
-                    _apply(step)
+                    _try(step)
                 _save_cursor(pool, page)
         seen.update(identity.sub for identity in page.identities)
         yield from steps
     for step in _missing_from_pool(pool, seen, allow_many=allow_many):
         if apply:
-            _apply(step)
+            _try(step)
         yield step
 
 
@@ -183,6 +183,15 @@ def _missing_from_pool(pool: Pool, seen: set[str], *, allow_many: bool) -> Itera
 
 
 # --- Doing ----------------------------------------------------------------------------------------
+
+
+def _try(step: Step) -> None:
+    """Do it; what the database does not take is left to a person, and the others are done."""
+    try:
+        with transaction.atomic():
+            _apply(step)
+    except (DataError, IntegrityError, ValueError) as error:
+        step.action, step.detail = Action.CONFLICT, f"cannot be stored: {str(error).partition(chr(10))[0]}"
 
 
 def _apply(step: Step) -> None:
