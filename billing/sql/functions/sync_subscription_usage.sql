@@ -1,6 +1,6 @@
 -- Sets usage_count of every live subscription to its user's requests of this calendar month (UTC), queued ones
--- included; returns how many changed. usage_synced_at is when the count last moved. A subscription that somebody else is
--- changing is left to the next call: nobody waits for it.
+-- included; returns how many changed. usage_synced_at is when the count last moved. A subscription that somebody else
+-- is changing is left to the next call: nobody waits for it.
 CREATE FUNCTION sync_subscription_usage() RETURNS bigint
 LANGUAGE plpgsql
 SET search_path = public, pg_temp

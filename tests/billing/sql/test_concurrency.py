@@ -151,6 +151,34 @@ def test_minute_never_lets_more_through_than_the_limit(shared: str) -> None:
     assert wait_for(allowed_within_one_minute) == 30
 
 
+def test_sync_leaves_out_a_subscription_that_somebody_holds(shared: str) -> None:
+    held, free = a_key(shared), a_key(shared)
+    for key in (held, free):
+        rows(shared, f"SELECT record_api_usage('{key}', '/', 'GET', 200, 1)")
+    counts = "SELECT s.usage_count FROM subscriptions AS s INNER JOIN api_keys AS k USING (user_id) WHERE k.id = '{}'"
+    with psycopg.connect(shared) as holder:
+        holder.execute(
+            "SELECT FROM subscriptions WHERE user_id = (SELECT user_id FROM api_keys WHERE id = %s) FOR UPDATE", [held]
+        )
+        rows(shared, "SELECT sync_subscription_usage()")
+        assert [rows(shared, counts.format(key)) for key in (held, free)] == [[(0,)], [(1,)]]
+    rows(shared, "SELECT sync_subscription_usage()")
+    assert rows(shared, counts.format(held)) == [(1,)]
+
+
+def test_orphan_whom_somebody_holds_is_left_out(shared: str) -> None:
+    held, free = ("cus_held", "cus_free")
+    for customer in (held, free):
+        rows(shared, f"INSERT INTO users (stripe_customer_id) VALUES ('{customer}') RETURNING id")
+    mine = f"SELECT id FROM users WHERE stripe_customer_id IN ('{held}', '{free}')"
+    rows(shared, f"UPDATE subscriptions SET status = 'canceled' WHERE user_id IN ({mine}) RETURNING id")
+    fix = "SELECT stripe_customer_id FROM fix_orphaned_stripe_customers() ORDER BY 1"
+    with psycopg.connect(shared) as holder:
+        holder.execute("SELECT FROM users WHERE stripe_customer_id = %s FOR UPDATE", [held])
+        assert rows(shared, fix) == [(free,)]
+    assert rows(shared, fix) == [(held,)]
+
+
 def test_event_never_seen_is_given_to_one_worker(shared: str) -> None:
     events = [f"evt_new_{number}" for number in range(30)]
     claim = "SELECT start_webhook_processing(%s)"
