@@ -11,6 +11,7 @@ from monitoring.models.job_run import JobRun
 from monitoring.models.job_schedule import JobSchedule
 from monitoring.models.mrr_movement import MrrMovement
 from monitoring.models.notification import Notification
+from monitoring.models.silence import Silence
 from monitoring.models.traffic_view import ApiKeyUsage, ApiUsageDay, HighVolumeUser, RepeatedFailure, SlowEndpoint
 from monitoring.models.webhook_view import FailedWebhookEvent
 from monitoring.models.worker_heartbeat import WorkerHeartbeat
@@ -37,6 +38,7 @@ __all__ = [
     "PaidUserWithoutKey",
     "RepeatedFailure",
     "RevenueMetrics",
+    "Silence",
     "SlowEndpoint",
     "StaleSubscription",
     "SubscriptionBreakdown",

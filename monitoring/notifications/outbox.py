@@ -144,12 +144,13 @@ def _send(channel: Notification.Channel, group: Sequence[Notification], delivery
     if send := _senders.get(group[0].kind):
         send(channel, group[0], delivery_id)
         return
-    lines = [describe(notification) for notification in group]
-    title = lines[0] if len(group) == 1 else summarise(group)
+    title = headline(group[0]) if len(group) == 1 else summarise(group)
+    # The title of a single message names the subject already.
+    lines = [group[0].said] if len(group) == 1 else [describe(notification) for notification in group]
     if channel == Notification.Channel.EMAIL:
         mail.alerts(group, title, lines, delivery_id)
     elif len(group) == 1:
-        slack.post(slack.one(group[0], headline(group[0])))
+        slack.post(slack.one(group[0], title))
     else:
         slack.post(slack.many(group, title, lines))
 

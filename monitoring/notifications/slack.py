@@ -94,12 +94,12 @@ def one(notification: Notification, title: str) -> Json:
     if alert is None:
         raise ValueError(f"notification {notification.pk} is about no alert")
     blocks = [
-        section(f"{symbol(notification)} *{escape(clip(title, 500))}*\n{escape(clip(alert.message, 2000))}"),
+        section(f"{symbol(notification)} *{escape(clip(title, 500))}*\n{escape(clip(notification.said, 2000))}"),
     ]
     if notification.kind != Notification.Kind.RESOLVED and alert.remediation:
         blocks.append(context(f"*What to do:* {escape(clip(alert.remediation, 2000))}"))
     blocks.append(buttons(("Go to the fix", links.fix(alert)), ("Open the alert", links.page(alert))))
-    return message(escape(f"{title}: {alert.message}"), blocks)
+    return message(escape(f"{title}: {notification.said}"), blocks)
 
 
 def many(notifications: Sequence[Notification], title: str, lines: Sequence[str]) -> Json:

@@ -80,7 +80,7 @@ VALUES
     'See whether the worker runs and is not stuck; restart it.'
 ),
 (
-    'worker_silence', 'Time since the worker gave a sign of life', 'minutes', false, 2, 5,
+    'worker_silence', 'Time since the worker gave a sign of life', 'minutes', false, 1, 2,
     'Start or restart the worker (manage.py worker); events and jobs wait for it.'
 ),
 (
@@ -150,4 +150,52 @@ VALUES
 (
     'drift', 'Differences from what the migrations define', 'differences', false, 0, NULL,
     'manage.py database verify lists all: undo what was done by hand, migrate what is missing, then run the verify job.'
+),
+(
+    'unmeasured_checks', 'Checks that cannot be measured', 'minutes', false, 0, 15,
+    'The message names the table that is locked, or what is missing: end the session that holds the lock, or run verify.'
+),
+(
+    'role_connections', 'Highest share of a role''s connections used', '%', false, 80, 95,
+    'Find who holds them on the connections page; restart a leaking program, or raise the limit of the role.'
+),
+(
+    'retained_wal', 'Most log kept for a replication slot', 'GB', false, 5, 20,
+    'Start the replica that reads the slot; drop a slot that nobody reads any more: SELECT pg_drop_replication_slot(name).'
+),
+(
+    'failures_in_a_row', 'Most failures of a job in a row', 'failures', false, 2, 5,
+    'Read the error on the page of the job, remove its cause, then run the job again.'
+),
+(
+    'switched_off_jobs', 'Jobs that are switched off', 'jobs', false, 0, NULL,
+    'Switch the job on again on its page, or switch this check off where the job is not wanted.'
+),
+(
+    'disk_used', 'Share of the fullest disk used', '%', false, 80, 90,
+    'Make room on the disk that the message names, or make it larger; delete old files only when a newer backup is good.'
+),
+(
+    'disk_full_in', 'Time until a disk is full at its growth', 'days', true, 14, 3,
+    'Make the disk larger, or stop what grows: backups by BACKUP_KEEP, logs by rotation, the log by its slots.'
+),
+(
+    'alert_channels', 'Channels that alerts go to', 'channels', true, 1, NULL,
+    'Set SLACK_WEBHOOK_URL or ALERT_EMAIL for web and worker, restart both, and send a test message.'
+),
+(
+    'heartbeat_url', 'Failures in a row to ask HEARTBEAT_URL', 'failures', false, 1, NULL,
+    'See whether the address is right and reachable from here: until then nobody outside notices a silence.'
+),
+(
+    'stripe_mode', 'Stripe keys that do not fit the mode', 'keys', false, 0, 0,
+    'Set STRIPE_LIVE_MODE to the mode of the key and of the webhook endpoint, then restart web and worker.'
+),
+(
+    'other_mode_events', 'Events of the other mode in a day, and none of ours', 'events', false, 0, 0,
+    'The endpoint at Stripe belongs to the other mode: set STRIPE_LIVE_MODE, the keys and STRIPE_WEBHOOK_SECRET alike.'
+),
+(
+    'missing_rights', 'Rights that the application lacks', 'rights', false, 0, NULL,
+    'Run manage.py database init --roles as a superuser, or grant what the message names.'
 );

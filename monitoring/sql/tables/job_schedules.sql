@@ -10,5 +10,7 @@ CREATE TABLE job_schedules (
     grace_seconds int NOT NULL,
     next_due_at timestamptz,
     updated_at timestamptz NOT NULL DEFAULT now(),
+    switched_off_at timestamptz,
+    switched_off_by text,
     CONSTRAINT job_schedules_times_positive CHECK (timeout_seconds > 0 AND interval_seconds > 0 AND grace_seconds > 0)
 );

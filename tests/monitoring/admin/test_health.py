@@ -64,7 +64,7 @@ def change(client: Client, **values: Any) -> Any:
 def test_operator_changes_a_threshold_with_a_reason(operator: Client) -> None:
     assert change(operator, warning_at="70").status_code == 302
     assert HealthCheck.objects.get(pk="connections").warning_at == 70
-    entry = AuditEntry.objects.get(table_name="health_checks", action="update")
+    entry = AuditEntry.objects.get(table_name="health_checks", action="update", row_id="connections")
     assert (entry.old_values, entry.new_values, entry.reason) == (
         {"warning_at": 60},
         {"warning_at": 70},
@@ -83,7 +83,7 @@ def test_operator_changes_a_threshold_with_a_reason(operator: Client) -> None:
 )
 def test_senseless_threshold_is_refused_in_words(operator: Client, values: dict[str, str], complaint: str) -> None:
     assert complaint in change(operator, **values).content.decode()
-    assert not AuditEntry.objects.filter(table_name="health_checks", action="update").exists()
+    assert not AuditEntry.objects.filter(table_name="health_checks", row_id="connections").exists()
 
 
 def test_support_sees_thresholds_and_may_not_change_them(signed_in: Callable[[str], Client]) -> None:
