@@ -3,7 +3,9 @@
 from typing import Any
 
 from django.conf import settings
-from django.core.checks import CheckMessage, Tags, Warning, register
+from django.core.checks import CheckMessage, Error, Tags, Warning, register
+
+from billing.stripe import mode
 
 
 @register(Tags.security, deploy=True)
@@ -52,6 +54,42 @@ def production_services(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
                 "STRIPE_WEBHOOK_SECRET is not set; every event of Stripe is refused.",
                 hint="Set it to the signing secret of the endpoint, whsec_…, from Stripe's dashboard.",
                 id="glyphforge.W003",
+            )
+        )
+    return found
+
+
+@register(Tags.security, deploy=True)
+def stripe_mode(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    """An error (E001) for a key of the mode that is not on: its events would be stored and ignored for ever."""
+    return [
+        Error(
+            problem,
+            hint="Set STRIPE_LIVE_MODE=true for the account with money, or leave the live key out.",
+            id="glyphforge.E001",
+        )
+        for problem in mode.problems()
+    ]
+
+
+@register(Tags.security, deploy=True)
+def alert_channels(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    """Warn where trouble is told to nobody: no channel (W004), and nobody who notices a silence (W005)."""
+    found: list[CheckMessage] = []
+    if not settings.SLACK_WEBHOOK_URL and not settings.ALERT_EMAIL:
+        found.append(
+            Warning(
+                "Alerts are sent to nobody.",
+                hint="Set SLACK_WEBHOOK_URL, or ALERT_EMAIL with EMAIL_URL.",
+                id="glyphforge.W004",
+            )
+        )
+    if not settings.HEARTBEAT_URL:
+        found.append(
+            Warning(
+                "Nobody notices when the evaluation of the alerts ends.",
+                hint="Set HEARTBEAT_URL to the address of a dead man's switch, or have a prober watch /readyz.",
+                id="glyphforge.W005",
             )
         )
     return found

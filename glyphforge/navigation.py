@@ -108,6 +108,7 @@ UNFOLD: dict[str, Any] = {
                     page("Near their limit", "speed", "usernearlimit", app="monitoring"),
                     page("Paying without key", "key_off", "paiduserwithoutkey", app="monitoring"),
                     page("Thresholds", "tune", "healthcheck", app="monitoring"),
+                    page("Silences", "notifications_off", "silence", app="monitoring"),
                 ],
             },
             {

@@ -45,6 +45,7 @@ ROLES: dict[str, tuple[str, ...]] = {
         "monitoring.run_job",
         "monitoring.schedule_job",
         "monitoring.change_healthcheck",
+        "monitoring.silence_alerts",
         *EXPORT,
     ),
     "auditor": (*READING, *EXPORT, "auth.view_user", "auth.view_group", "axes.view_*"),

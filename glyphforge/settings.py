@@ -322,6 +322,7 @@ BACKOFFICE_URL = env.url("BACKOFFICE_URL") or (
     f"https://{ALLOWED_HOSTS[0].lstrip('.*') or 'localhost'}" if HTTPS else "http://localhost:8000"
 )
 METRICS_TOKEN = env.text("METRICS_TOKEN")
+HEARTBEAT_URL = env.url("HEARTBEAT_URL")
 AWS_REGION = env.matching("AWS_REGION", r"[a-z]+(-[a-z]+)+-[0-9]+", "a region such as us-east-1", default="us-east-1")
 AWS_ACCOUNT_ID = env.matching("AWS_ACCOUNT_ID", "[0-9]{12}", "12 digits")
 COGNITO_USER_POOL_ID = env.matching(

@@ -9,6 +9,7 @@ from django.http import HttpRequest, JsonResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
+from glyphforge.database.budget import LOCK_SECONDS, SECONDS, limited
 from monitoring.worker.heartbeat import queue_state
 
 # Reading every migration takes a tenth of a second; only the answer "all applied" is kept.
@@ -56,7 +57,8 @@ def _migrations() -> str | None:
 
 
 def _worker() -> str | None:
-    state = queue_state()
+    with limited(lock_seconds=LOCK_SECONDS, statement_seconds=SECONDS):
+        state = queue_state()
     if state.alive:
         return None
     if state.seconds_since_sign_of_life is None:

@@ -65,7 +65,7 @@ def install(alias: str = "default") -> list[str]:
     Idempotent, in one transaction; to be run after every migration that another role than the owner ran. Needs a
     superuser. Returns the names of the roles. What the owner makes later the application may use by default
     (https://www.postgresql.org/docs/current/sql-alterdefaultprivileges.html). The monitor sees other sessions'
-    statistics by pg_monitor (https://www.postgresql.org/docs/current/predefined-roles.html).
+    statistics by pg_monitor, the application by pg_read_all_stats (https://www.postgresql.org/docs/current/predefined-roles.html).
     """
     declared = rights.declared()
     with transaction.atomic(using=alias), connections[alias].cursor() as cursor:
@@ -80,6 +80,7 @@ def install(alias: str = "default") -> list[str]:
             for setting, value in role.settings.items():
                 run(f"ALTER ROLE {{}} SET {setting} = '{value}'", name)
         run("GRANT pg_monitor TO {}", MONITOR)
+        run("GRANT pg_read_all_stats TO {}", APPLICATION)
         cursor.execute("SELECT current_database()")
         database = cursor.fetchone()[0]
         run("GRANT CONNECT, TEMPORARY, CREATE ON DATABASE {} TO {}", database, OWNER)

@@ -11,6 +11,7 @@ from monitoring.admin import (
     job_run,
     mrr_movement,
     queue,
+    silence,
     traffic_view,
     webhook_view,
 )
@@ -26,6 +27,7 @@ __all__ = [
     "job_run",
     "mrr_movement",
     "queue",
+    "silence",
     "traffic_view",
     "webhook_view",
 ]

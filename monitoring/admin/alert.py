@@ -6,6 +6,7 @@ from django.contrib import admin
 from django.contrib.admin import SimpleListFilter
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.utils import timezone
 from django.utils.html import format_html
 
 from glyphforge.admin.columns import EMPTY, badge_column, copyable_column, moment, moment_column
@@ -55,7 +56,7 @@ class AlertAdmin(OperationsMixin, ReadOnlyModelAdmin):
     resolved = moment_column("resolved_at", description="resolved")
     key = copyable_column("fingerprint", description="fingerprint")
 
-    list_display = ("subject", "severity_badge", "state_badge", "what", "about", "fired", "responsible")
+    list_display = ("subject", "severity_badge", "state_badge", "what", "about", "quiet", "fired", "responsible")
     list_filter = (StateFilter, "severity", ("alert_type", CheckFilter))
     list_filter_submit = False
     sortable_by = ("fired",)
@@ -63,7 +64,21 @@ class AlertAdmin(OperationsMixin, ReadOnlyModelAdmin):
     search_fields = ("subject__istartswith", "fingerprint__startswith")
     search_help_text = "A subject or fingerprint (its beginning)"
     fieldsets = (
-        (None, {"fields": ("subject", "severity_badge", "state_badge", "message", "remediation", "about")}),
+        (
+            None,
+            {
+                "fields": (
+                    "subject",
+                    "severity_badge",
+                    "state_badge",
+                    "message",
+                    "remediation",
+                    "about",
+                    "follows",
+                    "quiet",
+                )
+            },
+        ),
         ("Acknowledged or snoozed", {"fields": ("responsible", "note", "acknowledged", "snoozed")}),
         ("Times", {"fields": ("first_seen", "fired", "last_seen", "notified", "resolved")}),
         ("Messages", {"fields": ("messages",)}),
@@ -71,7 +86,7 @@ class AlertAdmin(OperationsMixin, ReadOnlyModelAdmin):
     )
     readonly_fields = (
         "severity_badge", "state_badge", "fired", "first_seen", "last_seen", "notified", "acknowledged", "snoozed",
-        "resolved", "responsible", "about", "messages", "key",
+        "resolved", "responsible", "about", "follows", "quiet", "messages", "key",
     )  # fmt: skip
 
     def get_ordering(self, request: HttpRequest) -> tuple[Any, ...]:
@@ -100,6 +115,16 @@ class AlertAdmin(OperationsMixin, ReadOnlyModelAdmin):
         named = alert.object_type if alert.object_id and alert.object_type else "Show"
         kind = {"user": "Customer"}.get(named, named.replace("_", " ").capitalize())
         return format_html('<a class="gf-link gf-nowrap" href="{}">{}</a>', links.fix(alert), kind)
+
+    @admin.display(description="what follows from it")
+    def follows(self, alert: Alert) -> str:
+        return ", ".join(name.replace("_", " ") for name in alert.consequences) or EMPTY
+
+    @admin.display(description="sends no message")
+    def quiet(self, alert: Alert) -> str:
+        if alert.silenced_until and alert.silenced_until > timezone.now():
+            return f"Silenced until {alert.silenced_until:%Y-%m-%d %H:%M} UTC"
+        return f"Follows from {alert.muted_by}" if alert.muted_by else EMPTY
 
     @admin.display(description="messages")
     def messages(self, alert: Alert) -> str:

@@ -1,6 +1,11 @@
 """The page of the Stripe events that failed, with the button that tries them again."""
 
+from typing import Any
+
 from django.contrib import admin
+from django.contrib.admin import SimpleListFilter
+from django.db.models import Count, Min, QuerySet
+from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html
 
@@ -9,6 +14,26 @@ from billing.models import WebhookEvent
 from glyphforge.admin.columns import EMPTY, badge_column, moment, number
 from monitoring.admin.view import ViewAdmin, rendered
 from monitoring.models import FailedWebhookEvent
+
+CAUSES_OFFERED = 20
+LONGEST_CAUSE = 80
+
+
+class CauseFilter(SimpleListFilter):
+    """Events whose errors differ in ids and numbers only: the most frequent causes, each by one of its errors."""
+
+    title = "cause"
+    parameter_name = "cause"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        found = FailedWebhookEvent.objects.values("cause").annotate(events=Count("pk"), error=Min("last_error"))
+        return [
+            (row["cause"], f"{(row['error'] or 'No error noted')[:LONGEST_CAUSE]} ({row['events']:,})")
+            for row in found.order_by("-events", "cause")[:CAUSES_OFFERED]
+        ]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[FailedWebhookEvent]) -> QuerySet[FailedWebhookEvent]:
+        return queryset.filter(cause=self.value()) if self.value() else queryset
 
 
 @admin.register(FailedWebhookEvent)
@@ -21,8 +46,8 @@ class FailedWebhookEventAdmin(ViewAdmin):
     tries = rendered("attempts", number, description="attempts")
     fixes = (RetryWebhooks(),)
     list_display = ("stripe_event_id", "event", "state", "tries", "error", "next_retry", "received")
-    list_filter = ("status",)
-    repeated = ("last_error",)
+    list_filter = ("status", CauseFilter)
+    repeated = ("last_error", "cause")
     ordering = ("-received_at",)
     nothing = "Every event is processed"
     search_fields = ("stripe_event_id__exact", "event_type__startswith")

@@ -42,13 +42,14 @@ class Step(Enum):
     PASSED = "passed"
 
 
-def evaluate_alerts() -> Outcome:
+def evaluate_alerts(by: str = "") -> Outcome:
     """Compare the open alerts with what the checks see now, move them on and queue what has to be said.
 
-    Safe to run at any time and by several at once: one evaluates, the others return at once. No table that a check
-    reads can hold it up: what cannot be measured is noted, and its alerts stay as they are. `rows` is the number of
-    alerts that changed state; `detail` counts the alerts seen, the steps taken, the notifications and, where there are
-    any, the checks `unmeasured`. Raises what the database raises where the alerts themselves are locked.
+    `by` names who does it, by default this host. Safe to run at any time and by several at once: one evaluates, the
+    others return at once. No table that a check reads can hold it up: what cannot be measured is noted, and its alerts
+    stay as they are. `rows` is the number of alerts that changed state; `detail` counts the alerts seen, the steps
+    taken, the notifications and, where there are any, names the checks `unmeasured`. Raises what the database raises
+    where the alerts themselves are locked.
     """
     with limited(lock_seconds=LOCK_SECONDS, statement_seconds=SECONDS):
         if not _is_only_evaluator():
@@ -56,7 +57,7 @@ def evaluate_alerts() -> Outcome:
         observed = observe()
         _note("what could not be measured", _write_unmeasured, observed.unmeasured)
         outcome = evaluate(observed.alerts, timezone.now(), unmeasured=observed.unmeasured)
-        _note("this evaluation", _write_evaluation)
+        _note("this evaluation", _write_evaluation, by or socket.gethostname())
     unmeasured = {"unmeasured": sorted(observed.unmeasured)} if observed.unmeasured else {}
     return Outcome(outcome.rows, {**outcome.detail, **unmeasured})
 
@@ -80,11 +81,9 @@ def _write_unmeasured(unmeasured: Mapping[str, str]) -> None:
         )
 
 
-def _write_evaluation() -> None:
+def _write_evaluation(by: str) -> None:
     with connection.cursor() as cursor:
-        cursor.execute(
-            "UPDATE alert_evaluations SET evaluated_at = clock_timestamp(), evaluated_by = %s", [socket.gethostname()]
-        )
+        cursor.execute("UPDATE alert_evaluations SET evaluated_at = clock_timestamp(), evaluated_by = %s", [by])
 
 
 def _is_only_evaluator() -> bool:

@@ -40,7 +40,7 @@ class Observation:
 
 @dataclass(frozen=True)
 class Observed:
-    """Everything that is wrong now, by fingerprint, and the checks of which nothing can be said now, with the reason."""
+    """Everything that is wrong now, by fingerprint, and of which checks nothing can be said, with the reason."""
 
     alerts: Mapping[str, Observation]
     unmeasured: Mapping[str, str]

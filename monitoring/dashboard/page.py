@@ -74,7 +74,8 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     """Fill the context of the admin's start page with what the viewer may see; `?days=` is 30 or 90.
 
     Adds what `monitoring/dashboard.html` draws: `cards`, `charts`, `alerts` and `jobs`, each empty for whom it is not,
-    and `missing`: what could not be read within four seconds, with the reason. Figures may be a minute old. Unfold calls it: https://unfoldadmin.com/docs/configuration/dashboard/
+    and `missing`: what could not be read within four seconds, with the reason. Figures may be a minute old.
+    Unfold calls it: https://unfoldadmin.com/docs/configuration/dashboard/
     """
     asked = request.GET.get("days", "")
     days = int(asked) if asked in map(str, RANGES) else RANGES[0]
@@ -258,6 +259,7 @@ def _alert_card(alerts: list[Alert]) -> Card:
             ("Warnings", f"{counts['warning']:,}"),
             ("Info", f"{counts['info']:,}"),
             ("Acknowledged or snoozed", f"{len(alerts) - len(firing):,}"),
+            ("Silenced", f"{sum(alert.silenced_until is not None for alert in firing):,}"),
         ],
         href=_page(Alert),
     )

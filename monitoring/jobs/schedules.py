@@ -6,6 +6,7 @@ from typing import Any
 from django.db import connection
 from django_q.models import Schedule
 
+from glyphforge.audit.context import current
 from monitoring.jobs.cron import database_time, intervals, is_cron, latest_slot, slot_after
 from monitoring.jobs.registry import JOBS, Job
 from monitoring.models import JobRun, JobSchedule
@@ -67,6 +68,7 @@ def mirror(name: str) -> None:
     known = JobSchedule.objects.filter(job=name).first()
     unchanged = known and known.cron == cron and known.enabled == enabled and known.next_due_at
     longest = max(intervals(cron, now))
+    was_off = known is not None and not known.enabled
     JobSchedule.objects.update_or_create(
         job=name,
         defaults={
@@ -79,6 +81,8 @@ def mirror(name: str) -> None:
             # A slot that was due and missed stays due: only running it, or changing the schedule, moves it.
             "next_due_at": known.next_due_at if known and unchanged else slot_after(cron, now),
             "updated_at": now,
+            "switched_off_at": None if enabled else known.switched_off_at if known and was_off else now,
+            "switched_off_by": None if enabled else known.switched_off_by if known and was_off else current().actor,
         },
     )
 

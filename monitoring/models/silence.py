@@ -20,6 +20,7 @@ class Silence(models.Model):
     class Meta:
         db_table = "silences"
         default_permissions = ("view",)
+        permissions = [("silence_alerts", "Can silence alerts in a maintenance window")]
 
     def __str__(self) -> str:
         return f"{self.check_pattern} until {self.ends_at:%Y-%m-%d %H:%M} UTC"

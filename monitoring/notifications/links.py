@@ -38,6 +38,11 @@ LISTED_ON = {
     "failed_backups": "database_backuprun",
     "drift": "monitoring_jobschedule",
     "worker_silence": "monitoring_workerheartbeat",
+    "unmeasured_checks": "monitoring_systemhealth",
+    "role_connections": "monitoring_databaseconnections",
+    "failures_in_a_row": "monitoring_jobschedule",
+    "switched_off_jobs": "monitoring_jobschedule",
+    "other_mode_events": "billing_webhookevent",
 }
 # Not everybody whom an alert reaches may open these: what other sessions run may hold customers' data.
 NOT_FOR_EVERYBODY = {"monitoring_longrunningquery"}
@@ -81,6 +86,8 @@ def fix(alert: Alert | CurrentAlertColumns) -> str:
         return reverse("admin:billing_webhookevent_changelist", query={"q": alert.object_id})
     if alert.object_id and alert.object_type in OBJECT_PAGES:
         return reverse(f"admin:{OBJECT_PAGES[alert.object_type]}_change", args=[quote(alert.object_id)])
+    if alert.object_id and alert.object_type == "webhook_cause":
+        return reverse("admin:monitoring_failedwebhookevent_changelist", query={"cause": alert.object_id})
     check = alert.alert_type
     path = None if LISTED_ON.get(check) in NOT_FOR_EVERYBODY else counted(check)
     return path or reverse("admin:monitoring_systemhealth_change", args=[quote(check)])

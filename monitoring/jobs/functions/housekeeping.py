@@ -22,13 +22,17 @@ CLEANUP_JOB_RUNS = Step(
     """,
 )
 
-# The queue's failed tasks, and heartbeats of processes that are gone. Only failed tasks are ever kept, as `save_limit`
-# is -1: https://django-q2.readthedocs.io/en/master/configure.html
+# The queue's failed tasks, and heartbeats of processes that are gone but for the last, which says since when. Only
+# failed tasks are ever kept, as `save_limit` is -1: https://django-q2.readthedocs.io/en/master/configure.html
 CLEANUP_QUEUE = Step(
     "cleanup_queue",
     """
     WITH tasks AS (DELETE FROM django_q_task WHERE stopped < now() - interval '30 days' RETURNING 1),
-    heartbeats AS (DELETE FROM worker_heartbeats WHERE seen_at < now() - interval '1 day' RETURNING 1)
+    heartbeats AS (
+        DELETE FROM worker_heartbeats WHERE seen_at < now() - interval '1 day'
+            AND id NOT IN (SELECT id FROM worker_heartbeats WHERE role = 'pusher' ORDER BY seen_at DESC LIMIT 1)
+        RETURNING 1
+    )
     SELECT count(*) FROM (TABLE tasks UNION ALL TABLE heartbeats) AS deleted
     """,
 )
@@ -44,5 +48,15 @@ CLEANUP_SIGN_INS = Step(
     SELECT count(*) + cleanup_authentication_failures() FROM (
         TABLE sessions UNION ALL TABLE accesses UNION ALL TABLE failures UNION ALL TABLE attempts
     ) AS deleted
+    """,
+)
+
+# What evaluations of the alerts measured.
+CLEANUP_MEASUREMENTS = Step(
+    "cleanup_measurements",
+    """
+    WITH samples AS (DELETE FROM disk_samples WHERE sampled_at < now() - interval '60 days' RETURNING 1),
+    measured AS (DELETE FROM measurements WHERE measured_at < now() - interval '1 day' RETURNING 1)
+    SELECT count(*) FROM (TABLE samples UNION ALL TABLE measured) AS deleted
     """,
 )

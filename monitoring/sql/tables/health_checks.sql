@@ -184,7 +184,7 @@ VALUES
     'Set SLACK_WEBHOOK_URL or ALERT_EMAIL for web and worker, restart both, and send a test message.'
 ),
 (
-    'heartbeat_url', 'Failures in a row to ask HEARTBEAT_URL', 'failures', false, 1, NULL,
+    'heartbeat_url', 'Failures in a row to ask HEARTBEAT_URL', 'failures', false, 0, NULL,
     'See whether the address is right and reachable from here: until then nobody outside notices a silence.'
 ),
 (
