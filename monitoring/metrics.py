@@ -2,6 +2,7 @@
 
 import hmac
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 from django.conf import settings
@@ -63,13 +64,18 @@ class Figures(Collector):
         """
         budget = Budget()
         for name, read in PARTS.items():
-            yield from budget.read(name, lambda read=read: list(read()), [])
+            nothing: list[Metric] = []
+            yield from budget.read(name, partial(_all, read), nothing)
         yield _labelled(
             "unavailable",
             "1 for each part of this scrape that could not be read, with the reason.",
             ["part", "reason"],
             [(name, reason, 1) for name, reason in budget.missing.items()],
         )
+
+
+def _all(read: Callable[[], Iterator[Metric]]) -> list[Metric]:
+    return list(read())
 
 
 def _rows(statement: str) -> list[tuple[Any, ...]]:

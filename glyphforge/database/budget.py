@@ -74,7 +74,7 @@ class Budget:
     def _problem(error: Error) -> str:
         match error.__cause__:
             case pg.LockNotAvailable():
-                return f"{', '.join(_locked()) or 'A table'} is locked."
+                return f"{', '.join(locked_tables()) or 'A table'} is locked."
             case pg.QueryCanceled():
                 return "It takes too long."
             case pg.UndefinedTable() | pg.UndefinedColumn() | pg.UndefinedFunction():
@@ -84,7 +84,7 @@ class Budget:
         return "The database refused it."
 
 
-def _locked() -> list[str]:
+def locked_tables() -> list[str]:
     """The tables that others hold so that nobody can read them."""
     with connection.cursor() as cursor:
         cursor.execute(

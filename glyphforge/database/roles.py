@@ -34,7 +34,9 @@ _NO_JIT = {"jit": "off"}
 _LIMITS = {
     OWNER: Role(5, {"lock_timeout": "5s", "idle_in_transaction_session_timeout": "10min"}),
     APPLICATION: Role(
-        80, _NO_JIT | {"statement_timeout": "60s", "lock_timeout": "10s", "idle_in_transaction_session_timeout": "60s"}
+        80,
+        # A page answers within five seconds, if only to say what is locked.
+        _NO_JIT | {"statement_timeout": "60s", "lock_timeout": "4s", "idle_in_transaction_session_timeout": "60s"},
     ),
     SUPPORT: Role(
         10,

@@ -15,7 +15,8 @@ class _KnownValuesFilter(admin.AllValuesFieldListFilter):
         super().__init__(*args, **kwargs)
         with connection.cursor() as cursor:
             cursor.execute(self.known)
-            self.lookup_choices = [name for (name,) in cursor.fetchall()]
+            values: Any = [name for (name,) in cursor.fetchall()]
+        self.lookup_choices = values
 
 
 class CheckFilter(_KnownValuesFilter):

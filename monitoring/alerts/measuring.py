@@ -27,7 +27,8 @@ def measure() -> None:
     """Measure and write down every check of `MEASURES`, and how full the disks are. Never raises for a locked table."""
     budget = Budget()
     found = {name: budget.read(name, read, None) for name, read in MEASURES.items()}
-    samples = budget.read("disks", lambda: list(_places()), [])
+    nowhere: list[tuple[str, int, int | None]] = []
+    samples = budget.read("disks", lambda: list(_places()), nowhere)
     _write(
         "INSERT INTO measurements (check_name, host, value, message) VALUES (%s, %s, %s, %s)"
         " ON CONFLICT (check_name, host) DO UPDATE SET value = excluded.value, message = excluded.message,"
@@ -65,7 +66,7 @@ def _write(statement: str, rows: list[tuple[Any, ...]]) -> None:
         logger.warning("What was measured cannot be written down", exc_info=True)
 
 
-def _one(statement: str, *parameters: object) -> tuple[Any, ...]:
+def _one(statement: str, *parameters: bool) -> tuple[Any, ...]:
     with connection.cursor() as cursor:
         cursor.execute(statement, parameters)
         row: tuple[Any, ...] = cursor.fetchone()

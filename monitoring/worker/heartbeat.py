@@ -69,9 +69,10 @@ def queue_state() -> QueueState:
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT extract(epoch FROM clock_timestamp() - max(seen_at))::float8,"
-            " coalesce(max(seen_at) FILTER (WHERE stopped_at IS NULL) > clock_timestamp() - %s, false)"
+            " coalesce(max(seen_at) FILTER (WHERE stopped_at IS NULL) > clock_timestamp()"
+            " - %s * interval '1 second', false)"
             " FROM worker_heartbeats WHERE role = 'pusher'",
-            [SILENT_AFTER],
+            [SILENT_AFTER.total_seconds()],
         )
         silent, alive = cursor.fetchone()
         cursor.execute(

@@ -3,7 +3,7 @@
 --
 -- No table, as it has to be known which checks a locked table hides.
 CREATE FUNCTION known_checks()
-RETURNS TABLE (place bigint, check_name text, measured_by text, alerts_by text, follows_from text [])
+RETURNS TABLE (place bigint, check_name text, measured_by text, alerts_by text, follows_from text[])
 LANGUAGE sql
 IMMUTABLE
 SET search_path = public, pg_temp
@@ -11,7 +11,7 @@ AS $$
     SELECT row_number() OVER (), k.*
     FROM (
         VALUES
-        ('blocked_sessions', 'health_of_server', NULL, '{}'::text []),
+        ('blocked_sessions', 'health_of_server', NULL, '{}'::text[]),
         ('connections', 'health_of_server', NULL, '{}'),
         ('idle_in_transaction', 'health_of_server', NULL, '{}'),
         ('long_running_queries', 'health_of_server', NULL, '{}'),

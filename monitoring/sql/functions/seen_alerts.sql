@@ -16,13 +16,14 @@ RETURNS TABLE (
     detected_at timestamptz,
     object_type text,
     object_id text,
-    objects text [],
-    consequences text [],
+    objects text[],
+    consequences text[],
     muted_by text,
     silenced_until timestamptz
 )
 LANGUAGE plpgsql
 SET search_path = public, pg_temp
+SET jit = off
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -84,7 +85,7 @@ BEGIN
             s.*
         FROM jsonb_to_recordset(seen) AS s (
             check_name text, cause text, severity text, subject text, message text, value numeric,
-            detected_at timestamptz, object_type text, object_id text, objects text []
+            detected_at timestamptz, object_type text, object_id text, objects text[]
         )
         UNION ALL
         -- The other checks are about the whole system.

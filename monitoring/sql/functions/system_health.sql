@@ -21,6 +21,7 @@ RETURNS TABLE (
 )
 LANGUAGE plpgsql
 SET search_path = public, pg_temp
+SET jit = off
 AS $$
 #variable_conflict use_column
 DECLARE

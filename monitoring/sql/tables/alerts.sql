@@ -23,8 +23,8 @@ CREATE TABLE alerts (
     resolved_at timestamptz,
     object_type text,
     object_id text,
-    objects text [] NOT NULL DEFAULT '{}',
-    consequences text [] NOT NULL DEFAULT '{}',
+    objects text[] NOT NULL DEFAULT '{}', -- noqa: LT01
+    consequences text[] NOT NULL DEFAULT '{}', -- noqa: LT01
     muted_by text,
     silenced_until timestamptz,
     told_message text,

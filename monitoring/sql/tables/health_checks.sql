@@ -153,7 +153,7 @@ VALUES
 ),
 (
     'unmeasured_checks', 'Checks that cannot be measured', 'minutes', false, 0, 15,
-    'The message names the table that is locked, or what is missing: end the session that holds the lock, or run verify.'
+    'The message names what is locked or missing: end the session that holds the lock, or run database verify.'
 ),
 (
     'role_connections', 'Highest share of a role''s connections used', '%', false, 80, 95,
@@ -161,7 +161,7 @@ VALUES
 ),
 (
     'retained_wal', 'Most log kept for a replication slot', 'GB', false, 5, 20,
-    'Start the replica that reads the slot; drop a slot that nobody reads any more: SELECT pg_drop_replication_slot(name).'
+    'Start the replica that reads the slot, or drop a slot that nobody needs: SELECT pg_drop_replication_slot(name).'
 ),
 (
     'failures_in_a_row', 'Most failures of a job in a row', 'failures', false, 2, 5,
@@ -173,7 +173,7 @@ VALUES
 ),
 (
     'disk_used', 'Share of the fullest disk used', '%', false, 80, 90,
-    'Make room on the disk that the message names, or make it larger; delete old files only when a newer backup is good.'
+    'Make room on the disk that the message names, or make it larger; keep the newest good backup.'
 ),
 (
     'disk_full_in', 'Time until a disk is full at its growth', 'days', true, 14, 3,

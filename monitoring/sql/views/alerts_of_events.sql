@@ -10,10 +10,11 @@ SELECT
         ELSE format('%s events fail for one cause', g.events)
     END AS subject,
     CASE g.events
-        WHEN 1 THEN format(
-            '%s (attempts: %s): %s',
-            CASE g.dead WHEN 1 THEN 'Given up' ELSE 'Failed' END, g.attempts, plain_error(g.worst_error)
-        )
+        WHEN 1
+            THEN format(
+                '%s (attempts: %s): %s',
+                CASE g.dead WHEN 1 THEN 'Given up' ELSE 'Failed' END, g.attempts, plain_error(g.worst_error)
+            )
         ELSE format(
             '%sMost attempts: %s, of %s %s: %s',
             'Given up: ' || nullif(g.dead, 0) || '. ', g.attempts, g.worst_type, g.worst_id, plain_error(g.worst_error)

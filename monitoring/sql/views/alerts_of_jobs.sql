@@ -12,7 +12,10 @@ SELECT
     END AS subject,
     CASE
         WHEN g.check_name = 'failed_jobs'
-            THEN format('The last run%s failed: %s', ' of each of ' || nullif(g.names, g.objects[1]), plain_error(g.error))
+            THEN
+                format(
+                    'The last run%s failed: %s', ' of each of ' || nullif(g.names, g.objects[1]), plain_error(g.error)
+                )
         WHEN g.jobs = 1 THEN format('Should have run by %s.', date_trunc('second', g.since))
         ELSE format('Overdue: %s, the first since %s.', g.names, date_trunc('second', g.since))
     END AS message,

@@ -3,8 +3,9 @@ CREATE VIEW alerts_of_subscriptions AS
 SELECT
     'stale_subscriptions' AS check_name,
     s.subscription_id::text AS cause,
-    CASE WHEN now() - s.current_period_end > t.critical_at * interval '1 day' THEN 'critical' ELSE 'warning' END
-    AS severity,
+    CASE
+        WHEN now() - s.current_period_end > t.critical_at * interval '1 day' THEN 'critical' ELSE 'warning'
+    END AS severity,
     coalesce(s.email, s.user_id::text) AS subject,
     format(
         'The %s plan is still %s, %s days after its period ended.', s.tier, s.status, round(s.days_overdue, 1)

@@ -47,7 +47,9 @@ SELECT
         (
             SELECT
                 string_agg(
-                    format('%s by %s as %s', t.sessions, coalesce(nullif(t.application_name, ''), 'somebody'), t.usename),
+                    format(
+                        '%s by %s as %s', t.sessions, coalesce(nullif(t.application_name, ''), 'somebody'), t.usename
+                    ),
                     ', '
                     ORDER BY t.sessions DESC, t.application_name ASC
                 )
@@ -72,7 +74,9 @@ SELECT
     coalesce(round(max(100.0 * coalesce(h.sessions, 0) / r.rolconnlimit), 1), 0) AS value,
     coalesce(
         string_agg(
-            format('%s has %s of %s left', r.rolname, greatest(r.rolconnlimit - coalesce(h.sessions, 0), 0), r.rolconnlimit),
+            format(
+                '%s has %s of %s left', r.rolname, greatest(r.rolconnlimit - coalesce(h.sessions, 0), 0), r.rolconnlimit
+            ),
             ', '
             ORDER BY coalesce(h.sessions, 0)::numeric / r.rolconnlimit DESC, r.rolname ASC
         ) || '.',
@@ -87,7 +91,10 @@ SELECT
     coalesce(round(max(s.bytes) / 1073741824, 2), 0) AS value,
     coalesce(
         string_agg(
-            format('Slot %s (%s) keeps %s', s.slot_name, CASE WHEN s.active THEN 'active' ELSE 'nobody reads it' END, pg_size_pretty(s.bytes)),
+            format(
+                'Slot %s (%s) keeps %s',
+                s.slot_name, CASE WHEN s.active THEN 'active' ELSE 'nobody reads it' END, pg_size_pretty(s.bytes)
+            ),
             ', '
             ORDER BY s.bytes DESC, s.slot_name ASC
         ) || '.',
