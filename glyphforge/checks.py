@@ -74,22 +74,13 @@ def stripe_mode(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
 
 @register(Tags.security, deploy=True)
 def alert_channels(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
-    """Warn where trouble is told to nobody: no channel (W004), and nobody who notices a silence (W005)."""
-    found: list[CheckMessage] = []
-    if not settings.SLACK_WEBHOOK_URL and not settings.ALERT_EMAIL:
-        found.append(
-            Warning(
-                "Alerts are sent to nobody.",
-                hint="Set SLACK_WEBHOOK_URL, or ALERT_EMAIL with EMAIL_URL.",
-                id="glyphforge.W004",
-            )
+    """Warn (W004) where trouble is told to nobody."""
+    if settings.SLACK_WEBHOOK_URL or settings.ALERT_EMAIL:
+        return []
+    return [
+        Warning(
+            "Alerts are sent to nobody.",
+            hint="Set SLACK_WEBHOOK_URL, or ALERT_EMAIL with EMAIL_URL.",
+            id="glyphforge.W004",
         )
-    if not settings.HEARTBEAT_URL:
-        found.append(
-            Warning(
-                "Nobody notices when the evaluation of the alerts ends.",
-                hint="Set HEARTBEAT_URL to the address of a dead man's switch, or have a prober watch /readyz.",
-                id="glyphforge.W005",
-            )
-        )
-    return found
+    ]

@@ -35,6 +35,13 @@ class Fault:
         return f"{self.alerts_as}:{broken}" if broken else self.check
 
 
+def nothing_wrong() -> None:
+    """A worker lives, and neither the template's schedules nor what other tests left in the statistics is seen."""
+    query("DELETE FROM job_schedules")
+    query("UPDATE health_checks SET is_enabled = false WHERE check_name = 'dead_rows'")
+    factories.worker()
+
+
 def _run(sql: str, *parameters: object) -> Cure:
     return lambda: query(sql, *parameters)
 

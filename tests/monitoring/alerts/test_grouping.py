@@ -9,6 +9,7 @@ from monitoring.alerts.evaluation import evaluate_alerts
 from monitoring.models import Alert, CurrentAlert
 from monitoring.notifications import links
 from tests.support import factories
+from tests.support.faults import nothing_wrong
 from tests.support.sql import ago, query, scalar
 
 pytestmark = pytest.mark.django_db
@@ -16,8 +17,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture(autouse=True)
 def _healthy() -> None:
-    query("DELETE FROM job_schedules")
-    factories.worker()
+    nothing_wrong()
 
 
 def test_events_of_one_cause_are_one_alert_that_leads_to_them(signed_in: Callable[[str], Client]) -> None:

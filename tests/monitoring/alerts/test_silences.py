@@ -13,6 +13,7 @@ from monitoring.alerts import silences
 from monitoring.alerts.evaluation import evaluate_alerts
 from monitoring.models import Alert, CurrentAlert, Notification, Silence
 from tests.support import factories
+from tests.support.faults import nothing_wrong
 from tests.support.slack import Slack
 from tests.support.sql import query
 
@@ -22,8 +23,7 @@ PAGE = "/admin/monitoring/silence/"
 
 @pytest.fixture(autouse=True)
 def _failing_event(slack: Slack) -> None:
-    query("DELETE FROM job_schedules")
-    factories.worker()
+    nothing_wrong()
     factories.webhook_event(attempts=5)
 
 

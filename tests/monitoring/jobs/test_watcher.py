@@ -9,6 +9,7 @@ from django.test import Client
 from monitoring.jobs import watcher
 from monitoring.worker import heartbeat
 from tests.support import factories
+from tests.support.faults import nothing_wrong
 from tests.support.slack import Slack
 from tests.support.sql import ago, query, run, scalar
 
@@ -27,7 +28,8 @@ def test_nothing_is_done_while_the_worker_evaluates() -> None:
 
 def test_stopped_worker_is_told_by_one_message(slack: Slack) -> None:
     """What follows from it, a job that is past its time and events that wait, is in the same message."""
-    query("DELETE FROM job_schedules")
+    nothing_wrong()
+    query("DELETE FROM worker_heartbeats")
     factories.worker(seen_at=ago("3 minutes"), stopped_at=ago("3 minutes"))
     factories.job_schedule(next_due_at=ago("11 minutes"))
     factories.webhook_event(status="pending", received_at=ago("16 minutes"))
@@ -76,8 +78,7 @@ def test_of_several_web_processes_one_looks() -> None:
 
 @pytest.mark.parametrize("word", ["psycopg", "OperationalError", "canceling", "CONTEXT", "urllib3", "Pool("])
 def test_messages_are_free_of_what_libraries_say(word: str, slack: Slack) -> None:
-    query("DELETE FROM job_schedules")
-    factories.worker()
+    nothing_wrong()
     factories.job_schedule()
     error = "OperationalError: canceling statement due to lock timeout\nCONTEXT: while locking"
     query("INSERT INTO job_runs (job, status, error, finished_at) VALUES ('partitions', 'failed', %s, now())", error)
