@@ -4,6 +4,7 @@ Limits: https://docs.slack.dev/reference/block-kit/blocks (50 blocks, 3,000 char
 """
 
 import json
+import logging
 from collections.abc import Sequence
 from http.client import HTTPException
 from typing import Any
@@ -15,6 +16,8 @@ from django.conf import settings
 from glyphforge.rows import Json
 from monitoring.models import Alert, Notification
 from monitoring.notifications import Undelivered, links
+
+logger = logging.getLogger(__name__)
 
 TIMEOUT_SECONDS = 5
 MOST_BLOCKS = 50
@@ -154,4 +157,8 @@ def post(payload: Json) -> None:
             channel_is_up=error.code in REFUSALS,
         ) from error
     except (OSError, HTTPException) as error:  # no route, no answer in time, no certificate, no HTTP
-        raise Undelivered(f"Slack was not reached: {error}") from error
+        cause = getattr(error, "reason", error)
+        logger.warning("Slack was not reached: %s", type(cause).__name__)
+        raise Undelivered(
+            "Slack was not reached: no answer in time." if isinstance(cause, TimeoutError) else "Slack was not reached."
+        ) from error

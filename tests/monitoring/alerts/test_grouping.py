@@ -6,10 +6,11 @@ import pytest
 from django.test import Client
 
 from monitoring.alerts.evaluation import evaluate_alerts
-from monitoring.models import Alert, CurrentAlert
+from monitoring.models import Alert, CurrentAlert, Notification
 from monitoring.notifications import links
 from tests.support import factories
 from tests.support.faults import nothing_wrong
+from tests.support.slack import Slack
 from tests.support.sql import ago, query, scalar
 
 pytestmark = pytest.mark.django_db
@@ -44,6 +45,27 @@ def test_group_keeps_its_alert_while_it_grows() -> None:
     evaluate_alerts()
     alert = Alert.objects.get()
     assert (alert.subject, alert.state) == ("2 events fail for one cause", "firing")
+
+
+def test_message_says_what_is_new_since_the_last_one(slack: Slack) -> None:
+    factories.webhook_event(stripe_event_id="evt_1", attempts=5, last_error="No plan claims price_1")
+    evaluate_alerts()
+    for number in range(2, 5):
+        factories.webhook_event(
+            stripe_event_id=f"evt_{number}", attempts=1, last_error=f"No plan claims price_{number}"
+        )
+    query("UPDATE alerts SET notified_at = notified_at - interval '5 hours'")
+    evaluate_alerts()
+    assert list(Notification.objects.order_by("id").values_list("kind", "message")) == [
+        ("opened", "invoice.paid evt_1: Failed (attempts: 5): No plan claims price_1"),
+        (
+            "reminder",
+            (
+                "4 events fail for one cause: Most attempts: 5, of invoice.paid evt_1: No plan claims price_1"
+                " The last message said: invoice.paid evt_1: Failed (attempts: 5): No plan claims price_1"
+            ),
+        ),
+    ]
 
 
 @pytest.mark.parametrize(
