@@ -35,6 +35,7 @@ ALTERED = "The table is now:"
 
 KEEP_RIGHTS = """CREATE TEMPORARY TABLE kept_rights ON COMMIT DROP AS
 SELECT
+    c.relname,
     format(
         'GRANT %s ON %I TO %s', a.privilege_type, c.relname,
         CASE a.grantee WHEN 0 THEN 'public' ELSE quote_ident(pg_get_userbyid(a.grantee)) END
@@ -48,7 +49,8 @@ DO $$
 DECLARE
     kept record;
 BEGIN
-    FOR kept IN SELECT k.statement FROM kept_rights AS k LOOP
+    -- A view that is gone has no rights.
+    FOR kept IN SELECT k.statement FROM kept_rights AS k WHERE to_regclass(quote_ident(k.relname)) IS NOT NULL LOOP
         EXECUTE kept.statement;
     END LOOP;
 END
