@@ -33,7 +33,8 @@ CHECKSUMS = "checksums.sha256"
 # What a changed table became stands in a comment behind the statements: the next change starts from it.
 ALTERED = "The table is now:"
 
-KEEP_RIGHTS = """CREATE TEMPORARY TABLE kept_rights ON COMMIT DROP AS
+KEEP_RIGHTS = """DO $$ BEGIN DROP TABLE IF EXISTS pg_temp.kept_rights; END $$;
+CREATE TEMPORARY TABLE kept_rights ON COMMIT DROP AS
 SELECT
     c.relname,
     format(
@@ -53,6 +54,8 @@ BEGIN
     FOR kept IN SELECT k.statement FROM kept_rights AS k WHERE to_regclass(quote_ident(k.relname)) IS NOT NULL LOOP
         EXECUTE kept.statement;
     END LOOP;
+    -- Another migration of this transaction may keep rights, too.
+    DROP TABLE kept_rights;
 END
 $$;
 """

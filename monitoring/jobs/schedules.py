@@ -44,7 +44,11 @@ def install_after_migrate(using: str, **kwargs: Any) -> None:
     """Install the schedules after a `post_migrate`, once the migrations of both apps have made their tables."""
     with connection.cursor() as cursor:
         tables = set(connection.introspection.table_names(cursor))
-    if using == connection.alias and {"django_q_schedule", "job_schedules"} <= tables:
+        if using != connection.alias or not {"django_q_schedule", "job_schedules"} <= tables:
+            return
+        columns = {column.name for column in connection.introspection.get_table_description(cursor, "job_schedules")}
+    # After a way back the table may be that of an earlier release.
+    if columns >= {field.column for field in JobSchedule._meta.concrete_fields}:
         install()
 
 

@@ -1,6 +1,6 @@
 -- Checks on the database server; of sessions only on those in this database. A NULL value is unknown: this role may not
 -- see it (pg_read_all_stats).
-CREATE VIEW health_of_server AS
+CREATE VIEW health_of_postgres AS
 WITH privilege AS (
     SELECT pg_has_role(current_user, 'pg_read_all_stats', 'USAGE') AS sees_all
 ),
@@ -235,4 +235,4 @@ LEFT JOIN pg_stat_replication AS r ON true
 GROUP BY p.sees_all;
 
 -- What it says is no secret, and who may read v_system_health reads it as themselves.
-GRANT SELECT ON health_of_server TO public;
+GRANT SELECT ON health_of_postgres TO public;
