@@ -12,7 +12,7 @@ from django.db import DEFAULT_DB_ALIAS, Error
 from rich.filesize import decimal
 from rich.table import Table
 
-from glyphforge.database import backup, connection, diagram, drill, freeze, restore, roles, status, verify
+from glyphforge.database import backup, connection, diagram, drill, freeze, mending, restore, roles, status, verify
 from glyphforge.database.connection import DatabaseError
 from glyphforge.database.migrate import migrate
 from glyphforge.observability.terminal import print_table
@@ -37,7 +37,10 @@ class Command(BaseCommand):
             dest="with_roles",
             help="also create the SQL roles and grant them their rights (superuser)",
         )
-        self._add(actions, "verify", self._verify, "compare the database with what the migrations define")
+        verifying = self._add(actions, "verify", self._verify, "compare the database with what the migrations define")
+        verifying.add_argument(
+            "--sql", action="store_true", help="print the statements that mend each difference, for psql"
+        )
         self._add(actions, "status", self._status, "migrations, sizes, partitions, last runs of jobs and backups")
         self._add(actions, "diagram", self._diagram, "print the entity-relationship diagram as Mermaid text")
         freezing = self._add(actions, "freeze", self._freeze, "write a migration's frozen SQL from the definitions")
@@ -92,10 +95,14 @@ class Command(BaseCommand):
             text += f"; SQL roles {', '.join(installed)}: give each a password with \\password in psql"
         self._print(json, {"migrations": ran, "roles": installed}, text)
 
-    def _verify(self, *, database: str, json: bool, **_: Any) -> None:
-        found = verify.differences(database)
+    def _verify(self, *, database: str, json: bool, sql: bool, **_: Any) -> None:
+        compared = verify.compare(database)
+        found = compared.differences
+        values: dict[str, Any] = {"differences": [asdict(each) for each in found]}
         text = "\n".join(map(str, found)) or "The database is what the migrations define."
-        self._print(json, {"differences": [asdict(each) for each in found]}, text)
+        if sql:
+            values["sql"] = text = mending.script(compared)
+        self._print(json, values, text)
         if found:
             raise SystemExit(1)
 
