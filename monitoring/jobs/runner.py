@@ -48,16 +48,24 @@ class _Ending:
     error: str | None = None
 
 
-def run(name: str, *, trigger: str, slot: datetime | None = None, at_most: float | None = None) -> Result:
+def run(
+    name: str,
+    *,
+    trigger: str,
+    slot: datetime | None = None,
+    at_most: float | None = None,
+    skips_when_busy: bool = True,
+) -> Result:
     """Run the job `name`, for `slot` of its schedule or else for this moment; what fails in it is in the result.
 
+    A slot that finds another run of the job is skipped for good, unless `skips_when_busy` is off: then it stays due.
     `at_most` seconds shorten the job's own limit, for a caller whose time is limited too. Raises KeyError for a job
     that does not exist and whatever the database raises when the run cannot even be claimed.
     """
     job = JOBS[name]
     lease.fail_dead_runs()
     claimed = lease.claim(name, slot=slot, trigger=trigger, take_over=bool(job.needs) and job.can_run_here)
-    if slot is not None:
+    if slot is not None and (claimed != "busy" or skips_when_busy):
         if claimed == "busy":
             lease.record_skipped(name, slot=slot, trigger=trigger)
         schedules.record_slot(name, slot)
@@ -96,9 +104,22 @@ def run_slot(name: str, *, scheduled_for: str) -> str:
     return run(name, trigger="schedule", slot=datetime.fromisoformat(scheduled_for)).message
 
 
+def run_by_hand(name: str, *, trigger: str) -> Result:
+    """Run the job because a person asked: for the slot that is due, which nobody runs then again, else for this moment.
+
+    So the slot is no longer overdue. Raises what `run` does.
+    """
+    slot = schedules.due_slot(name)
+    if slot is not None:
+        result = run(name, trigger=trigger, slot=slot, skips_when_busy=False)
+        if result.outcome != "taken":
+            return result
+    return run(name, trigger=trigger)
+
+
 def run_now(name: str, *, trigger: str) -> str:
     """Run the job for the queue, where a person asked for it; returns what came of it."""
-    return run(name, trigger=trigger).message
+    return run_by_hand(name, trigger=trigger).message
 
 
 def run_due_slot(name: str, *, trigger: str, at_most: float | None = None) -> Result:

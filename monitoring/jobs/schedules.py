@@ -6,7 +6,7 @@ from typing import Any
 from django.db import connection
 from django_q.models import Schedule
 
-from monitoring.jobs.cron import database_time, intervals, is_cron, latest_slot, slot_after
+from monitoring.jobs.cron import database_time, intervals, is_cron, latest_slot, slot_after, slot_before
 from monitoring.jobs.registry import JOBS, Job
 from monitoring.models import JobRun, JobSchedule
 
@@ -93,6 +93,16 @@ def due() -> list[str]:
     """The jobs with a slot that has come and that nobody has run yet, those due longest first."""
     found = JobSchedule.objects.filter(enabled=True, job__in=JOBS, next_due_at__lte=database_time())
     return [*found.order_by("next_due_at", "job").values_list("job", flat=True), *skipped_elsewhere()]
+
+
+def due_slot(name: str) -> datetime | None:
+    """The slot that has come and that nobody has run yet, of several the last; None where none is due."""
+    now = database_time()
+    schedule = JobSchedule.objects.filter(job=name, enabled=True, next_due_at__lte=now).first()
+    if schedule is None or schedule.next_due_at is None:
+        return None
+    # One that an earlier expression had meant is no slot of this one.
+    return max(slot_before(schedule.cron, now), schedule.next_due_at)
 
 
 def skipped_elsewhere() -> list[str]:
