@@ -80,6 +80,8 @@ def install(alias: str = "default") -> list[str]:
             for setting, value in role.settings.items():
                 run(f"ALTER ROLE {{}} SET {setting} = '{value}'", name)
         run("GRANT pg_monitor TO {}", MONITOR)
+        # signal_session() runs with the owner's rights.
+        run("GRANT pg_signal_backend, pg_read_all_stats TO {}", OWNER)
         cursor.execute("SELECT current_database()")
         database = cursor.fetchone()[0]
         run("GRANT CONNECT, TEMPORARY, CREATE ON DATABASE {} TO {}", database, OWNER)

@@ -11,6 +11,8 @@ from monitoring.admin import (
     job_run,
     mrr_movement,
     queue,
+    schema,
+    session,
     traffic_view,
     webhook_view,
 )
@@ -26,6 +28,8 @@ __all__ = [
     "job_run",
     "mrr_movement",
     "queue",
+    "schema",
+    "session",
     "traffic_view",
     "webhook_view",
 ]

@@ -5,7 +5,15 @@ from monitoring.models.business_view import RevenueMetrics, SubscriptionBreakdow
 from monitoring.models.customer_view import OrphanedStripeCustomer, PaidUserWithoutKey, StaleSubscription, UserNearLimit
 from monitoring.models.daily_figures import DailyFigures
 from monitoring.models.daily_mrr import DailyMrr
-from monitoring.models.database_view import DatabaseConnections, DatabaseSize, LongRunningQuery
+from monitoring.models.database_view import (
+    DatabaseConnections,
+    DatabaseSession,
+    DatabaseSize,
+    IndexFinding,
+    LongRunningQuery,
+    SchemaDifference,
+    TopQuery,
+)
 from monitoring.models.health import CriticalAlert, CurrentAlert, HealthCheck, SystemHealth
 from monitoring.models.job_run import JobRun
 from monitoring.models.job_schedule import JobSchedule
@@ -24,10 +32,12 @@ __all__ = [
     "DailyFigures",
     "DailyMrr",
     "DatabaseConnections",
+    "DatabaseSession",
     "DatabaseSize",
     "FailedWebhookEvent",
     "HealthCheck",
     "HighVolumeUser",
+    "IndexFinding",
     "JobRun",
     "JobSchedule",
     "LongRunningQuery",
@@ -37,10 +47,12 @@ __all__ = [
     "PaidUserWithoutKey",
     "RepeatedFailure",
     "RevenueMetrics",
+    "SchemaDifference",
     "SlowEndpoint",
     "StaleSubscription",
     "SubscriptionBreakdown",
     "SystemHealth",
+    "TopQuery",
     "UserGrowth",
     "UserNearLimit",
     "WorkerHeartbeat",

@@ -43,6 +43,7 @@ class Notification(models.Model):
 
     class Meta:
         db_table = "notifications"
+        permissions = [("send_test_notification", "Can send a test message")]
 
     def __str__(self) -> str:
         return f"{self.get_channel_display()}: {self.get_kind_display()}"

@@ -20,9 +20,9 @@ LISTED_ON = {
     "webhook_delay": "billing_webhookevent",
     "unmatched_stripe_customers": "billing_unmatchedcustomer",
     "error_rate": "monitoring_repeatedfailure",
-    "connections": "monitoring_databaseconnections",
-    "blocked_sessions": "monitoring_longrunningquery",
-    "idle_in_transaction": "monitoring_longrunningquery",
+    "connections": "monitoring_databasesession",
+    "blocked_sessions": "monitoring_databasesession",
+    "idle_in_transaction": "monitoring_databasesession",
     "long_running_queries": "monitoring_longrunningquery",
     "dead_rows": "monitoring_databasesize",
     "partitions_ahead": "monitoring_jobschedule",
@@ -36,11 +36,13 @@ LISTED_ON = {
     "backup_age": "database_backuprun",
     "restore_drill_age": "database_backuprun",
     "failed_backups": "database_backuprun",
-    "drift": "monitoring_jobschedule",
+    "drift": "monitoring_schemadifference",
+    "disabled_triggers": "monitoring_schemadifference",
+    "invalid_indexes": "monitoring_schemadifference",
     "worker_silence": "monitoring_workerheartbeat",
 }
 # Not everybody whom an alert reaches may open these: what other sessions run may hold customers' data.
-NOT_FOR_EVERYBODY = {"monitoring_longrunningquery"}
+NOT_FOR_EVERYBODY = {"monitoring_longrunningquery", "monitoring_databasesession"}
 # The page of the object that an alert names.
 OBJECT_PAGES = {"user": "billing_user", "subscription": "billing_subscription", "job": "monitoring_jobschedule"}
 
