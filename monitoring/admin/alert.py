@@ -11,8 +11,10 @@ from django.utils.html import format_html
 from glyphforge.admin.columns import EMPTY, badge_column, copyable_column, moment, moment_column
 from glyphforge.admin.model_admin import ReadOnlyModelAdmin
 from glyphforge.admin.operations import OperationsMixin
+from monitoring.admin import runbook
 from monitoring.admin.alert_operations import OPERATIONS
 from monitoring.admin.known_values import CheckFilter
+from monitoring.admin.notification_operations import SendTest
 from monitoring.admin.view import worst_first
 from monitoring.models import Alert, Notification
 from monitoring.notifications import links
@@ -64,6 +66,7 @@ class AlertAdmin(OperationsMixin, ReadOnlyModelAdmin):
     search_help_text = "A subject or fingerprint (its beginning)"
     fieldsets = (
         (None, {"fields": ("subject", "severity_badge", "state_badge", "message", "remediation", "about")}),
+        ("Runbook", {"fields": ("what_to_do",)}),
         ("Acknowledged or snoozed", {"fields": ("responsible", "note", "acknowledged", "snoozed")}),
         ("Times", {"fields": ("first_seen", "fired", "last_seen", "notified", "resolved")}),
         ("Messages", {"fields": ("messages",)}),
@@ -71,7 +74,7 @@ class AlertAdmin(OperationsMixin, ReadOnlyModelAdmin):
     )
     readonly_fields = (
         "severity_badge", "state_badge", "fired", "first_seen", "last_seen", "notified", "acknowledged", "snoozed",
-        "resolved", "responsible", "about", "messages", "key",
+        "resolved", "responsible", "about", "messages", "key", "what_to_do",
     )  # fmt: skip
 
     def get_ordering(self, request: HttpRequest) -> tuple[Any, ...]:
@@ -101,6 +104,10 @@ class AlertAdmin(OperationsMixin, ReadOnlyModelAdmin):
         kind = {"user": "Customer"}.get(named, named.replace("_", " ").capitalize())
         return format_html('<a class="gf-link gf-nowrap" href="{}">{}</a>', links.fix(alert), kind)
 
+    @admin.display(description="what it means, and what to do")
+    def what_to_do(self, alert: Alert) -> str:
+        return runbook.shown(alert)
+
     @admin.display(description="messages")
     def messages(self, alert: Alert) -> str:
         rows = [
@@ -117,8 +124,10 @@ class AlertAdmin(OperationsMixin, ReadOnlyModelAdmin):
 
 
 @admin.register(Notification)
-class NotificationAdmin(ReadOnlyModelAdmin):
+class NotificationAdmin(OperationsMixin, ReadOnlyModelAdmin):
     """What went out, what waits, and what could not be delivered."""
+
+    operations = (SendTest(),)
 
     delivery = badge_column("status", Notification.Status, description="status")
     created = moment_column("created_at", description="queued")

@@ -16,12 +16,11 @@ from glyphforge.admin.columns import EMPTY, badge, choice_badge, column, moment_
 from glyphforge.admin.model_admin import ReadOnlyModelAdmin
 from glyphforge.admin.operations import Operation, OperationsMixin, ReasonForm
 from glyphforge.choices import Tone
-from monitoring.admin.job_run import duration_text
+from monitoring.admin import job_history
+from monitoring.admin.job_history import duration_text
 from monitoring.jobs import controls
 from monitoring.jobs.cron import is_cron
 from monitoring.models import JobRun, JobSchedule
-
-SHOWN_RUNS = 50
 
 
 class RunNow(Operation):
@@ -125,11 +124,14 @@ class JobAdmin(OperationsMixin, ReadOnlyModelAdmin):
     list_display = ("job", "state", "cron_text", "last_success", "next_run", "usual_duration", "description")
     ordering = ("job",)
     fieldsets = (
-        (None, {"fields": ("job", "description", "state", "problem")}),
+        (None, {"fields": ("job", "description", "state", "problem", "failures", "off_since")}),
         ("Schedule (UTC)", {"fields": ("cron", "next_run", "last_success", "limit")}),
-        ("Latest runs", {"fields": ("history",)}),
+        ("Latest runs", {"fields": ("timeline", "trend", "history")}),
     )
-    readonly_fields = ("state", "problem", "next_run", "last_success", "limit", "history")
+    readonly_fields = (
+        "state", "problem", "failures", "off_since", "next_run", "last_success", "limit", "timeline", "trend",
+        "history",
+    )  # fmt: skip
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[JobSchedule]:
         latest, ended, succeeded = (
@@ -173,9 +175,33 @@ class JobAdmin(OperationsMixin, ReadOnlyModelAdmin):
     def limit(self, obj: JobSchedule) -> str:
         return f"{obj.timeout_seconds} s"
 
+    @staticmethod
+    def _runs(obj: Any) -> list[JobRun]:
+        """The latest runs, read once a page."""
+        if not hasattr(obj, "latest_runs"):
+            obj.latest_runs = job_history.latest(obj.job)
+        runs: list[JobRun] = obj.latest_runs
+        return runs
+
+    @admin.display(description="failures in a row")
+    def failures(self, obj: JobSchedule) -> str:
+        return job_history.failures_in_a_row(obj.job)
+
+    @admin.display(description="switched off since")
+    def off_since(self, obj: JobSchedule) -> str:
+        return job_history.switched_off(obj)
+
+    @admin.display(description="timeline")
+    def timeline(self, obj: JobSchedule) -> str:
+        return job_history.timeline(self._runs(obj))
+
+    @admin.display(description="takes lately")
+    def trend(self, obj: JobSchedule) -> str:
+        return job_history.trend(self._runs(obj))
+
     @admin.display(description="")
     def history(self, obj: JobSchedule) -> str:
-        runs = list(JobRun.objects.filter(job=obj.job).order_by("-started_at")[:SHOWN_RUNS])
+        runs = self._runs(obj)
         if not runs:
             return format_html("{}", EMPTY)
         seconds = [run.duration.total_seconds() if run.duration else 0 for run in runs]
