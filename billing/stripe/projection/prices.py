@@ -118,7 +118,7 @@ def _per_period(price: Price, quantity: int, currency: str) -> Decimal:
 def _without_amount(price: Price, currency: str) -> PermanentError:
     return PermanentError(
         f"Stripe says no recurring amount in {currency} for price {price['id']}. "
-        "Look the price up at Stripe, then replay this event."
+        "Give the price an amount in it at Stripe, then press Retry webhooks."
     )
 
 

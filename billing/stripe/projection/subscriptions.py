@@ -107,7 +107,7 @@ def _main_item(data: objects.Subscription) -> tuple[objects.SubscriptionItem, st
         unknown = items[0]["price"]["id"]
         raise UnmappedPriceError(
             f"No plan claims price {unknown} of subscription {data['id']}. "
-            "Map it to a plan under Plan prices, then replay this event.",
+            "Map it to a plan under Plan prices: this event is then tried again by itself.",
             stripe_price_id=unknown,
         )
     return max(claimed, key=lambda pair: prices.RANK[pair[1]])

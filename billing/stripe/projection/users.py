@@ -74,7 +74,7 @@ def values(customer: Customer, user: User) -> Columns:
     if email and User.objects.filter(email__iexact=email).exclude(pk=user.pk).exists():
         raise PermanentError(
             f"The e-mail address {email} of Stripe customer {customer['id']} already belongs to another customer. "
-            "Change the address of one of them, then replay this event."
+            "Change the address of one of them, then press Retry webhooks."
         )
     return {"stripe_customer_id": customer["id"], "email": email, "name": name}
 
@@ -149,8 +149,8 @@ def _named(metadata: dict[str, str]) -> User | None:
 
 def _unlinked(customer: Customer, why: str) -> UnlinkedCustomerError:
     return UnlinkedCustomerError(
-        f"Stripe customer {customer['id']} {why}. Link it to a customer under Unmatched customers, then"
-        " replay this event.",
+        f"Stripe customer {customer['id']} {why}. Link it to a customer under Unmatched customers: this"
+        " event is then tried again by itself.",
         stripe_customer_id=customer["id"],
         email=customer.get("email"),
         name=customer.get("name") or "",
