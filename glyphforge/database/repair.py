@@ -1,8 +1,8 @@
 """Mends chosen differences of the schema at once, for a person who asked for it on a page."""
 
 from collections.abc import Collection
+from contextlib import nullcontext
 from itertools import groupby
-from typing import Any
 
 from django.db import Error, connections, transaction
 
@@ -54,23 +54,20 @@ def repair(names: Collection[tuple[str, str]], *, alias: str, actor: str, reason
 
 def _run(alias: str, steps: list[Step]) -> None:
     connection = connections[alias]
+    # A transaction around all of it, as that of a test, forbids CONCURRENTLY.
+    within = connection.in_atomic_block
     with connection.cursor() as cursor:
         for setting in (*mending.SETTINGS, f"SET statement_timeout = '{LONGEST}'"):
             cursor.execute(setting)
         try:
-            for alone, group in groupby(steps, key=lambda step: " CONCURRENTLY " in step.statement.partition("\n")[0]):
-                if not alone:
-                    with transaction.atomic(using=alias):
-                        _execute(cursor, group)
-                else:
-                    _execute(cursor, group, within=connection.in_atomic_block)
+            for alone, group in groupby(steps, key=_is_concurrent):
+                with nullcontext() if alone and not within else transaction.atomic(using=alias):
+                    for step in group:
+                        cursor.execute(step.statement.replace(" CONCURRENTLY", "", 1) if within else step.statement)
         finally:
-            if not connection.needs_rollback:
-                for setting in ("search_path", "check_function_bodies", "lock_timeout", "statement_timeout"):
-                    cursor.execute(f"RESET {setting}")
+            for name in ("search_path", "check_function_bodies", "lock_timeout", "statement_timeout"):
+                cursor.execute(f"RESET {name}")
 
 
-def _execute(cursor: Any, steps: Any, *, within: bool = False) -> None:
-    for step in steps:
-        # A transaction, as that of a test, forbids it.
-        cursor.execute(step.statement.replace(" CONCURRENTLY ", " ", 1) if within else step.statement)
+def _is_concurrent(step: Step) -> bool:
+    return " INDEX CONCURRENTLY " in step.statement.partition("\n")[0]

@@ -1,6 +1,7 @@
 """The maintenance jobs: what they protect against, how their last runs went, when the next is due."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from django import forms
 from django.contrib import admin
@@ -21,6 +22,8 @@ from monitoring.admin.job_history import duration_text
 from monitoring.jobs import controls
 from monitoring.jobs.cron import is_cron
 from monitoring.models import JobRun, JobSchedule
+
+Found = TypeVar("Found")
 
 
 class RunNow(Operation):
@@ -110,6 +113,15 @@ class SwitchOn(Operation):
         return f"{name} is switched on."
 
 
+def _once(schedule: JobSchedule, find: Callable[[JobSchedule], Found]) -> Found:
+    """What `find` finds, asked for once a page: the template asks for a field several times."""
+    kept: dict[str, Any] = schedule.__dict__.setdefault("_found", {})
+    if find.__name__ not in kept:
+        kept[find.__name__] = find(schedule)
+    found: Found = kept[find.__name__]
+    return found
+
+
 @admin.register(JobSchedule)
 class JobAdmin(OperationsMixin, ReadOnlyModelAdmin):
     """Every job with its state; its page shows the history and offers the operations."""
@@ -175,33 +187,25 @@ class JobAdmin(OperationsMixin, ReadOnlyModelAdmin):
     def limit(self, obj: JobSchedule) -> str:
         return f"{obj.timeout_seconds} s"
 
-    @staticmethod
-    def _runs(obj: Any) -> list[JobRun]:
-        """The latest runs, read once a page."""
-        if not hasattr(obj, "latest_runs"):
-            obj.latest_runs = job_history.latest(obj.job)
-        runs: list[JobRun] = obj.latest_runs
-        return runs
-
     @admin.display(description="failures in a row")
     def failures(self, obj: JobSchedule) -> str:
-        return job_history.failures_in_a_row(obj.job)
+        return _once(obj, job_history.failures_in_a_row)
 
     @admin.display(description="switched off since")
     def off_since(self, obj: JobSchedule) -> str:
-        return job_history.switched_off(obj)
+        return _once(obj, job_history.switched_off)
 
     @admin.display(description="timeline")
     def timeline(self, obj: JobSchedule) -> str:
-        return job_history.timeline(self._runs(obj))
+        return job_history.timeline(_once(obj, job_history.latest))
 
     @admin.display(description="takes lately")
     def trend(self, obj: JobSchedule) -> str:
-        return job_history.trend(self._runs(obj))
+        return job_history.trend(_once(obj, job_history.latest))
 
     @admin.display(description="")
     def history(self, obj: JobSchedule) -> str:
-        runs = self._runs(obj)
+        runs = _once(obj, job_history.latest)
         if not runs:
             return format_html("{}", EMPTY)
         seconds = [run.duration.total_seconds() if run.duration else 0 for run in runs]

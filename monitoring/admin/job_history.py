@@ -29,28 +29,28 @@ def duration_text(duration: timedelta | None) -> str:
     return f"{seconds // 60:.0f} min {seconds % 60:.0f} s"
 
 
-def latest(job: str) -> list[JobRun]:
+def latest(schedule: JobSchedule) -> list[JobRun]:
     """The runs that the page shows, the latest first."""
-    return list(JobRun.objects.filter(job=job).order_by("-started_at")[:SHOWN_RUNS])
+    return list(JobRun.objects.filter(job=schedule.job).order_by("-started_at")[:SHOWN_RUNS])
 
 
 def timeline(runs: Sequence[JobRun]) -> str:
     """The runs from the oldest to the latest: a bar each, as high as it took long, in the colour of how it ended."""
     if not runs:
         return format_html("{}", EMPTY)
-    longest = max(_seconds(runs), default=0) or 1
+    longest = max(map(_taken, runs)) or 1
+    heights = [max(LOWEST, round(HEIGHT * taken / longest)) for taken in (_taken(run) for run in reversed(runs))]
     bars = [
         {
             "run": run,
             "tone": JobRun.Status(run.status).tone,
             "took": duration_text(run.duration),
             "x": number * STEP,
-            "height": round(max(LOWEST, HEIGHT * (run.duration or timedelta()).total_seconds() / longest)),
+            "y": HEIGHT - height,
+            "height": height,
         }
-        for number, run in enumerate(reversed(runs))
+        for number, (run, height) in enumerate(zip(reversed(runs), heights, strict=True))
     ]
-    for bar in bars:
-        bar["y"] = HEIGHT - bar["height"]
     counts = {status: sum(run.status == status for run in runs) for status in JobRun.Status.values}
     told = ", ".join(f"{count} {JobRun.Status(status).label.lower()}" for status, count in counts.items() if count)
     context = {
@@ -79,15 +79,13 @@ def trend(runs: Sequence[JobRun]) -> str:
     return f"{text}, {direction} the {len(before)} before ({duration_text(timedelta(seconds=usual))})"
 
 
-def failures_in_a_row(job: str) -> str:
+def failures_in_a_row(schedule: JobSchedule) -> str:
     """How many runs failed since the last success, and since when."""
-    succeeded = (
-        JobRun.objects.filter(job=job, status=JobRun.Status.SUCCEEDED).order_by("-started_at").values("started_at")
-    )
-    failed = JobRun.objects.filter(job=job, status=JobRun.Status.FAILED)
-    last = succeeded.first()
-    if last:
-        failed = failed.filter(started_at__gt=last["started_at"])
+    of_job = JobRun.objects.filter(job=schedule.job).order_by("-started_at")
+    succeeded = of_job.filter(status=JobRun.Status.SUCCEEDED).first()
+    failed = of_job.filter(status=JobRun.Status.FAILED)
+    if succeeded:
+        failed = failed.filter(started_at__gt=succeeded.started_at)
     times = list(failed.order_by("started_at").values_list("started_at", flat=True)[:1000])
     return format_html("{}, since {}", len(times), moment(times[0])) if times else "None"
 
@@ -104,6 +102,10 @@ def switched_off(schedule: JobSchedule) -> str:
     if entry is None or (entry.new_values or {}).get("enabled") is not False:
         return format_html("Not from here; seen first {}", moment(schedule.updated_at))
     return format_html("{} by {}: {}", moment(entry.occurred_at), entry.actor, entry.reason or "")
+
+
+def _taken(run: JobRun) -> float:
+    return run.duration.total_seconds() if run.duration else 0
 
 
 def _seconds(runs: Sequence[JobRun]) -> list[float]:

@@ -28,13 +28,13 @@ def shortened(text: str | None) -> str:
 class TopQueryAdmin(ViewAdmin):
     """The statements that take the most time."""
 
-    statement = rendered("query", shortened, description="statement")
+    beginning = rendered("query", shortened, description="statement")
     share = rendered("percent_of_time", percent, description="of all time")
     total = rendered("total_ms", lambda value: f"{number(round(value / 1000, 1))} s", description="total")
     mean = rendered("mean_ms", lambda value: f"{number(value)} ms", description="mean")
     runs = rendered("calls", number, description="runs")
     returned = rendered("rows_returned", number, description="rows")
-    list_display = ("statement", "share", "total", "mean", "runs", "returned", "username")
+    list_display = ("beginning", "share", "total", "mean", "runs", "returned", "username")
     ordering = ("-total_ms",)
     nothing = (
         "Nothing is counted. To have statements counted add pg_stat_statements to shared_preload_libraries, restart"

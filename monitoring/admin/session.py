@@ -68,19 +68,19 @@ class DatabaseSessionAdmin(ViewAdmin):
 
     list_before_template = "monitoring/connections_used.html"
 
-    who = rendered("application_name", lambda name: name or EMPTY, description="application")
+    application = rendered("application_name", lambda name: name or EMPTY, description="application")
     since_when = rendered("since", moment, description="since")
-    in_transaction = rendered("transaction_since", moment, description="in a transaction since")
+    in_transaction = rendered("transaction_since", moment, description="transaction")
     waits = rendered("wait_event", lambda event: event or EMPTY, description="waits for")
     held_up = rendered("blocks", lambda pids: pids or EMPTY, description="blocks")
     waits_behind = rendered("blocked_by", lambda pids: pids or EMPTY, description="blocked by")
 
     list_display = (
-        "pid", "who", "username", "client", "condition", "since_when", "in_transaction", "held_up", "waits_behind",
+        "pid", "application", "username", "client", "condition", "since_when", "in_transaction", "held_up", "waits_behind",
         "statement",
     )  # fmt: skip
     list_filter = ("state", "username", "application_name")
-    sortable_by = ("who", "since_when", "in_transaction")
+    sortable_by = ("application", "since_when", "in_transaction")
     repeated = ("state", "query", "session_id", "is_own")
     nothing = "Nobody is connected"
     search_fields = ("application_name__istartswith", "username__startswith")
