@@ -93,8 +93,10 @@ class Mender:
             note = f"view {view}, which is in the way"
             kind = "MATERIALIZED VIEW" if self.actual[Key("view", view)]["materialized"] else "VIEW"
             yield Step(Phase.AWAY, note, f"DROP {kind} {identifier(view)}", -self.dropped[view])
-            wanted = self.expected.get(Key("view", view)) or self.actual[Key("view", view)]
-            yield from self._make_view(view, wanted, note)
+            if wanted := self.expected.get(Key("view", view)):
+                yield from self._make_view(view, wanted, note)
+            else:
+                yield self._make_if_possible(view, note)
 
     def _migration(self, name: str, wanted: Attributes, found: Attributes | None, note: str) -> Iterator[Step]:
         app, _, migration = name.partition(".")
@@ -126,7 +128,7 @@ class Mender:
             "rule": f"DROP RULE {of}",
             "policy": f"DROP POLICY {of}",
             "function": f"DROP FUNCTION {signature(each.name)}",
-        }.get(each.kind, f"DROP {each.kind.upper()} {identifier(each.name)}")
+        }.get(each.kind, f"DROP {each.kind.upper()} IF EXISTS {identifier(each.name)}")
         yield Step(Phase.EXTRA, f"{note}\nKeep it or drop it:\n{removal};")
 
     # --- tables, columns, sequences ------------------------------------------------------------------
@@ -142,9 +144,10 @@ class Mender:
             yield Step(Phase.TABLES, note, text)
             made = set(re.findall(r"(?:INDEX|CONSTRAINT) (\w+)", text))
             for key, attributes in self.expected.items():  # other files add to it
-                if key.name.startswith(f"{name}.") and key.kind == "trigger":
+                holder, _, part = key.name.partition(".")
+                if holder == name and key.kind == "trigger":
                     yield from self._trigger(key.name, attributes, None, note)
-                elif key.name.startswith(f"{name}.") and key.kind == "index" and key.name.partition(".")[2] not in made:
+                elif holder == name and key.kind == "index" and part not in made and not self._is_constraint(key.name):
                     yield Step(Phase.INDEXES, note, attributes["definition"].replace(" ON ONLY ", " ON ", 1))
             yield Step(Phase.OWNERS, note, f"ALTER TABLE {identifier(name)} OWNER TO {identifier(wanted['owner'])}")
             yield from self._grants("TABLE", name, note)
@@ -267,16 +270,20 @@ class Mender:
         if found is not None and found["triggers enabled"] is False and not changed:
             yield Step(phase, f"{note}\nNeeds a superuser. Rows written meanwhile are unchecked.", found["statement"])
 
+    def _is_constraint(self, index: str) -> bool:
+        return Key("constraint", index) in self.expected
+
     def _is_partitioned(self, table: str) -> bool:
         return bool(self.expected.get(Key("table", table), {}).get("partitioned by"))
 
     def _index(self, name: str, wanted: Attributes, found: Attributes | None, note: str) -> Iterator[Step]:
         holder, _, index = name.partition(".")
-        if Key("constraint", name) in self.expected and found is None:
+        changed = found is None or found["definition"] != wanted["definition"]
+        if self._is_constraint(name) and changed:
             return  # comes with the constraint
         partitioned = self._is_partitioned(holder)
         concurrently = "" if partitioned else " CONCURRENTLY"
-        if found is not None and found["definition"] == wanted["definition"]:
+        if not changed:
             if not partitioned:  # that of a partitioned table is valid once each partition has its part
                 yield Step(Phase.INDEXES, note, f"REINDEX INDEX CONCURRENTLY {identifier(index)}")
             return
@@ -370,6 +377,15 @@ class Mender:
         owner = f"ALTER {kind} {identifier(name)} OWNER TO {identifier(wanted['owner'])}"
         yield Step(Phase.VIEWS, note, owner, rank + 1)
         yield from self._grants("TABLE", name, note, self.actual.get(Key("view", name)))
+
+    def _make_if_possible(self, name: str, note: str) -> Step:
+        """Make somebody's view again, who may have read what is no longer there."""
+        before = self.actual[Key("view", name)]
+        made = [step.statement.rstrip().removesuffix(";") for step in self._make_view(name, before, note)]
+        each = "\n".join(f"    EXECUTE $view$\n{statement}\n$view$;" for statement in made)
+        warning = f"RAISE WARNING 'view {name} cannot be made again: %', SQLERRM"
+        attempt = f"DO $mend$\nBEGIN\n{each}\nEXCEPTION WHEN OTHERS THEN\n    {warning};\nEND\n$mend$"
+        return Step(Phase.EXTRA, f"{note}\nIt was:\n{before['definition']}", attempt, -1)
 
     # --- rights ----------------------------------------------------------------------------------------
 

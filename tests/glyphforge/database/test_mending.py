@@ -146,7 +146,7 @@ def test_what_is_printed_mends_it(sabotage: str, alias: str) -> None:
     assert verify.differences(alias) != []
     script = printed(alias)
     run(alias, script)
-    assert {str(each) for each in verify.differences(alias)} == undecided(script)
+    assert {str(each) for each in verify.differences(alias)} <= undecided(script)
     run(alias, removals(script))
     assert [str(each) for each in verify.differences(alias)] == []
 
