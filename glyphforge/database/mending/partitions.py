@@ -22,8 +22,8 @@ def missing(actual: Catalogue, name: str, wanted: Attributes, note: str) -> Iter
         return
     given = f" WITH ({', '.join(wanted['options'])})" if wanted["options"] else ""
     made = f"CREATE TABLE {identifier(name)} PARTITION OF {identifier(parent)} DEFAULT{given}"
-    yield Step(Phase.PARTITIONS, note, made)
-    yield Step(Phase.PARTITIONS, note, f"ALTER TABLE {identifier(name)} OWNER TO {identifier(wanted['owner'])}", 1)
+    yield Step(Phase.TABLES, note, made, 1)  # a view may read it by its name
+    yield Step(Phase.OWNERS, note, f"ALTER TABLE {identifier(name)} OWNER TO {identifier(wanted['owner'])}", 1)
     yield from own_triggers(name, wanted, note)
 
 
@@ -31,7 +31,7 @@ def own_triggers(name: str, wanted: Attributes, note: str) -> Iterator[Step]:
     """Make the triggers that it has not of its parent: those for each statement."""
     for definition, _ in (wanted["triggers"] or {}).values():
         if "FOR EACH ROW" not in definition:
-            yield Step(Phase.PARTITIONS, note, _trigger(name, definition), 1)
+            yield Step(Phase.TRIGGERS, note, _trigger(name, definition), 1)
 
 
 def different(expected: Catalogue, actual: Catalogue, name: str, wanted: Attributes, note: str) -> Iterator[Step]:

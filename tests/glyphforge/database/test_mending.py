@@ -187,7 +187,7 @@ def test_rights_to_a_view_outlive_its_making(alias: str) -> None:
         cursor.execute("ALTER VIEW live_subscriptions RENAME COLUMN tier TO plan")
         run(alias, printed(alias))
         cursor.execute(
-            "SELECT has_table_privilege('pg_monitor', v, 'SELECT') FROM unnest(%s) AS v",
+            "SELECT has_table_privilege('pg_monitor', v, 'SELECT') FROM unnest(%s::text[]) AS v",
             [["live_subscriptions", "v_system_health"]],
         )
         assert cursor.fetchall() == [(True,), (True,)]

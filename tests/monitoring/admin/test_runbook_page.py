@@ -62,3 +62,8 @@ def test_what_the_runbook_says_is_no_markup_of_the_page(monkeypatch: pytest.Monk
 def test_without_a_row_the_check_s_own_remedy_stands(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("monitoring.alerts.runbook.entry", lambda check: None)
     assert runbook.shown(factories.alert(remediation="Map the price.")) == "Map the price."
+
+
+def test_the_container_takes_it_along() -> None:
+    lines = (settings.BASE_DIR / "deploy" / "compose" / "Dockerfile").read_text().splitlines()
+    assert "COPY docs/runbook.md docs/" in lines
