@@ -39,8 +39,10 @@ def main() -> None:
             if arguments.browser:
                 ensure(BROWSERS, "chromium", "browser tests")
                 ensure(("pgbouncer",), "pgbouncer", "tests of several machines")
-    except OSError as error:
+    except (OSError, subprocess.CalledProcessError) as error:  # the latter from the venv module, whose pip failed
         sys.exit(f"cannot prepare {arguments.environment}: {error}")
+    except KeyboardInterrupt:
+        sys.exit("stopped; the next run goes on")
 
 
 @contextmanager

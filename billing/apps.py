@@ -23,10 +23,11 @@ class BillingConfig(AppConfig):
         hidden_columns={"api_keys": ("key_hash",)},
     )
     without_rows = ("djstripe_apikey",)  # the Stripe key, in plain text
+    seeded = ("plans",)
 
     def ready(self) -> None:
         """Give stripe-python our settings, and keep the secret key out of dj-stripe's tables."""
         from billing.stripe import gateway, mirror  # noqa: PLC0415 - needs the app registry
 
         gateway.configure()
-        mirror.keep_api_keys_out_of_the_database()
+        mirror.adapt_dj_stripe()

@@ -12,6 +12,7 @@ from billing.models import ApiKey
 from billing.stripe import resync
 from billing.stripe.errors import TransientError
 from billing.stripe.events import processing, replay_runs, requeue
+from glyphforge.errors import LeftOut
 from glyphforge.observability.logs import log_context
 
 ATTEMPTS = 8
@@ -45,10 +46,20 @@ def process_event(event_id: str) -> str | None:
 def requeue_due() -> int:
     """Give up events whose every lease ran out, enqueue those that are due or were lost, and stalled replays.
 
-    Returns how many were enqueued.
+    Returns how many were enqueued. Raises LeftOut, when everything else is done, with what the database refused.
     """
-    requeue.dead_letter()
-    return requeue.requeue_due() + replay_runs.requeue_stalled()
+    enqueued = 0
+    left: list[str] = []
+    for step in (requeue.dead_letter, requeue.requeue_due, replay_runs.requeue_stalled):
+        try:
+            done = step()
+        except LeftOut as error:
+            done = error.done
+            left += error.left
+        enqueued += 0 if step is requeue.dead_letter else done
+    if left:
+        raise LeftOut(left, done=enqueued)
+    return enqueued
 
 
 def advance_replay(run_id: str) -> None:
@@ -59,11 +70,14 @@ def advance_replay(run_id: str) -> None:
 def resync_customer(stripe_customer_id: str, attempt: int = 1) -> None:
     """Bring everything of one customer in line with Stripe; tried again like the mail while Stripe is busy.
 
-    Raises TransientError or OperationalError at the eighth attempt, PermanentError at once.
+    Raises TransientError or OperationalError at the eighth attempt, PermanentError at once: what needs a person.
     """
     try:
-        resync.resync(stripe_customer_id)
+        problems = resync.resync(stripe_customer_id)
     except (TransientError, OperationalError):
         if attempt >= ATTEMPTS:
             raise
         _retry_later("billing.tasks.resync_customer", stripe_customer_id, attempt)
+    else:
+        if problems:
+            raise problems[0].error

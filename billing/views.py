@@ -7,7 +7,7 @@ from django.http.request import UnreadablePostError
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
 
-from billing.stripe import gateway
+from billing.stripe import signature
 from billing.stripe.errors import InvalidSignatureError
 from billing.stripe.events import inbox
 
@@ -33,7 +33,7 @@ def stripe_webhook(request: HttpRequest) -> HttpResponse:
         return _refused(413, f"the body is larger than {MAX_BODY_BYTES} bytes")
     try:
         body = request.body
-        gateway.verify(body, request.headers.get("Stripe-Signature", ""))
+        signature.verify(body, request.headers.get("Stripe-Signature", ""))
         event = inbox.parse(body)
     except (InvalidSignatureError, inbox.NotAnEventError) as error:
         return _refused(400, str(error))

@@ -1,9 +1,17 @@
 """System checks that know what this back office needs in production."""
 
+import stat
 from typing import Any
+from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Tags, Warning, register
+from django.core.checks import Error as CheckError
+from django.db import Error
+
+from billing.stripe import mode
+from glyphforge.database import privileges
+from glyphforge.environment import LOOPBACK_HOSTS
 
 
 @register(Tags.security, deploy=True)
@@ -36,7 +44,11 @@ def second_factor_required(app_configs: Any, **kwargs: Any) -> list[CheckMessage
 
 @register(Tags.security, deploy=True)
 def production_services(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
-    """Warn where a real installation lacks what the demo brings along: a database (W002), a webhook secret (W003)."""
+    """Warn where a real installation lacks what the demo brings along or does without.
+
+    That is a database (W002), a webhook secret (W003), a channel for alerts (W004), a token for the metrics (W005) and
+    a folder for backups (W006).
+    """
     found: list[CheckMessage] = []
     if settings.EMBEDDED_DATABASE:
         found.append(
@@ -54,4 +66,83 @@ def production_services(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
                 id="glyphforge.W003",
             )
         )
+    if not (settings.SLACK_WEBHOOK_URL or settings.ALERT_EMAIL):
+        found.append(
+            Warning(
+                "Neither SLACK_WEBHOOK_URL nor ALERT_EMAIL is set; no alert reaches anybody.",
+                hint="Set SLACK_WEBHOOK_URL=https://hooks.slack.com/services/…, or ALERT_EMAIL and EMAIL_URL.",
+                id="glyphforge.W004",
+            )
+        )
+    if not settings.METRICS_TOKEN:
+        found.append(
+            Warning(
+                "METRICS_TOKEN is not set; /metrics refuses everybody.",
+                hint="Set METRICS_TOKEN to a random text and give it to Prometheus as its bearer token.",
+                id="glyphforge.W005",
+            )
+        )
+    if not settings.BACKUP_DIR:
+        found.append(
+            Warning(
+                "BACKUP_DIR is not set; the jobs `backup` and `drill` are skipped on this machine.",
+                hint="Set BACKUP_DIR to an existing folder, unless another machine or the provider takes backups.",
+                id="glyphforge.W006",
+            )
+        )
     return found
+
+
+@register(Tags.security, deploy=True)
+def stripe_mode(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    """An error (E001) for a key of the mode that is not on: its events would be stored and ignored for ever."""
+    return [
+        CheckError(
+            problem,
+            hint="Set STRIPE_LIVE_MODE=true for the account with money, or leave the live key out.",
+            id="glyphforge.E001",
+        )
+        for problem in mode.problems()
+    ]
+
+
+@register(Tags.security, deploy=True)
+def private_dotenv(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    """Warn (W007) of a `.env` that other users of the machine may read: it holds the secrets."""
+    dotenv = settings.BASE_DIR / ".env"
+    if not dotenv.is_file() or not dotenv.stat().st_mode & 0o077:
+        return []
+    permissions = f"{stat.S_IMODE(dotenv.stat().st_mode):o}"
+    return [
+        Warning(
+            f"{dotenv} may be read or written by others (mode {permissions}).",
+            hint=f"chmod 600 {dotenv}",
+            id="glyphforge.W007",
+        )
+    ]
+
+
+@register(Tags.security, deploy=True)
+def links_lead_here(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    """Warn (W008) of links in messages that lead to the reader's own machine."""
+    if urlsplit(settings.BACKOFFICE_URL).hostname not in LOOPBACK_HOSTS:
+        return []
+    return [
+        Warning(
+            f"Links in Slack and e-mail begin with {settings.BACKOFFICE_URL}, which is each reader's own machine.",
+            hint="Set BACKOFFICE_URL to the address that staff open, such as https://billing.example.com.",
+            id="glyphforge.W008",
+        )
+    ]
+
+
+@register(Tags.security, deploy=True)
+def rights_of_roles(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    """Warn (W011) of what the roles that connect lack, or have too much of; silent where no database answers."""
+    if settings.EMBEDDED_DATABASE:
+        return []
+    try:
+        found = privileges.of_all()
+    except Error:
+        return []  # `database test` and the doctor say why
+    return [Warning(f"{problem.text}.", hint=problem.remedy, id="glyphforge.W011") for problem in found]

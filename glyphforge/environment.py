@@ -5,6 +5,7 @@ import re
 import secrets
 from collections.abc import Callable
 from contextlib import suppress
+from io import StringIO
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any, NoReturn
@@ -26,29 +27,60 @@ def refuse(name: str, problem: str) -> NoReturn:
     raise SystemExit(f"{name}: {problem}")
 
 
+def assignments(dotenv: Path) -> list[str]:
+    """The file's lines `NAME=value`; the first that is anything else, and no comment, stops the start.
+
+    A line that one reader of such files takes otherwise than another is refused too. The message names file and line
+    and never shows what stands there, as that may be a secret.
+    """
+    try:
+        lines = dotenv.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise SystemExit(f"{dotenv}: is not UTF-8 text") from error
+    except OSError as error:
+        raise SystemExit(f"{dotenv}: cannot be read: {error.strerror}") from error
+    found: dict[str, tuple[int, str]] = {}
+    for number, line in enumerate(lines, start=1):
+        text = line.strip()
+        if not text or text.startswith("#"):
+            continue
+        name, equals, value = re.sub(r"^export\s+", "", text).partition("=")
+        if problem := _problem(name, equals, value.strip()):
+            raise SystemExit(f"{dotenv}: line {number} {problem}")
+        if name in found:
+            raise SystemExit(f"{dotenv}: line {number} sets {name} again, after line {found[name][0]}")
+        found[name] = number, value.strip()
+    return [f"{name}={value}" for name, (_, value) in found.items()]
+
+
+def _problem(name: str, equals: str, value: str) -> str | None:
+    """What is wrong with an assignment; None where nothing is."""
+    if not equals or not re.fullmatch(r"[A-Za-z_]\w*", name, re.ASCII):
+        return "is not NAME=value"
+    if "\0" in value:
+        return "holds a NUL character"
+    quotes = {value[:1], value[-1:]} & {"'", '"'}
+    if quotes and (len(value) < 2 or value[0] != value[-1]):
+        return "has a quote at one end of its value only"
+    if not quotes and re.search(r"\s#", value):
+        return "has a comment after its value: give the comment a line of its own, or put the value in quotes"
+    return None
+
+
 class Environment:
     """Reads variables from the environment, then from the `.env` file; the environment wins."""
 
     def __init__(self, dotenv: Path) -> None:
         self._env = environ.Env()
         if dotenv.is_file():
-            self._check_syntax(dotenv)
-            environ.Env.read_env(str(dotenv))
-
-    @staticmethod
-    def _check_syntax(dotenv: Path) -> None:
-        try:
-            lines = dotenv.read_text(encoding="utf-8").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise SystemExit(f"{dotenv.name}: cannot be read: {error}") from error
-        for number, line in enumerate(lines, start=1):
-            text = line.strip().removeprefix("export ")
-            if text and not text.startswith("#") and not text.partition("=")[0].strip().isidentifier():
-                raise SystemExit(f"{dotenv.name}: line {number} is not NAME=value")
+            environ.Env.read_env(StringIO("\n".join(assignments(dotenv))))
 
     def text(self, name: str, default: str = "") -> str:
-        """The value without spaces around it; an empty one counts as unset."""
-        return self._env.str(name, default="").strip() or default
+        """The value without spaces around it; an empty one counts as unset.
+
+        Read past `Env.str`, which takes a value that begins with a dollar for another variable's name.
+        """
+        return str(self._env.ENVIRON.get(name, "")).strip() or default
 
     def texts(self, name: str, default: tuple[str, ...] = ()) -> list[str]:
         """Comma-separated values, blanks dropped."""

@@ -108,6 +108,7 @@ UNFOLD: dict[str, Any] = {
                     page("Near their limit", "speed", "usernearlimit", app="monitoring"),
                     page("Paying without key", "key_off", "paiduserwithoutkey", app="monitoring"),
                     page("Thresholds", "tune", "healthcheck", app="monitoring"),
+                    page("Silences", "notifications_off", "silence", app="monitoring"),
                 ],
             },
             {
@@ -135,8 +136,12 @@ UNFOLD: dict[str, Any] = {
                 "separator": True,
                 "items": [
                     page("Sizes", "database", "databasesize", app="monitoring"),
-                    page("Connections", "lan", "databaseconnections", app="monitoring"),
+                    page("Connections", "lan", "databasesession", app="monitoring"),
+                    page("Connections used", "data_usage", "databaseconnections", app="monitoring"),
                     page("Long running queries", "timer", "longrunningquery", app="monitoring"),
+                    page("Top queries", "leaderboard", "topquery", app="monitoring"),
+                    page("Indexes", "format_list_numbered", "indexfinding", app="monitoring"),
+                    page("Schema differences", "schema", "schemadifference", app="monitoring"),
                 ],
             },
             {

@@ -31,7 +31,7 @@ MONEY = ("billing.cancel_subscription", "billing.refund_payment")
 ENTITLEMENT = ("billing.link_customer", "billing.map_planprice", "billing.suspend_user")
 
 # Statements of other sessions may carry a customer's data.
-STATEMENTS = ("monitoring.view_longrunningquery",)
+STATEMENTS = ("monitoring.view_longrunningquery", "monitoring.view_databasesession", "monitoring.view_topquery")
 EXPORT = ("monitoring.export_views",)
 
 ROLES: dict[str, tuple[str, ...]] = {
@@ -45,6 +45,10 @@ ROLES: dict[str, tuple[str, ...]] = {
         "monitoring.run_job",
         "monitoring.schedule_job",
         "monitoring.change_healthcheck",
+        "monitoring.signal_databasesession",
+        "monitoring.repair_schemadifference",
+        "monitoring.send_test_notification",
+        "monitoring.silence_alerts",
         *EXPORT,
     ),
     "auditor": (*READING, *EXPORT, "auth.view_user", "auth.view_group", "axes.view_*"),

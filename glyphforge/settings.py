@@ -33,6 +33,7 @@ if _maintenance := env.database("MAINTENANCE_DATABASE_URL"):
     DATABASES["maintenance"] = _maintenance | {"TEST": {"MIRROR": "default"}}
 for _config in DATABASES.values():
     _config.setdefault("OPTIONS", {}).setdefault("application_name", "glyphforge")
+    _config["OPTIONS"].setdefault("connect_timeout", 10)  # seconds; a host that swallows packets is not waited for
     _config.setdefault("CONN_MAX_AGE", 60)
     _config.setdefault("CONN_HEALTH_CHECKS", True)
     # PgBouncer in transaction mode hands every transaction another server connection.
@@ -62,6 +63,7 @@ HTTPS = env.flag("DJANGO_HTTPS", default=not DEBUG and not LOOPBACK_HOSTS.issupe
 SECURE_SSL_REDIRECT = HTTPS
 # Stripe, probes and scrapers do not follow redirects; what they send carries its own proof or no secret.
 SECURE_REDIRECT_EXEMPT = [r"^webhooks/", r"^healthz$", r"^readyz$", r"^metrics$"]
+PROBE_PATHS = ("/healthz", "/readyz")  # answered whatever the host, as they are asked by address
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS else None
 # How many of our own proxies append to X-Forwarded-For; what stands further left was written by the client.
 TRUSTED_PROXIES = env.number("DJANGO_PROXIES", default=int(HTTPS), minimum=0)
@@ -116,7 +118,10 @@ if (BASE_DIR / "demo").is_dir():
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "glyphforge.web.csp.ContentSecurityPolicy",
+    # Before whoever asks the database for a session.
+    "glyphforge.web.odd_requests.OddRequestsRefused",
     "whitenoise.middleware.WhiteNoiseMiddleware",
+    "glyphforge.web.probes.AnyHost",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -323,6 +328,7 @@ BACKOFFICE_URL = env.url("BACKOFFICE_URL") or (
     f"https://{ALLOWED_HOSTS[0].lstrip('.*') or 'localhost'}" if HTTPS else "http://localhost:8000"
 )
 METRICS_TOKEN = env.text("METRICS_TOKEN")
+HEARTBEAT_URL = env.url("HEARTBEAT_URL")
 AWS_REGION = env.matching("AWS_REGION", r"[a-z]+(-[a-z]+)+-[0-9]+", "a region such as us-east-1", default="us-east-1")
 AWS_ACCOUNT_ID = env.matching("AWS_ACCOUNT_ID", "[0-9]{12}", "12 digits")
 COGNITO_USER_POOL_ID = env.matching(

@@ -9,3 +9,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "glyphforge.settings")
 os.environ.setdefault("GLYPHFORGE_PROCESS", "web")
 
 application = get_wsgi_application()
+
+from monitoring.jobs import watcher  # noqa: E402 - the apps are there only now
+
+watcher.start()

@@ -8,6 +8,7 @@ class MonitoringConfig(AppConfig):
 
     name = "monitoring"
     verbose_name = "Monitoring"
+    seeded = ("alert_evaluations", "daily_figures", "health_checks", "job_schedules", "traffic_progress")
     database_status = {
         "jobs": (
             "job_runs",

@@ -1,7 +1,8 @@
 """Figures for Prometheus, read from the database at each scrape: every web process answers the same."""
 
 import hmac
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 from django.conf import settings
@@ -14,6 +15,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 
+from glyphforge.database.budget import Readings, in_time
 from monitoring.worker.heartbeat import queue_state
 
 HEALTH = {"ok": 0, "warning": 1, "critical": 2, "unknown": -1}
@@ -55,13 +57,24 @@ class Figures(Collector):
         return []  # keeps registration from scraping
 
     def collect(self) -> Iterator[Metric]:
-        """Read every figure from the database, in the order in which it is served; raises what the database raises."""
-        yield from _webhooks()
-        yield from _queue()
-        yield from _jobs()
-        yield from _usage()
-        yield from _alerts()
-        yield from _database()
+        """Read every figure from the database, in the order in which it is served.
+
+        A part that cannot be read within its share of four seconds, as when a table is locked, is left out and named.
+        Raises what the database raises when it is not there at all.
+        """
+        yield from in_time(_collected)
+
+
+def _collected(readings: Readings) -> list[Metric]:
+    nothing: list[Metric] = []
+    found = [metric for name, read in PARTS.items() for metric in readings.read(name, partial(_all, read), nothing)]
+    unavailable = [(name, reason, 1) for name, reason in readings.missing.items()]
+    text = "1 for each part of this scrape that could not be read, with the reason."
+    return [*found, _labelled("unavailable", text, ["part", "reason"], unavailable)]
+
+
+def _all(read: Callable[[], Iterator[Metric]]) -> list[Metric]:
+    return list(read())
 
 
 def _rows(statement: str) -> list[tuple[Any, ...]]:
@@ -138,6 +151,15 @@ def _usage() -> Iterator[Metric]:
     yield _gauge("usage_deltas_waiting", "Counted usage that is not folded into the months yet.", waiting)
 
 
+def _health() -> Iterator[Metric]:
+    yield _labelled(
+        "health",
+        "Checks: 0 ok, 1 warning, 2 critical, -1 cannot be measured.",
+        ["check"],
+        [(name, HEALTH[status]) for name, status in _rows("SELECT check_name, status FROM v_system_health ORDER BY 1")],
+    )
+
+
 def _alerts() -> Iterator[Metric]:
     yield _labelled(
         "alerts",
@@ -151,6 +173,9 @@ def _alerts() -> Iterator[Metric]:
             " GROUP BY v.severity, t.state ORDER BY v.severity, t.state"
         ),
     )
+
+
+def _messages() -> Iterator[Metric]:
     yield _labelled(
         "notifications_unsent",
         "Messages that wait to be delivered or were given up.",
@@ -159,12 +184,6 @@ def _alerts() -> Iterator[Metric]:
             "SELECT s.status, count(n.id) FROM unnest(ARRAY['pending', 'dead']) AS s (status)"
             " LEFT JOIN notifications AS n ON n.status = s.status GROUP BY s.status ORDER BY s.status"
         ),
-    )
-    yield _labelled(
-        "health",
-        "Checks: 0 ok, 1 warning, 2 critical, -1 cannot be measured.",
-        ["check"],
-        [(name, HEALTH[status]) for name, status in _rows("SELECT check_name, status FROM v_system_health ORDER BY 1")],
     )
 
 
@@ -181,3 +200,16 @@ def _database() -> Iterator[Metric]:
         [("active", active), ("idle", idle), ("idle_in_transaction", in_transaction)],
     )
     yield _gauge("database_max_connections", "Connections that the server allows.", most)
+
+
+# The checks first: they name what is locked, and have an end of their own.
+PARTS: dict[str, Callable[[], Iterator[Metric]]] = {
+    "health": _health,
+    "database": _database,
+    "queue": _queue,
+    "jobs": _jobs,
+    "webhooks": _webhooks,
+    "usage": _usage,
+    "alerts": _alerts,
+    "messages": _messages,
+}

@@ -1,5 +1,6 @@
 """What load balancers and orchestrators ask: is the process up, and can it do its work?"""
 
+import logging
 from collections.abc import Callable
 
 from django.core.cache import cache
@@ -9,10 +10,15 @@ from django.http import HttpRequest, JsonResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
-from monitoring.worker.heartbeat import queue_state
+from glyphforge.database.budget import LOCK_SECONDS, SECONDS, limited
+from monitoring.models import ReadinessRequest
+from monitoring.worker.heartbeat import Throttle, queue_state
 
 # Reading every migration takes a tenth of a second; only the answer "all applied" is kept.
 MIGRATED_SECONDS = 60
+_noting = Throttle(seconds=60)
+
+logger = logging.getLogger(__name__)
 
 
 @require_safe
@@ -26,6 +32,7 @@ def healthz(request: HttpRequest) -> JsonResponse:
 @never_cache
 def readyz(request: HttpRequest) -> JsonResponse:
     """200 when the database is reachable, every migration applied and a worker alive; else 503, naming what is not."""
+    _note_asked()
     checks: dict[str, str] = {}
     for name, problem in CHECKS.items():
         try:
@@ -35,6 +42,15 @@ def readyz(request: HttpRequest) -> JsonResponse:
             checks[name] = f"database error ({type(error).__name__})"
     ready = all(result == "ok" for result in checks.values())
     return JsonResponse({"status": "ok" if ready else "unavailable", "checks": checks}, status=200 if ready else 503)
+
+
+def _note_asked() -> None:
+    if _noting.passes():
+        try:
+            ReadinessRequest.note()
+        except Error:
+            # The answer says what is wrong with the database.
+            logger.warning("It cannot be noted that /readyz was asked", exc_info=True)
 
 
 def _database() -> str | None:
@@ -56,7 +72,8 @@ def _migrations() -> str | None:
 
 
 def _worker() -> str | None:
-    state = queue_state()
+    with limited(lock_seconds=LOCK_SECONDS, statement_seconds=SECONDS):
+        state = queue_state()
     if state.alive:
         return None
     if state.seconds_since_sign_of_life is None:

@@ -16,6 +16,7 @@ PRODUCTION = {
     "STRIPE_LIVE_MODE": "true",
     "STRIPE_LIVE_SECRET_KEY": "sk_live_" + "a1" * 20,
     "STRIPE_WEBHOOK_SECRET": "whsec_current",
+    "BACKUP_DIR": "/var/backups/glyph-forge",
     "METRICS_TOKEN": "a-long-random-token-for-prometheus",
     "ALERT_EMAIL": "alerts@example.com",
     "EMAIL_URL": "smtp+tls://user:password@smtp.example.com:587",

@@ -58,6 +58,7 @@ class ApiKeyAdmin(OperationsMixin, SearchByCustomerMixin, ReadOnlyModelAdmin):
 
     list_display = ("key", "customer", "name", "kind", "state", "requests", "last_used", "created")
     list_filter = ("environment", RevokedFilter)
+    linked_by = ("user__id__exact",)
     list_select_related = ("user",)
     sortable_by = ("created",)
     ordering = ("-created_at",)

@@ -40,6 +40,7 @@ class PaymentAdmin(OperationsMixin, SearchByCustomerMixin, ReadOnlyModelAdmin):
 
     list_display = ("amount", "state", "refunded", "customer", "charge", "created", "receipt")
     list_filter = ("status",)
+    linked_by = ("user__id__exact",)
     list_select_related = ("user",)
     sortable_by = ("created",)
     ordering = ("-created_at",)

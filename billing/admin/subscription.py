@@ -35,6 +35,7 @@ class SubscriptionAdmin(OperationsMixin, SearchByCustomerMixin, ReadOnlyModelAdm
 
     list_display = ("plan", "customer", "state", "price", "usage", "period_end", "created")
     list_filter = ("status", "tier", "is_duplicate")
+    linked_by = ("user__id__exact",)
     list_select_related = ("user",)
     sortable_by = ("created",)
     ordering = ("-created_at",)

@@ -23,6 +23,7 @@ class ApiUsageAdmin(KeysetModelAdmin):
 
     list_display = ("when", "method", "endpoint", "answer", "took", "customer", "address", "error_message")
     keyset = ("created_at", "id")
+    linked_by = ("user__id__exact", "api_key_id__exact")
     list_display_links = None  # a request has no page of its own
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[ApiUsage]:

@@ -1,23 +1,50 @@
 """The operations, one a path; what they mean is in the services."""
 
+import json
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
 from django.core.exceptions import RequestDataTooBig
 from django.http import HttpRequest, HttpResponse
-from ninja import NinjaAPI
+from ninja import NinjaAPI, Status
 from ninja.errors import AuthenticationError, HttpError, ValidationError
+from ninja.parser import Parser
+from pydantic import ValidationError as RowError
 
-from billing.api.schemas import ErrorOut, KeyIn, KeyOut, Problem, RateLimitOut, RequestIn, UsageIn, UsageOut
+from billing.api.schemas import (
+    ErrorOut,
+    KeyIn,
+    KeyOut,
+    RateLimitOut,
+    RequestIn,
+    RowOut,
+    UsageByRowOut,
+    UsageIn,
+    UsageOut,
+    problems,
+)
 from billing.api.service_token import ServiceToken
 from billing.keys import authentication
 from billing.models import ApiKey
 from billing.services import rate_limits, usage
-from glyphforge.audit.masking import mask
 from glyphforge.errors import Refused
 
 ERRORS = {400: ErrorOut, 401: ErrorOut, 413: ErrorOut, 422: ErrorOut, 429: ErrorOut}
+
+# More digits than any column takes. Python refuses to read an integer of over 4,300, and with it the whole body.
+LONGEST_INT = 40
+
+
+class _Parser(Parser):
+    """Reads JSON in which an integer may be of any length: it is the row that is refused then, not the body."""
+
+    def parse_body(self, request: HttpRequest) -> Any:
+        return json.loads(
+            request.body, parse_int=lambda digits: int(digits) if len(digits) <= LONGEST_INT else float(digits)
+        )
+
 
 api = NinjaAPI(
     title="Glyph Forge billing API",
@@ -26,13 +53,14 @@ api = NinjaAPI(
     " a service token: `Authorization: Bearer …`.",
     urls_namespace="api-v1",
     auth=ServiceToken(),
+    parser=_Parser(),
 )
 
 
 @api.post("/keys/authenticate", response={200: KeyOut, **ERRORS}, summary="Authenticate a customer's key")
 def authenticate(request: HttpRequest, body: KeyIn) -> KeyOut:
     """Say whether a key may be used now. Servers may remember a valid answer for five seconds, not longer."""
-    verdict = authentication.authenticate(body.key, source=str(body.client_address) if body.client_address else None)
+    verdict = authentication.authenticate(body.key, source=body.client_address)
     valid = verdict.outcome is authentication.Outcome.OK
     if verdict.key is None:
         return KeyOut(valid=valid, outcome=verdict.outcome)
@@ -52,17 +80,46 @@ def check_rate_limit(request: HttpRequest, api_key_id: UUID) -> rate_limits.Deci
     return rate_limits.check(api_key_id)
 
 
-@api.post("/usage", response={200: UsageOut, **ERRORS}, summary="Record answered requests")
-def record_usage(request: HttpRequest, body: UsageIn) -> UsageOut:
-    """Record up to 1000 requests in one transaction. With a `request_id` each, sending a batch again is safe."""
-    batch = [_request(item) for item in body.requests]
-    recorded = usage.record_batch(batch)
-    return UsageOut(recorded=recorded, duplicates=len(batch) - recorded)
+@api.post("/usage", response={200: UsageOut, 207: UsageByRowOut, **ERRORS}, summary="Record answered requests")
+def record_usage(request: HttpRequest, body: UsageIn) -> UsageOut | Status[UsageByRowOut]:
+    """Record up to 1000 requests in one transaction, each by itself: one that is refused stops no other.
+
+    200 when all of them are recorded, now or before; 207 with what became of each when some are not; 422 when none can
+    be read. With a `request_id` each, sending a batch again is safe; a request without one is counted each time.
+    """
+    good, bad = _read(body.requests)
+    if not good:
+        raise ValidationError(
+            [error | {"loc": ("requests", index, *error["loc"])} for index, errors in bad.items() for error in errors]
+        )
+    results = dict(zip(good, usage.record_batch(good.values()), strict=True)) | {
+        index: usage.Result(
+            usage.Status.REFUSED, "; ".join(f"{wrong.field}: {wrong.problem}" for wrong in problems(errors))
+        )
+        for index, errors in bad.items()
+    }
+    counts = Counter(result.status for result in results.values())
+    recorded, duplicates = counts[usage.Status.RECORDED], counts[usage.Status.DUPLICATE]
+    if recorded + duplicates == len(results):
+        return UsageOut(recorded=recorded, duplicates=duplicates)
+    rows = [RowOut(index=index, status=each.status, error=each.problem) for index, each in sorted(results.items())]
+    conflicts, refused = counts[usage.Status.CONFLICT], counts[usage.Status.REFUSED]
+    return Status(
+        207,
+        UsageByRowOut(recorded=recorded, duplicates=duplicates, conflicts=conflicts, refused=refused, rows=rows),
+    )
 
 
-def _request(item: RequestIn) -> usage.Request:
-    values: dict[str, Any] = item.model_dump()
-    return usage.Request(**values | {"ip_address": str(item.ip_address) if item.ip_address else None})
+def _read(rows: list[Any]) -> tuple[dict[int, usage.Request], dict[int, list[Any]]]:
+    """The requests that can be recorded, and pydantic's errors of the others, by their places in the batch."""
+    good: dict[int, usage.Request] = {}
+    bad: dict[int, list[Any]] = {}
+    for index, row in enumerate(rows):
+        try:
+            good[index] = usage.Request(**vars(RequestIn.model_validate(row)))
+        except RowError as error:
+            bad[index] = error.errors(include_url=False, include_context=False, include_input=False)
+    return good, bad
 
 
 # --- Errors ---------------------------------------------------------------------------------------
@@ -88,15 +145,7 @@ def _unauthenticated(error: AuthenticationError) -> tuple[int, ErrorOut]:
 
 @_answers(ValidationError)
 def _invalid(error: ValidationError) -> tuple[int, ErrorOut]:
-    """Names the fields, never what was in them: that may be a key."""
-    fields = [
-        Problem(
-            field=mask(".".join(str(part) for part in problem["loc"] if part not in {"body", "path"})) or "body",
-            problem=problem["msg"].removeprefix("Value error, "),
-        )
-        for problem in error.errors[:20]
-    ]
-    return 422, ErrorOut(error="The request is not valid.", fields=fields)
+    return 422, ErrorOut(error="The request is not valid.", fields=problems(error.errors))
 
 
 @_answers(HttpError)

@@ -1,5 +1,6 @@
 """Reads the Cognito user pool; the only module that talks to AWS."""
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -9,9 +10,13 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from django.conf import settings
 
+from billing.models.user import LONGEST_NAME, is_email
 from glyphforge.errors import Refused
+from glyphforge.text import cut, storable
 
 PAGE_SIZE = 60  # Cognito's own maximum
+# What a filter of Cognito's can hold: https://docs.aws.amazon.com/cognito/latest/developerguide/how-to-manage-user-accounts.html
+SUB = re.compile(r"[\w-]{1,128}", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -32,15 +37,16 @@ class Identity:
     def from_attributes(cls, attributes: Mapping[str, str], **state: bool) -> "Identity":
         """Read an identity out of Cognito's attributes by their names; KeyError without a `sub`.
 
-        Without a `name`, given and family name make one. `state` may say `enabled` and `confirmed`, which are no
-        attributes.
+        Without a `name`, given and family name make one. An address that is none is left out. `state` may say
+        `enabled` and `confirmed`, which are no attributes.
         """
+        email = storable(attributes.get("email", "")).strip()
         full_name = " ".join(filter(None, (attributes.get("given_name"), attributes.get("family_name"))))
         return cls(
             sub=attributes["sub"],
-            email=attributes.get("email", "").strip() or None,
+            email=email if is_email(email) else None,
             email_verified=attributes.get("email_verified", "").lower() == "true",
-            name=(attributes.get("name") or full_name).strip(),
+            name=cut((attributes.get("name") or full_name).strip(), LONGEST_NAME),
             **state,
         )
 
@@ -81,7 +87,9 @@ class Pool:
                 return
 
     def find(self, sub: str) -> Identity | None:
-        """Ask for the identity of that sub; None when the pool has none."""
+        """Ask for the identity of that sub; None when the pool has none, ValueError for a text that is no sub."""
+        if not SUB.fullmatch(sub):
+            raise ValueError(f"{sub[:100]!r} is no id of a Cognito user")
         answer = self._call("list_users", Limit=1, Filter=f'sub = "{sub}"')
         found = [_identity(user, user["Attributes"]) for user in answer["Users"]]
         return found[0] if found else None

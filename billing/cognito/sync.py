@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from django.db import transaction
+from django.db import Error, transaction
 from django.db.models import Q
 from django.db.models.functions import Lower
 
@@ -17,6 +17,8 @@ from billing.models import CognitoSyncCursor, User
 from billing.stripe.events import inbox
 from glyphforge import audit
 from glyphforge.audit.models import AuditEntry
+from glyphforge.database.connection import one_line
+from glyphforge.database.one_row import is_about_the_row
 from glyphforge.errors import Refused
 
 ACTOR = "cognito"
@@ -25,7 +27,7 @@ PLAUSIBLE_SHARE = 0.1  # and of many customers up to this share; more looks like
 
 
 class Action(StrEnum):
-    """What a pass does about one identity or customer. A conflict is left to a person."""
+    """What a pass does about one identity or customer. A conflict is left to a person, an error keeps no other."""
 
     CREATE = "create"
     LINK = "link"
@@ -33,6 +35,7 @@ class Action(StrEnum):
     SUSPEND = "suspend"
     REACTIVATE = "reactivate"
     CONFLICT = "conflict"
+    ERROR = "error"
     NONE = "none"
 
 
@@ -62,15 +65,12 @@ def sync_pool(pool: Pool, *, apply: bool, restart: bool = False, allow_many: boo
         with transaction.atomic():
             steps = [step for step in _decide(page.identities) if step.action is not Action.NONE]
             if apply:
-                for step in steps:
-                    _apply(step)
+                steps = [_tried(step) for step in steps]
                 _save_cursor(pool, page)
         seen.update(identity.sub for identity in page.identities)
         yield from steps
     for step in _missing_from_pool(pool, seen, allow_many=allow_many):
-        if apply:
-            _apply(step)
-        yield step
+        yield _tried(step) if apply else step
 
 
 def ingest(identity: Identity) -> Step:
@@ -171,8 +171,13 @@ def _suspended_by_us(user: User) -> bool:
 
 def _missing_from_pool(pool: Pool, seen: set[str], *, allow_many: bool) -> Iterator[Step]:
     linked = User.objects.filter(cognito_user_id__isnull=False, status=User.Status.ACTIVE)
-    missing = [user for user in linked.order_by("pk") if user.cognito_user_id not in seen]
-    gone = [user for user in missing if pool.find(str(user.cognito_user_id)) is None]
+    gone = []
+    for user in linked.order_by("pk"):
+        try:
+            if user.cognito_user_id not in seen and pool.find(str(user.cognito_user_id)) is None:
+                gone.append(user)
+        except ValueError as error:
+            yield Step(Action.ERROR, str(user), str(error))
     if len(gone) > max(FEW, PLAUSIBLE_SHARE * linked.count()) and not allow_many:
         raise Refused(
             f"{len(gone)} customers are not in {pool.pool_id}; is it the right pool? --allow-many suspends them."
@@ -185,8 +190,19 @@ def _missing_from_pool(pool: Pool, seen: set[str], *, allow_many: bool) -> Itera
 # --- Doing ----------------------------------------------------------------------------------------
 
 
+def _tried(step: Step) -> Step:
+    """The step, once it is done; an error in place of one that the database refuses."""
+    try:
+        _apply(step)
+    except Error as error:
+        if not is_about_the_row(error):
+            raise
+        return Step(Action.ERROR, step.subject, f"{step.action} was refused: {one_line(error)}")
+    return step
+
+
 def _apply(step: Step) -> None:
-    if step.user is None or step.action in {Action.NONE, Action.CONFLICT}:
+    if step.user is None or step.action in {Action.NONE, Action.CONFLICT, Action.ERROR}:
         return
     with audit.acting_as(actor=ACTOR, reason=f"{step.action}: {step.detail}"), transaction.atomic():
         kept = User.objects.select_for_update().exclude(status=User.Status.DELETED)

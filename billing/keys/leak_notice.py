@@ -1,17 +1,26 @@
 """The message that a key was found in the open and has been revoked, to its owner and to staff."""
 
+import logging
+
 from django.conf import settings
 from django.core.mail import EmailMessage
 
 from billing.models import ApiKey
+from glyphforge.database import installation
+
+logger = logging.getLogger(__name__)
 
 
 def send(key: ApiKey) -> None:
     """Mail the key's owner, if there is an address, with `ALERT_EMAIL` in blind copy.
 
-    The key must be revoked and its user loaded. Raises what the mail server raises: `OSError` or `SMTPException`.
+    The key must be revoked and its user loaded. Nothing is sent from a copy of production. Raises what the mail server
+    raises: `OSError` or `SMTPException`.
     """
     assert key.revoked_at is not None, "a notice follows the revocation"  # noqa: S101 - the caller's mistake
+    if not installation.is_production():
+        logger.info("The notice of key %s is not sent. %s", key.key_prefix, installation.COPY)
+        return
     EmailMessage(
         subject=f"Your API key {key.key_prefix}… was revoked",
         body=(

@@ -14,9 +14,12 @@ from billing.models import ApiKey, User
 from glyphforge import audit
 from glyphforge.audit.masking import mask
 from glyphforge.errors import Refused
+from glyphforge.text import storable
 
 DEFAULT_OVERLAP = timedelta(hours=24)
 LONGEST_OVERLAP = timedelta(days=30)
+LONGEST_NAME = 200
+LONGEST_REASON = 2000
 
 
 @dataclass(frozen=True)
@@ -38,12 +41,13 @@ def issue(
 ) -> IssuedKey:
     """Create a key and return it whole, this once.
 
-    Refuses an unknown environment, a past expiry, an empty reason and a customer who is not active. Keys and other
-    secrets in `name` and `reason` are masked.
+    Refuses an unknown environment, a past expiry, an empty reason, a name over 200 characters, a reason over 2,000 and
+    a customer who is not active. Keys and other secrets in `name` and `reason` are masked.
     """
     if environment not in ApiKey.Environment.values:
         raise Refused(f"{environment!r} is no environment; use {', '.join(ApiKey.Environment.values)}.")
     _require_future(expires_at)
+    name = _cleaned(name, "name", LONGEST_NAME)
     reason = _cleaned_reason(reason)
     with audit.acting_as(actor=actor, reason=reason), transaction.atomic():
         owner = User.objects.select_for_update().get(pk=user.pk)
@@ -52,7 +56,7 @@ def issue(
         raw_key = _unused_key(environment)
         key = ApiKey.objects.create(
             user=owner,
-            name=mask(name),
+            name=name,
             environment=environment,
             key_prefix=key_format.key_prefix(raw_key),
             key_hash=authentication.hash_key(raw_key),
@@ -154,7 +158,13 @@ def _cleaned_reason(reason: str) -> str:
     """The reason as it may be stored; people paste keys into it."""
     if not reason.strip():
         raise Refused("A reason is needed.")
-    return mask(reason.strip())
+    return _cleaned(reason.strip(), "reason", LONGEST_REASON)
+
+
+def _cleaned(text: str, what: str, longest: int) -> str:
+    if len(text) > longest:
+        raise Refused(f"The {what} may have {longest:,} characters, not {len(text):,}.")
+    return mask(storable(text))
 
 
 def _require_future(moment: datetime | None) -> None:

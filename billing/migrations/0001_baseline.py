@@ -11,6 +11,9 @@ class Migration(migrations.Migration):
 
     dependencies = [("audit", "0001_baseline"), ("database", "0001_baseline")]
 
+    # It calls functions as they were then.
+    run_before = [("database", "0002_isolation")]
+
     operations = [
         # For the search of names and addresses.
         migrations.RunSQL("CREATE EXTENSION IF NOT EXISTS pg_trgm", migrations.RunSQL.noop),

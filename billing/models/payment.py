@@ -1,11 +1,12 @@
 """`payment_history`: written by `billing.stripe.projection.payments` from the charges at Stripe."""
 
+from django.core.validators import MaxValueValidator
 from django.db import models
 
 from billing.models.user import User
 from glyphforge.choices import Tone, ToneChoices
 from glyphforge.money import money
-from glyphforge.rows import created_at, updated_at, uuid_key
+from glyphforge.rows import NOT_NEGATIVE, created_at, currency, updated_at, uuid_key
 
 
 class Payment(models.Model):
@@ -24,10 +25,11 @@ class Payment(models.Model):
     stripe_invoice_id = models.TextField("Stripe invoice", null=True)
     stripe_payment_intent_id = models.TextField("Stripe payment intent", null=True)
     stripe_charge_id = models.TextField("Stripe charge", unique=True, null=True)
-    amount_cents = models.BigIntegerField()
-    currency = models.TextField(db_default="usd")
+    # Twelve digits: https://docs.stripe.com/currencies#minimum-and-maximum-charge-amounts
+    amount_cents = models.BigIntegerField(validators=[NOT_NEGATIVE, MaxValueValidator(999_999_999_999)])
+    currency = currency()
     status = models.TextField(choices=Status.choices, db_default=Status.PENDING)
-    refunded_cents = models.BigIntegerField(db_default=0)
+    refunded_cents = models.BigIntegerField(db_default=0, validators=[NOT_NEGATIVE])
     failure_message = models.TextField(null=True)
     invoice_url = models.TextField(null=True)
     receipt_url = models.TextField(null=True)

@@ -1,11 +1,12 @@
 """`subscriptions`: written by `billing.stripe.projection.subscriptions`; triggers set limits and guard counters."""
 
+from django.core.validators import MaxValueValidator
 from django.db import models
 
 from billing.models.tier import Tier
 from billing.models.user import User
 from glyphforge.choices import Tone, ToneChoices
-from glyphforge.rows import created_at, updated_at, uuid_key
+from glyphforge.rows import NOT_NEGATIVE, created_at, currency, updated_at, uuid_key
 
 
 class Subscription(models.Model):
@@ -37,9 +38,13 @@ class Subscription(models.Model):
     status = models.TextField(choices=Status.choices, db_default=Status.ACTIVE)
     stripe_subscription_id = models.TextField("Stripe subscription", unique=True, null=True, blank=True)
     stripe_price_id = models.TextField("Stripe price", null=True, blank=True)
-    quantity = models.IntegerField(db_default=1)
-    price_cents = models.BigIntegerField(db_default=0, help_text="A month, after recurring discounts, before taxes.")
-    currency = models.TextField(db_default="usd")
+    quantity = models.BigIntegerField(db_default=1, validators=[NOT_NEGATIVE])
+    price_cents = models.BigIntegerField(
+        db_default=0,
+        validators=[NOT_NEGATIVE, MaxValueValidator(999_999_999_999_999)],
+        help_text="A month, after recurring discounts, before taxes.",
+    )
+    currency = currency()
     interval = models.TextField(choices=Interval.choices, db_default=Interval.MONTH)
     current_period_start = models.DateTimeField(null=True, blank=True)
     current_period_end = models.DateTimeField(null=True, blank=True)

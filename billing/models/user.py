@@ -1,9 +1,20 @@
 """`users`: the API's customers, written from Stripe, from Cognito and by support."""
 
+import re
+
 from django.db import models
 
 from glyphforge.choices import Tone, ToneChoices
 from glyphforge.rows import created_at, updated_at, uuid_key
+
+# Cognito's own limit of an attribute: https://docs.aws.amazon.com/cognito/latest/developerguide/limits.html
+LONGEST_NAME = 2048
+_EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
+
+
+def is_email(text: str) -> bool:
+    """Whether the text can be a customer's address, as the table's constraints say: at most 512 octets around an @."""
+    return bool(_EMAIL.fullmatch(text)) and len(text.encode()) <= 512
 
 
 class User(models.Model):

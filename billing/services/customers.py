@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.db import transaction
 
 from billing.models import UnmatchedCustomer, User
+from billing.models.user import LONGEST_NAME, is_email
 from billing.services.stripe_calls import errors_as_refused
 from billing.stripe import customer_lock, gateway, tombstones
 from billing.stripe.errors import PermanentError, TransientError
@@ -12,23 +13,30 @@ from billing.stripe.events import replay
 from billing.stripe.events.filter import parked_for
 from billing.stripe.objects import Customer
 from billing.stripe.projection import users
-from billing.stripe.resync import resync
+from billing.stripe.resync import Problem, resync
 from glyphforge.audit import acting_as, record
 from glyphforge.errors import Refused
+from glyphforge.text import cut
+
+SAID = 3
 
 
 def sync_customer(user: User, *, actor: str, reason: str) -> None:
     """Bring the user's name, subscriptions and payments in line with Stripe, now.
 
-    Refuses a user without a customer at Stripe, and with the reason whatever Stripe refuses or does not answer; what
-    was written until then stays.
+    Refuses a user without a customer at Stripe, and with the reason whatever Stripe refuses or does not answer, or what
+    of it cannot be stored; the rest is written.
     """
     if not user.stripe_customer_id:
         raise Refused("The customer has no Stripe customer.")
-    with acting_as(actor=actor, reason=reason):
+
+    def audit() -> None:
         record("sync_from_stripe", table_name="users", row_id=user.pk, reason=reason)
-        with errors_as_refused():
-            resync(user.stripe_customer_id)
+
+    with acting_as(actor=actor, reason=reason), errors_as_refused():
+        problems = resync(user.stripe_customer_id, audit=audit)
+    if problems:
+        raise Refused(f"Synced, but for this: {_said(problems)}")
 
 
 def link_customer(stripe_customer_id: str, user: User, *, actor: str, reason: str) -> None:
@@ -69,14 +77,14 @@ def create_customer(stripe_customer_id: str, *, actor: str, reason: str, email: 
             with errors_as_refused():
                 customer: Customer = gateway.retrieve("customer", stripe_customer_id)
             address = email or customer.get("email")
-            if address and not users.PLAUSIBLE_EMAIL.fullmatch(address):
+            if address and not is_email(address):
                 raise Refused(f"{address} is not an e-mail address.")
             if address and User.objects.filter(email__iexact=address).exists():
                 raise Refused(
                     f"{address} belongs to another customer: link the Stripe customer to that one, or give another."
                 )
             user = User.objects.create(
-                stripe_customer_id=stripe_customer_id, email=address, name=customer.get("name") or ""
+                stripe_customer_id=stripe_customer_id, email=address, name=cut(customer.get("name") or "", LONGEST_NAME)
             )
             with errors_as_refused():
                 gateway.tag_customer(stripe_customer_id, str(user.pk), email=email)
@@ -102,9 +110,16 @@ def _require_unlinked(stripe_customer_id: str) -> None:
 
 def _sync_and_replay(stripe_customer_id: str, *, actor: str, reason: str) -> None:
     replay.replay_all(parked_for(stripe_customer_id), actor=actor, reason=reason)
+    linked = "The Stripe customer is linked, but not all of it is here yet:"
     try:
-        resync(stripe_customer_id)
+        problems = resync(stripe_customer_id)
     except (PermanentError, TransientError) as error:
-        raise Refused(
-            f"The Stripe customer is linked, but not all of it is here yet: {error} Sync it from Stripe."
-        ) from error
+        raise Refused(f"{linked} {error} Sync it from Stripe.") from error
+    if problems:
+        raise Refused(f"{linked} {_said(problems)} Sync it from Stripe.")
+
+
+def _said(problems: list[Problem]) -> str:
+    """The first three problems, as sentences."""
+    more = f" And {len(problems) - SAID} more." if len(problems) > SAID else ""
+    return " ".join(str(problem.error) for problem in problems[:SAID]) + more

@@ -17,8 +17,10 @@ from billing.stripe.projection import prices
 from glyphforge.audit import acting_as, record
 from glyphforge.errors import Refused
 
-PRICE_ID = re.compile(r"(price|plan)_\w+|\w[\w-]*")
+PRICE_ID = re.compile(r"(price|plan)_\w+|\w[\w-]*", re.ASCII)
 AT_MOST = 50
+LONGEST_ID = 255
+LONGEST_NOTE = 200
 
 
 @dataclass(frozen=True)
@@ -51,12 +53,15 @@ class UnmappedPrice:
 def map_price(stripe_price_id: str, tier: str, *, actor: str, reason: str, note: str = "") -> Mapped:
     """Let `stripe_price_id` sell `tier`, replay the events that waited for it and sync who has it.
 
-    Customers are synced by tasks of their own, later. Refuses an unknown tier and a malformed price id. Mapping a price
+    Customers are synced by tasks of their own, later. Refuses an unknown tier, a malformed price id and a note over 200
+    characters. Mapping a price
     again moves it to the new tier; an empty `note` keeps the old one.
     """
     price_id = stripe_price_id.strip()
     if not PRICE_ID.fullmatch(price_id):
         raise Refused(f"{stripe_price_id!r} is not a Stripe price id (price_…).")
+    if len(price_id) > LONGEST_ID or len(note) > LONGEST_NOTE:
+        raise Refused(f"A price id has at most {LONGEST_ID} characters, a note {LONGEST_NOTE}.")
     if not Plan.objects.filter(pk=tier).exists():
         raise Refused(f"There is no plan {tier!r}.")
     with acting_as(actor=actor, reason=reason), transaction.atomic():

@@ -8,10 +8,10 @@ from django.db.models import QuerySet
 
 from billing.models import Difference, ReconciliationRun
 from billing.services.stripe_calls import errors_as_refused
+from billing.stripe.reconciliation import holder
 from billing.stripe.reconciliation import repair as repairing
 from billing.stripe.reconciliation import run as reconciliation
 from glyphforge.audit import acting_as, record
-from glyphforge.errors import Refused
 
 
 def run(
@@ -28,14 +28,18 @@ def run(
 
     `ingest` stores and processes events that never arrived; `repair` brings differing rows in line; without both
     nothing but the report is written. At most about `budget` requests are made, within about `seconds`; what is left
-    waits for the next call. `progress` is called after each page. Refuses while another run is under way; a run that
-    Stripe ended is returned, with `status` failed and its `error`.
+    waits for the next call. `progress` is called after each page and each customer. Raises UnderWayError while another
+    run is under way; a run that Stripe ended is returned, with `status` failed and its `error`.
     """
-    with acting_as(actor=actor, reason=reason):
+
+    def tell(run: ReconciliationRun) -> None:
+        alive()
+        if progress:
+            progress(run)
+
+    with holder.held() as alive, acting_as(actor=actor, reason=reason):
         opened = reconciliation.open_run(ingest=ingest, repair=repair, actor=actor, reason=reason, budget=budget)
-        if opened is None:
-            raise Refused("Another reconciliation is under way.")
-        reconciliation.advance(opened, seconds=seconds, progress=progress)
+        reconciliation.advance(opened, seconds=seconds, progress=tell)
         record(
             "reconcile",
             table_name="reconciliation_runs",
@@ -57,9 +61,10 @@ def repair(differences: QuerySet[Difference], *, actor: str, reason: str) -> int
 
     The others say in their note why not. Refuses when Stripe does not answer; what was repaired until then stays.
     """
-    chosen = list(differences.values_list("pk", flat=True))
-    with acting_as(actor=actor, reason=reason):
-        for pk in chosen:
-            record("repair_difference", table_name="reconciliation_differences", row_id=pk, reason=reason)
-        with errors_as_refused():
-            return repairing.repair(Difference.objects.filter(pk__in=chosen))
+
+    def audit(keys: list[int]) -> None:
+        for key in keys:
+            record("repair_difference", table_name="reconciliation_differences", row_id=key, reason=reason)
+
+    with acting_as(actor=actor, reason=reason), errors_as_refused():
+        return repairing.repair(differences, audit)

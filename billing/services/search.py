@@ -8,6 +8,7 @@ from uuid import UUID
 
 from django.db import connection, transaction
 from django.db.models import Q, QuerySet
+from django.db.models.functions import Left
 
 from billing.keys import format as key_format
 from billing.models import ApiKey, Payment, Subscription, User, WebhookEvent
@@ -111,7 +112,10 @@ def _by_words(term: str, limit: int) -> list[Hit]:
     found = list(exact[:limit])
     if found:
         return _customers(found, "e-mail")
-    begins = User.objects.filter(Q(email__istartswith=term) | Q(name__istartswith=term))
+    # As the index has it: of a name, which may be longer than an index row, the beginning.
+    begins = User.objects.alias(beginning=Left("name", LONGEST)).filter(
+        Q(email__istartswith=term) | Q(beginning__istartswith=term)
+    )
     hits = _customers(begins[:limit], "begins with it")
     if len(hits) < limit and len(term) >= SHORTEST_PART:
         known = {hit.user.pk for hit in hits if hit.user}

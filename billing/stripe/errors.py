@@ -12,12 +12,24 @@ class TransientError(Exception):
         self.retry_after = retry_after
 
 
+class BusyError(TransientError):
+    """Somebody else is at work on the customer."""
+
+
+class PartlyDoneError(TransientError):
+    """Some of it is written and stays; trying again does the rest."""
+
+
 class PermanentError(Exception):
     """Trying again does not help until somebody does what the message says: the event is parked."""
 
 
 class MissingError(PermanentError):
     """Stripe does not know the object."""
+
+
+class UnstorableError(PermanentError):
+    """What Stripe says does not fit our tables."""
 
 
 class UnlinkedCustomerError(PermanentError):

@@ -6,9 +6,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from django.core.exceptions import ObjectDoesNotExist
 from django.db.models import Q
@@ -17,8 +18,11 @@ from djstripe.models.base import StripeModel
 from psycopg.errors import NotNullViolation
 
 from billing.stripe import gateway
-from billing.stripe.errors import PermanentError
+from billing.stripe.errors import MissingError, PermanentError
 from billing.stripe.objects import Discount, Dispute, Invoice, Price
+from billing.stripe.unstorable import explained
+
+T = TypeVar("T")
 
 MODELS: dict[str, type[StripeModel]] = {
     "charge": models.Charge,
@@ -32,15 +36,36 @@ MODELS: dict[str, type[StripeModel]] = {
     "price": models.Price,
     "product": models.Product,
     "subscription": models.Subscription,
+    "tax_rate": models.TaxRate,
 }
+
+
+# What of the catalogue cannot be mirrored, and why, by kind and id.
+Broken = dict[tuple[str, str], PermanentError]
+
+
+class CatalogueMissingError(Exception):
+    """What customers share, and an object refers to, is not mirrored yet: fetched objects by kind and id.
+
+    `with_catalogue` takes care of it.
+    """
+
+    def __init__(self, missing: dict[tuple[str, str], Any]) -> None:
+        super().__init__(", ".join(f"{kind} {object_id}" for kind, object_id in missing))
+        self.missing = missing
 
 
 def store(fetched: Any) -> Any:
     """Sync one object that the gateway fetched, and what it refers to; returns its JSON as it was mirrored.
 
     Which of `billing.stripe.objects` that is depends on its kind. Raises PermanentError when Stripe does not know what
-    the object refers to, KeyError for a kind that is not in MODELS.
+    the object refers to, CatalogueMissingError before it writes anything, KeyError for a kind that is not in MODELS.
     """
+    require_catalogue([fetched])
+    return _sync(fetched)
+
+
+def _sync(fetched: Any) -> Any:
     model = MODELS[fetched["object"]]
     sync = partial(model.sync_from_stripe_data, fetched, api_key=gateway.api_key())
     subject = f"{fetched['object']} {fetched['id']}"
@@ -53,6 +78,97 @@ def store(fetched: Any) -> Any:
             raise
         name = str(refused.diag.column_name).removesuffix("_id")
         raise PermanentError(f"Stripe does not know the {name} of {subject}.") from error
+
+
+def with_catalogue(action: Callable[[], T], *, broken: Broken | None = None) -> T:
+    """Run `action`, a transaction about one customer, with what customers share mirrored before it.
+
+    A product or price that the transaction itself mirrored would be locked until it ends, and with it every other
+    customer who is the first to buy the same, for as long as Stripe keeps this one waiting. Raises PermanentError for
+    what cannot be mirrored; with `broken` it is noted there.
+    """
+    tried: set[tuple[str, str]] = set()
+    while True:
+        try:
+            return action()
+        except CatalogueMissingError as error:
+            missing = error.missing
+        if tried & missing.keys():
+            raise PermanentError(f"What is referred to could not be mirrored: {sorted(tried & missing.keys())}.")
+        tried |= missing.keys()
+        for (kind, object_id), fetched in missing.items():
+            try:
+                with explained(f"{kind} {object_id}"):
+                    _sync(fetched) if kind != "account" else _owner_account(models.Account, gateway.api_key())
+            except PermanentError as error:
+                if broken is None:
+                    raise
+                broken[kind, object_id] = error
+
+
+def require_catalogue(objects: Iterable[Any], *, broken: Broken | None = None) -> None:
+    """Raise CatalogueMissingError for all that the objects refer to, but for what is `broken`.
+
+    Raises PermanentError for a product that Stripe does not know; with `broken` its price is noted there.
+    """
+    wanted: dict[tuple[str, str], Any] = {}
+    prices: dict[tuple[str, str], Any] = {}  # to be mirrored themselves
+    subjects: dict[tuple[str, str], str] = {}
+    for fetched in objects:
+        if fetched["object"] == "price":
+            prices["price", fetched["id"]] = fetched
+            subjects["price", fetched["id"]] = f"price {fetched['id']}"
+        # Of an object of an unknown form nothing is known: mirroring it says so.
+        with suppress(AttributeError, LookupError, TypeError):
+            for name, known in _catalogue(fetched):
+                wanted[name] = known
+                subjects.setdefault(name, f"{fetched['object']} {fetched['id']}")
+    missing = {name: wanted[name] for name in _unmirrored(wanted) if name not in (broken or {})}
+    first: dict[tuple[str, str], Any] = {}
+    for name, price in {name: each for name, each in (missing | prices).items() if name[0] == "price"}.items():
+        product = ("product", _id_of(price["product"]))
+        if product not in first and _unmirrored([product]):
+            try:
+                first[product] = gateway.retrieve(*product)
+            except MissingError as error:
+                problem = PermanentError(f"Stripe does not know the product of {subjects[name]}.")
+                if broken is None:
+                    raise problem from error
+                broken[name] = problem
+                missing.pop(name)
+    if not models.Account.objects.exists():
+        first["account", "itself"] = gateway.account()
+    if first or missing:
+        raise CatalogueMissingError(first | missing)
+
+
+def _unmirrored(names: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    by_kind: dict[str, list[str]] = {}
+    for kind, object_id in names:
+        by_kind.setdefault(kind, []).append(object_id)
+    known = {
+        (kind, object_id)
+        for kind, ids in by_kind.items()
+        for object_id in MODELS[kind].objects.filter(id__in=ids).values_list("id", flat=True)
+    }
+    return [name for name in names if name not in known]
+
+
+def _id_of(reference: Any) -> str:
+    return reference if isinstance(reference, str) else str(reference["id"])
+
+
+def _catalogue(fetched: Any) -> Iterator[tuple[tuple[str, str], Any]]:
+    kind = fetched["object"]
+    if kind == "customer" and (coupon := (fetched.get("discount") or {}).get("coupon")):
+        yield ("coupon", coupon["id"]), coupon
+    items = fetched["items"]["data"] if kind == "subscription" else []
+    for item in items:
+        if price := item.get("price"):
+            yield ("price", price["id"]), price
+    for holder in (fetched, *items) if kind in ("subscription", "invoice") else ():
+        for rate in [*(holder.get("default_tax_rates") or []), *(holder.get("tax_rates") or [])]:
+            yield ("tax_rate", rate["id"]), rate
 
 
 def mark_deleted(kind: str, object_id: str) -> None:
@@ -113,6 +229,10 @@ def _owner_account(cls: type[models.Account], api_key: str) -> models.Account:
     return account
 
 
-def keep_api_keys_out_of_the_database() -> None:
-    """Make dj-stripe find the owner account without storing the API key; called when Django is ready."""
+def adapt_dj_stripe() -> None:
+    """Make dj-stripe find the owner account without storing the API key; called when Django is ready.
+
+    And let it not ask Stripe for a product's features, which nobody reads, while the new product is locked.
+    """
     models.Account.get_or_retrieve_for_api_key = classmethod(_owner_account)
+    models.Product._sync_product_features = lambda product, api_key=None: None  # noqa: SLF001

@@ -54,6 +54,8 @@ def prepare() -> Configuration:
         demo = config is None or _is_open_to_demo(config)
     os.environ["DJANGO_SETTINGS_MODULE"] = "glyphforge.settings"
     os.environ["DJANGO_DEBUG"] = "true" if demo else "false"
+    if demo and not env.text("BACKOFFICE_URL"):
+        os.environ["BACKOFFICE_URL"] = f"http://127.0.0.1:{port}"
     own_stripe_port = None
     if demo and not (env.text("STRIPE_TEST_SECRET_KEY") or env.text("STRIPE_LIVE_SECRET_KEY")):
         own_stripe_port = _free_port()

@@ -83,8 +83,9 @@ def _start(configuration: Configuration, started: list[Process]) -> None:
             _wait_for(process, port)
     if configuration.demo:
         _fill(configuration, started)
-    connections.close_all()
     _announce(configuration)
+    _examine()
+    connections.close_all()
 
 
 @contextmanager
@@ -186,6 +187,26 @@ def _announce(configuration: Configuration) -> None:
         say("  No demo data: this database is not the demo's. Make a login with: manage.py createsuperuser")
     say(f"  Logs: {LOGS}")
     say("  Ctrl-C stops it; the data stays.")
+    say()
+
+
+def _examine() -> None:
+    """What the doctor has to say: how many lines of each kind, and what does not work. The demo plants poor health."""
+    from monitoring.doctor.examination import examine  # noqa: PLC0415
+    from monitoring.doctor.finding import STATUSES  # noqa: PLC0415
+    from monitoring.doctor.registry import checks  # noqa: PLC0415
+    from monitoring.worker.heartbeat import queue_state  # noqa: PLC0415
+
+    deadline = time.monotonic() + START_SECONDS
+    while not queue_state().alive and time.monotonic() < deadline:
+        time.sleep(0.2)  # the worker has only just been started
+    found = [(name, finding) for name, findings in examine(checks(send=False)) for finding in findings]
+    for name, finding in found:
+        if finding.status == "critical" and name != "health":
+            say(f"  {name}: {finding.message}; to mend it: {finding.fix}")
+    counts = ", ".join(f"{sum(each.status == status for _, each in found)} {status}" for status in STATUSES)
+    (LOGS / "doctor.log").write_text("".join(f"{finding.text(name)}\n" for name, finding in found))
+    say(f"  Examined by the doctor: {counts}; {LOGS / 'doctor.log'} has each line")
     say()
 
 

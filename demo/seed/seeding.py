@@ -83,10 +83,9 @@ def _create_partitions(now: datetime) -> None:
     """Months that usage falls into; a transaction of its own, as it locks the default partition for a moment."""
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended('api_usage partitions', 0))")
-        cursor.execute("LOCK TABLE ONLY api_usage IN SHARE UPDATE EXCLUSIVE MODE")
-        cursor.execute("LOCK TABLE api_usage_default IN ACCESS EXCLUSIVE MODE")
-        for month in months(now):
-            cursor.execute("SELECT create_monthly_partition('api_usage', %s)", [month.date()])
+        cursor.execute(
+            "SELECT * FROM make_monthly_partitions('api_usage', %s)", [[month.date() for month in months(now)]]
+        )
 
 
 def _date_free_subscriptions(synthetic: list[Customer]) -> None:

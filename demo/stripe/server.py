@@ -139,6 +139,8 @@ class StripeHandler(BaseHTTPRequestHandler):
         match parts:
             case ["account"]:
                 return world.account()
+            case ["balance"]:
+                return {"object": "balance", "livemode": False, "available": [], "pending": []}
             case ["products", product_id, "features"]:
                 world.retrieve("products", product_id)
                 return _list(f"/v1/products/{product_id}/features", [])
@@ -201,6 +203,12 @@ def _list(url: str, data: list[Json]) -> Json:
     return {"object": "list", "url": url, "has_more": False, "data": data}
 
 
+def endpoint(url: str, **values: Any) -> Json:
+    """An endpoint that is sent all events; `values` are other members of https://docs.stripe.com/api/webhook_endpoints"""
+    members = {"id": "we_1", "object": "webhook_endpoint", "url": url, "created": 1, "enabled_events": ["*"]}
+    return members | {"status": "enabled", "livemode": False} | values
+
+
 def main(argv: list[str] | None = None) -> int:
     """Serve all recordings until SIGINT or SIGTERM; returns the exit code."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
@@ -223,6 +231,7 @@ def main(argv: list[str] | None = None) -> int:
         secret = os.environ.get("STRIPE_WEBHOOK_SECRET", "").split(",")[0].strip()
         sender = Sender(options.webhook_url, secret)
         world.on_event = sender.post_later
+        world.put(endpoint(options.webhook_url))
     stopped = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopped.set())

@@ -34,6 +34,7 @@ COLLECTIONS = {
     "refund": "refunds",
     "subscription": "subscriptions",
     "subscription_item": "subscription_items",
+    "webhook_endpoint": "webhook_endpoints",
 }
 OBJECT_OF_COLLECTION = {collection: kind for kind, collection in COLLECTIONS.items()}
 

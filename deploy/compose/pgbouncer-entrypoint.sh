@@ -2,6 +2,6 @@
 # Write the list of users from the environment, then become PgBouncer.
 set -eu
 umask 077
-printf '"%s" "%s"\n' "${POSTGRES_USER:?}" "${POSTGRES_PASSWORD:?}" > /tmp/userlist.txt
+printf '"%s" "%s"\n' "${DATABASE_USER:?}" "${DATABASE_PASSWORD:?}" > /tmp/userlist.txt
 sed 's|^auth_file = .*|auth_file = /tmp/userlist.txt|' /etc/pgbouncer/pgbouncer.ini > /tmp/pgbouncer.ini
 exec pgbouncer /tmp/pgbouncer.ini

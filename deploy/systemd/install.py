@@ -56,13 +56,16 @@ def _numbers(field: str) -> list[int]:
 
 
 def schedules(project: Path) -> dict[str, str]:
-    """Cron expressions of the jobs that are switched on, from the database."""
+    """Cron expressions of the jobs that are switched on, from the database; without it, ends with one line."""
     listed = subprocess.run(
         [sys.executable, str(project / "manage.py"), "run_job", "--list", "--json"],
-        stdout=subprocess.PIPE,
-        check=True,
+        capture_output=True,
+        check=False,
         text=True,
     )
+    if listed.returncode != 0:
+        said = listed.stderr.strip().splitlines()
+        sys.exit(f"the schedules cannot be read: {said[-1] if said else 'run_job --list said nothing'}")
     return {row["job"]: row["cron"] for row in json.loads(listed.stdout) if row["enabled"]}
 
 
@@ -92,12 +95,17 @@ def main() -> None:
     if not options.to.is_dir():
         parser.error(f"{options.to}: no such folder")
     found = schedules(Path(options.project)) if options.timers else None
-    made = units(options.project, options.user, found)
-    for stale in options.to.glob("glyph-forge-*.timer"):
-        if stale.name not in made:
-            stale.unlink()
-    for name, content in made.items():
-        (options.to / name).write_text(content)
+    try:
+        made = units(options.project, options.user, found)
+        for stale in options.to.glob("glyph-forge-*.timer"):
+            if stale.name not in made:
+                stale.unlink()
+        for name, content in made.items():
+            (options.to / name).write_text(content)
+    except ValueError as error:  # a schedule that a timer cannot express
+        sys.exit(str(error))
+    except OSError as error:
+        sys.exit(f"{error.filename}: {error.strerror}; run as root, or choose another folder with --to")
     starting = [name for name in made if "@" not in name]
     sys.stdout.write(f"{len(made)} units in {options.to}. Next:\n  systemctl daemon-reload\n")
     sys.stdout.write(f"  systemctl enable --now {' '.join(starting)}\n")

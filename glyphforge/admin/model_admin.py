@@ -1,10 +1,10 @@
 """The base of every admin page: what all of them share."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import unfold.admin
 import unfold.views
-from django.contrib.admin import ShowFacets
+from django.contrib.admin import ShowFacets, SimpleListFilter
 from django.db.models import Model
 from django.http import HttpRequest, HttpResponse
 from django.utils.text import capfirst
@@ -12,6 +12,9 @@ from django.utils.text import capfirst
 from glyphforge.admin.columns import EMPTY
 from glyphforge.admin.pagination import EstimatedPaginator
 from glyphforge.admin.sidebar import title_of
+
+# How Django's filters compare a field: https://docs.djangoproject.com/en/5.2/ref/contrib/admin/filters/
+FILTER_LOOKUPS = frozenset({"exact", "in", "isnull"})
 
 
 class ChangeList(unfold.views.ChangeList):
@@ -39,14 +42,32 @@ class ModelAdmin(unfold.admin.ModelAdmin):
     empty_value_display = EMPTY
     # What the list says when it has no row at all.
     nothing = "Nothing here yet"
+    # Lookups of links that lead to the list, beside those of its filters.
+    linked_by: ClassVar[tuple[str, ...]] = ()
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[unfold.views.ChangeList]:
         return ChangeList
+
+    def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest) -> bool:
+        """Whether an address may ask for it: by what the list's filters and our links ask, and nothing else.
+
+        Any other would let whoever may see a list find out, a letter at a time, what its pages do not show.
+        """
+        offered = {_asked_by(each) for each in self.get_list_filter(request)}
+        field, _, how = lookup.rpartition("__")
+        return lookup in self.linked_by or lookup in offered or (field in offered and how in FILTER_LOOKUPS)
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         # The browser's tab and history say what the sidebar says, not "Select customer to view".
         title = title_of(request.path) or capfirst(self.opts.verbose_name_plural)
         return super().changelist_view(request, {"title": title, **(extra_context or {})})
+
+
+def _asked_by(list_filter: Any) -> str:
+    """The parameter of a filter: its own, or the field that it compares."""
+    if isinstance(list_filter, type) and issubclass(list_filter, SimpleListFilter):
+        return str(list_filter.parameter_name)
+    return str(list_filter if isinstance(list_filter, str) else list_filter[0])
 
 
 class ReadOnlyModelAdmin(ModelAdmin):

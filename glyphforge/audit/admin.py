@@ -37,7 +37,7 @@ def page_of(entry: AuditEntry) -> str | None:
     None for a deleted row, for an entry without a row id and for a table that no app names a page of.
     """
     page = pages().get(entry.table_name)
-    if page is None or entry.row_id is None or entry.action == "delete":
+    if page is None or not entry.row_id or entry.action == "delete":
         return None
     if page.endswith("_changelist"):
         return reverse(page, query={"q": entry.row_id})

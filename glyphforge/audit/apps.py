@@ -15,6 +15,7 @@ class AuditConfig(AppConfig):
     label = "audit"
     verbose_name = "Audit"
     database_rights = Rights(append_only=("audit_log",))
+    seeded = ("audit_log",)
 
     def ready(self) -> None:
         """Have each new database connection carry the audit context."""

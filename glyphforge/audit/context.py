@@ -20,6 +20,7 @@ from psycopg import sql
 from psycopg.pq import TransactionStatus
 
 from glyphforge.audit.masking import MASK, SECRET_NAME
+from glyphforge.text import cut
 
 # Reads go without; a SELECT that calls a function by name may write.
 _WRITES = re.compile(r"\s*(INSERT|UPDATE|DELETE|MERGE|WITH|CALL|DO|SELECT\s+(\*\s+FROM\s+)?\w+\s*\()", re.IGNORECASE)
@@ -34,6 +35,8 @@ class Context:
     request_id: str | None = None
 
 
+# In characters: the audit must not fail for what somebody wrote.
+LONGEST = {"app.actor": 200, "app.reason": 2000, "app.request_id": 200}
 _NO_CONTEXT = Context()
 _current: ContextVar[Context] = ContextVar("audit_context", default=_NO_CONTEXT)
 
@@ -138,6 +141,6 @@ def _prepend_settings(execute: Callable[..., Any], query: Any, params: Any, many
 def _settings(acting: Context) -> str:
     values = {"app.actor": acting.actor, "app.reason": acting.reason, "app.request_id": acting.request_id}
     calls = [
-        f"set_config('{name}', {sql.quote((value or '').replace(chr(0), ''))}, true)" for name, value in values.items()
+        f"set_config('{name}', {sql.quote(cut(value or '', LONGEST[name]))}, true)" for name, value in values.items()
     ]
     return f"SELECT {', '.join(calls)}"

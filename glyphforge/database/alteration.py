@@ -21,7 +21,8 @@ def alter(before: str, after: str) -> str:
     """The statements, one a line, that turn the table which `before` defines into the one that `after` does.
 
     Handles columns and constraints that come, go or change, indexes, and rows that the definition inserts, which are
-    known by their first column: of a row that is kept only the values that changed are updated. Raises DatabaseError
+    known by their first column: of a row that is kept only the values that changed are updated. A constraint holds for
+    new rows at once; those that are there are read after the migration, by validation.validate(). Raises DatabaseError
     for anything else, as storage parameters, the way of partitioning and new partitions.
     """
     old, new = _Table.parse(before), _Table.parse(after)
@@ -36,7 +37,9 @@ def alter(before: str, after: str) -> str:
             *_gone(old.indexes, new.indexes, lambda name, _: f"DROP INDEX {name}"),
             *_gone(old.constraints, new.constraints, lambda name, _: f"ALTER TABLE {new.name} DROP CONSTRAINT {name}"),
             *_columns(old, new),
-            *_gone(new.constraints, old.constraints, lambda _, text: f"ALTER TABLE {new.name} ADD {text}"),
+            *_gone(
+                new.constraints, old.constraints, lambda _, text: f"ALTER TABLE {new.name} ADD {text}{_unread(text)}"
+            ),
             *_gone(new.indexes, old.indexes, lambda _, text: text),
             *_rows(old, new),
         )
@@ -121,6 +124,11 @@ def _inserted(match: re.Match[str]) -> Iterator[tuple[str, dict[str, str]]]:
 def _gone(these: dict[str, str], others: dict[str, str], statement: Callable[[str, str], str]) -> Iterator[str]:
     """A statement for each of `these` that `others` has not, or has otherwise."""
     return (statement(name, text) for name, text in these.items() if others.get(name) != text)
+
+
+def _unread(constraint: str) -> str:
+    """Reading a large table while it is locked would stall everybody: https://squawkhq.com/docs/constraint-missing-not-valid"""
+    return " NOT VALID" if constraint.split()[2] in {"CHECK", "FOREIGN"} else ""
 
 
 def _columns(old: _Table, new: _Table) -> Iterator[str]:

@@ -1,4 +1,7 @@
 from django.apps import AppConfig
+from django.db.models.signals import post_migrate
+
+from glyphforge.database.rights import Rights
 
 
 class DatabaseConfig(AppConfig):
@@ -6,7 +9,7 @@ class DatabaseConfig(AppConfig):
 
     Another app's config may say what it adds: `database_rights` (see `glyphforge.database.rights`), `database_status`
     maps a section of `database status` to the table it needs and its query, `without_rows` names the tables whose rows
-    no backup holds.
+    no backup holds, `seeded` those that `migrate` fills.
     """
 
     name = "glyphforge.database"
@@ -22,3 +25,15 @@ class DatabaseConfig(AppConfig):
         )
     }
     without_rows = ("django_session",)  # a stolen session is a login
+    seeded = (
+        *("django_migrations", "django_content_type", "auth_permission", "auth_group", "auth_group_permissions"),
+        *("django_q_schedule", "installation"),
+    )
+    database_rights = Rights(read_only=("installation",))
+
+    def ready(self) -> None:
+        """Have `migrate` make a new database production, and constraints of new migrations read the rows there."""
+        from glyphforge.database import installation, validation  # noqa: PLC0415 - need the app registry
+
+        post_migrate.connect(installation.install_after_migrate, sender=self)
+        post_migrate.connect(validation.after_migrate, sender=self, dispatch_uid="glyphforge.database.validation")

@@ -36,11 +36,22 @@ def newest(alias: str = "default") -> Path:
     with connections[alias].cursor() as cursor:
         cursor.execute("SELECT current_database()")
         (database,) = cursor.fetchone()
-    known = ((manifest.read(path), path) for path in folder().glob("*.dump") if manifest.path_for(path).exists())
-    full = [(made.created_at, path) for made, path in known if (made.content, made.database) == ("full", database)]
+    full = [
+        (made.created_at, path)
+        for path in folder().glob("*.dump")
+        if (made := _known(path)) and (made.content, made.database) == ("full", database)
+    ]
     if not full:
         raise DatabaseError(f"no full backup of {database} in {folder()}: make one with manage.py database backup")
     return max(full)[1]
+
+
+def _known(path: Path) -> Manifest | None:
+    """The manifest; None where it is missing or damaged, which says nothing against the other backups."""
+    try:
+        return manifest.read(path)
+    except DatabaseError:
+        return None
 
 
 def take(target: Path | None = None, *, content: Content = "full", alias: str = "default") -> tuple[Path, Manifest]:
@@ -123,6 +134,7 @@ def _dump(partial: Path, content: Content, alias: str, cursor: Any, now: datetim
         roles=roles,
         row_counts=counts,
         without_rows=manifest.without_rows(),
+        partitions=manifest.partitions(cursor),
     )
 
 

@@ -13,6 +13,9 @@ class Key(NamedTuple):
 
 Catalogue = dict[Key, dict[str, Any]]
 
+# Attributes that say how an object is made again, and what would be in the way; no two schemas are compared by them.
+FOR_MENDING = {"statement", "types", "reads", "grants", "columns in order", "names"}
+
 # Each query yields (name, attributes). Definitions are printed the way the search path lets them be: unqualified.
 _NOT_OF_AN_EXTENSION = """
     NOT EXISTS (SELECT 1 FROM pg_depend AS x WHERE x.objid = {0}.oid AND x.classid = {0}.tableoid AND x.deptype = 'e')
@@ -50,7 +53,19 @@ _CONSTRAINTS = """
     SELECT c.relname || '.' || n.conname, jsonb_build_object(
         'definition', pg_get_constraintdef(n.oid, true),
         'validated', n.convalidated,
-        'triggers enabled', (SELECT bool_and(g.tgenabled = 'O') FROM pg_trigger AS g WHERE g.tgconstraint = n.oid)
+        'triggers enabled', (SELECT bool_and(g.tgenabled = 'O') FROM pg_trigger AS g WHERE g.tgconstraint = n.oid),
+        'reads', (
+            SELECT jsonb_agg(k.conrelid::regclass || '.' || k.conname)
+            FROM pg_constraint AS k
+            WHERE n.contype = 'f' AND k.conindid = n.conindid AND k.contype IN ('p', 'u')
+        ),
+        'statement', (
+            SELECT string_agg(
+                format('ALTER TABLE %%s ENABLE TRIGGER %%I', g.tgrelid::regclass, g.tgname), ';' || chr(10)
+            )
+            FROM pg_trigger AS g
+            WHERE g.tgconstraint = n.oid AND g.tgenabled <> 'O'
+        )
     )
     FROM pg_constraint AS n
     JOIN pg_class AS c ON c.oid = n.conrelid
@@ -67,7 +82,15 @@ _INDEXES = """
 """
 _TRIGGERS = """
     SELECT c.relname || '.' || g.tgname, jsonb_build_object(
-        'definition', pg_get_triggerdef(g.oid, true), 'enabled', g.tgenabled
+        'definition', pg_get_triggerdef(g.oid, true),
+        'enabled', g.tgenabled,
+        'reads', (
+            SELECT jsonb_agg(DISTINCT c.relname || '.' || a.attname)
+            FROM pg_depend AS d
+            JOIN pg_attribute AS a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
+            WHERE d.classid = 'pg_trigger'::regclass AND d.objid = g.oid
+                AND d.refclassid = 'pg_class'::regclass AND d.refobjid = c.oid AND d.refobjsubid > 0
+        )
     )
     FROM pg_trigger AS g
     JOIN pg_class AS c ON c.oid = g.tgrelid
@@ -86,7 +109,14 @@ _FUNCTIONS = f"""
         'parallel', p.proparallel,
         'security definer', p.prosecdef,
         'settings', (SELECT jsonb_agg(s ORDER BY s) FROM unnest(p.proconfig) AS s),
-        'open to all', has_function_privilege('public', p.oid, 'EXECUTE')
+        'open to all', has_function_privilege('public', p.oid, 'EXECUTE'),
+        'statement', CASE WHEN p.prokind IN ('f', 'p') THEN pg_get_functiondef(p.oid) END,
+        'types', p.proname || '(' || oidvectortypes(p.proargtypes) || ')',
+        'grants', (
+            SELECT jsonb_agg(jsonb_build_array(a.privilege_type, quote_ident(pg_get_userbyid(a.grantee))))
+            FROM aclexplode(p.proacl) AS a
+            WHERE a.grantee NOT IN (0, p.proowner)
+        )
     )
     FROM pg_proc AS p
     WHERE p.pronamespace = %(schema)s::regnamespace AND {_NOT_OF_AN_EXTENSION.format("p")}
@@ -96,7 +126,31 @@ _VIEWS = f"""
         'owner', pg_get_userbyid(c.relowner),
         'definition', pg_get_viewdef(c.oid, true),
         'materialized', c.relkind = 'm',
-        'options', (SELECT jsonb_agg(o ORDER BY o) FROM unnest(c.reloptions) AS o)
+        'options', (SELECT jsonb_agg(o ORDER BY o) FROM unnest(c.reloptions) AS o),
+        'columns in order', (
+            SELECT jsonb_agg(jsonb_build_array(a.attname, format_type(a.atttypid, a.atttypmod)) ORDER BY a.attnum)
+            FROM pg_attribute AS a
+            WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+        ),
+        'reads', (
+            SELECT jsonb_agg(DISTINCT coalesce(
+                f.proname || '(' || pg_get_function_identity_arguments(f.oid) || ')',
+                concat_ws('.', t.relname, a.attname)
+            ))
+            FROM pg_rewrite AS r
+            JOIN pg_depend AS d ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid
+            LEFT JOIN pg_proc AS f ON d.refclassid = 'pg_proc'::regclass AND f.oid = d.refobjid
+            LEFT JOIN pg_class AS t ON d.refclassid = 'pg_class'::regclass AND t.oid = d.refobjid AND t.oid <> c.oid
+            LEFT JOIN pg_attribute AS a ON a.attrelid = t.oid AND a.attnum = d.refobjsubid AND d.refobjsubid > 0
+            WHERE r.ev_class = c.oid AND (f.oid IS NOT NULL OR t.oid IS NOT NULL)
+        ),
+        'grants', (
+            SELECT jsonb_agg(jsonb_build_array(
+                a.privilege_type, CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END
+            ))
+            FROM aclexplode(c.relacl) AS a
+            WHERE a.grantee <> c.relowner
+        )
     )
     FROM pg_class AS c
     WHERE c.relnamespace = %(schema)s::regnamespace AND c.relkind IN ('v', 'm') AND {_NOT_OF_AN_EXTENSION.format("c")}
@@ -182,6 +236,24 @@ _PARTITIONS = """
                 FROM pg_index AS x
                 WHERE x.indrelid = c.oid
             ) AS x (definition)
+        ),
+        -- By what they say, their names.
+        'names', (
+            SELECT jsonb_object_agg(n.definition, n.name)
+            FROM (
+                SELECT pg_get_constraintdef(n.oid, true), n.conname
+                FROM pg_constraint AS n
+                WHERE n.conrelid = c.oid AND n.contype <> 'n'
+                UNION ALL
+                SELECT concat_ws(
+                    ' ', CASE WHEN x.indisunique THEN 'UNIQUE' END,
+                    substring(pg_get_indexdef(x.indexrelid, 0, true) FROM ' (USING .*)'),
+                    CASE WHEN NOT x.indisvalid THEN 'INVALID' END
+                ), k.relname
+                FROM pg_index AS x
+                JOIN pg_class AS k ON k.oid = x.indexrelid
+                WHERE x.indrelid = c.oid
+            ) AS n (definition, name)
         ),
         'triggers', (
             SELECT jsonb_object_agg(g.tgname, jsonb_build_array(

@@ -5,10 +5,11 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from django.db import Error, connections
+from django.db import DEFAULT_DB_ALIAS, Error, connections
 
 from glyphforge.embedded.binaries import with_client
 
+MAINTENANCE = "maintenance"
 # Django's DATABASES entry to libpq's environment: passwords never appear in a list of processes.
 VARIABLES = {"HOST": "PGHOST", "PORT": "PGPORT", "USER": "PGUSER", "PASSWORD": "PGPASSWORD"}
 OPTION_VARIABLES = {
@@ -47,6 +48,11 @@ def probe(alias: str = "default") -> Probe:
     except Error as error:
         raise DatabaseError(one_line(error)) from error
     return Probe(database, role, version, round(latency, 2))
+
+
+def maintenance_alias() -> str:
+    """The connection for what works on the whole database: that of `MAINTENANCE_DATABASE_URL`, else the usual one."""
+    return MAINTENANCE if MAINTENANCE in connections else DEFAULT_DB_ALIAS
 
 
 def one_line(error: object) -> str:

@@ -33,8 +33,10 @@ CHECKSUMS = "checksums.sha256"
 # What a changed table became stands in a comment behind the statements: the next change starts from it.
 ALTERED = "The table is now:"
 
-KEEP_RIGHTS = """CREATE TEMPORARY TABLE kept_rights ON COMMIT DROP AS
+KEEP_RIGHTS = """DO $$ BEGIN DROP TABLE IF EXISTS pg_temp.kept_rights; END $$;
+CREATE TEMPORARY TABLE kept_rights ON COMMIT DROP AS
 SELECT
+    c.relname,
     format(
         'GRANT %s ON %I TO %s', a.privilege_type, c.relname,
         CASE a.grantee WHEN 0 THEN 'public' ELSE quote_ident(pg_get_userbyid(a.grantee)) END
@@ -48,9 +50,12 @@ DO $$
 DECLARE
     kept record;
 BEGIN
-    FOR kept IN SELECT k.statement FROM kept_rights AS k LOOP
+    -- A view that is gone has no rights.
+    FOR kept IN SELECT k.statement FROM kept_rights AS k WHERE to_regclass(quote_ident(k.relname)) IS NOT NULL LOOP
         EXECUTE kept.statement;
     END LOOP;
+    -- Another migration of this transaction may keep rights, too.
+    DROP TABLE kept_rights;
 END
 $$;
 """
@@ -62,6 +67,8 @@ _TABLE = re.compile(r"(?m)^CREATE (?:UNLOGGED )?TABLE (?P<name>\w+) ")
 _INDEX = re.compile(r"(?m)^CREATE (?:UNIQUE )?INDEX (?P<name>\w+)")
 _TRIGGER = re.compile(r"(?ms)^CREATE (?:CONSTRAINT )?TRIGGER (?P<name>\w+)\b.*?\bON (?P<table>\w+)")
 _COMMENT = re.compile(r"--.*$", re.MULTILINE)
+# Of a statement of alteration.alter().
+_TYPE = re.compile(r"(?m)^ALTER TABLE \w+ ALTER COLUMN \w+ TYPE ")
 
 
 @dataclass(frozen=True)
@@ -259,8 +266,14 @@ def _change(old: dict[str, str], new: dict[str, str], *, recreate: bool, marked:
     # A new view may read one of them.
     names_of_back = {str(each) for each in away} | ({str(each) for each in after} - set(old) if away else set())
     back = [each for each in after if each.kind == "views" and str(each) in names_of_back]
-    # A column cannot go while a trigger names it.
-    altered = any(each.kind == "tables" and str(each) in old for each in changed)
+    # A column cannot go, or change its type, while a trigger names it.
+    altered = [each for each in changed if each.kind == "tables" and str(each) in old]
+    retyped = {each.name for each in altered if _TYPE.search(alter(old[str(each)], each.text))}
+    changed += [
+        each
+        for each in after
+        if each.kind == "triggers" and each not in changed and {table for _, table in _triggers(each.text)} & retyped
+    ]
     swapped = {
         str(each): each for each in before if each.kind == "triggers" and altered and str(each) in map(str, changed)
     }
@@ -312,7 +325,25 @@ def _migration(config: AppConfig, name: str) -> str:
     changes = detector.changes(graph=loader.graph, trim_to_apps={config.label}).get(config.label, [])
     states = [operation for change in changes for operation in change.operations]
     others = {needed for change in changes for needed in change.dependencies if needed[0] != config.label}
+    others |= _last_of_others(config, loader)
     made = type("Migration", (Migration,), {})(name, config.label)
     made.operations = [RunSQLFile(config.name, name, state_operations=states)]
     made.dependencies = [*loader.graph.leaf_nodes(config.label), *sorted(others)]
     return MigrationWriter(made, include_header=False).as_string()
+
+
+def _last_of_others(config: AppConfig, loader: MigrationLoader) -> set[tuple[str, str]]:
+    """The last migrations of the other apps with SQL, which run as they were written, before this one.
+
+    This package knows no app of the project that it is put into: where one of its migrations changes what such an app
+    calls as it is made, the app's own migration says `run_before`.
+    """
+    package = __package__.partition(".")[0] + "."
+    others = {
+        each.label
+        for each in apps.get_app_configs()
+        if (Path(each.path) / "sql").is_dir()
+        and each is not config
+        and (each.name.startswith(package) or not config.name.startswith(package))
+    }
+    return {leaf for app in others for leaf in loader.graph.leaf_nodes(app)}

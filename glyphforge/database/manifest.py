@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ class Manifest:
     `content` is full, schema or data; `created_at` is in ISO 8601, UTC; `bytes` and `sha256` are the dump file's.
     `migrations` maps each app to the last one applied, `row_counts` each table of `public` to its exact number of rows
     (empty for a schema alone), `roles` are those that a restore needs, `without_rows` the tables left without rows.
+    `partitions` maps each partition by month to its table and the month's first day.
     """
 
     format: int
@@ -36,6 +37,7 @@ class Manifest:
     roles: list[str]
     row_counts: dict[str, int]
     without_rows: list[str]
+    partitions: dict[str, tuple[str, str]] = field(default_factory=dict)
 
     def write(self, dump: Path) -> None:
         """Put the manifest beside the dump, in place of one that is there."""
@@ -100,6 +102,30 @@ def row_counts(cursor: Any) -> dict[str, int]:
         cursor.execute(sql.SQL("SELECT count(*) FROM public.{}").format(sql.Identifier(name)))
         counts[name] = cursor.fetchone()[0]
     return counts
+
+
+def compare(cursor: Any, made: Manifest, name: str) -> None:
+    """DatabaseError when a table of the database `name` does not hold as many rows as the manifest says."""
+    found = row_counts(cursor)
+    different = [
+        f"{table} has {found.get(table, 'no table')} of {rows}"
+        for table, rows in made.row_counts.items()
+        if found.get(table) != rows
+    ]
+    if different:
+        raise DatabaseError(f"database {name} differs from the manifest: {'; '.join(different)}")
+
+
+def partitions(cursor: Any) -> dict[str, tuple[str, str]]:
+    """The partitions by month, with their table and the first day of the month (UTC); none before `migrate`."""
+    cursor.execute("SELECT to_regproc('monthly_partitions')")
+    if cursor.fetchone() == (None,):
+        return {}
+    cursor.execute(
+        "SELECT p.partition::text, t.partrelid::regclass::text, (p.opens AT TIME ZONE 'UTC')::date::text"
+        " FROM pg_partitioned_table AS t CROSS JOIN monthly_partitions(t.partrelid) AS p"
+    )
+    return {name: (parent, month) for name, parent, month in cursor.fetchall()}
 
 
 def migration_heads(connection: Any) -> dict[str, str]:

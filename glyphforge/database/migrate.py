@@ -40,6 +40,6 @@ def _migrate_with(advance: Advance) -> MigrateCommand:
             if action == "apply_start":
                 advance(0, str(migration))
             elif action == "apply_success":
-                advance(1, str(migration))
+                advance(1)
 
     return Migrate()

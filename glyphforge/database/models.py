@@ -33,3 +33,21 @@ class BackupRun(models.Model):
 
     def __str__(self) -> str:
         return f"{self.get_kind_display()} {self.finished_at:%Y-%m-%d %H:%M} {self.status}"
+
+
+class Installation(models.Model):
+    """Which database was told to be production: one row, of which a backup takes a copy along."""
+
+    only_row = models.BooleanField(primary_key=True, db_default=True)
+    system_identifier = models.BigIntegerField()
+    table_oid = models.BigIntegerField()
+    database_name = models.TextField()
+    adopted_at = models.DateTimeField(db_default=Now())
+    adopted_by = models.TextField()
+
+    class Meta:
+        db_table = "installation"
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"{self.database_name} since {self.adopted_at:%Y-%m-%d %H:%M}"

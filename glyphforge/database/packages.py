@@ -37,6 +37,15 @@ def stand_in(table: str, columns: dict[str, dict[str, Any]]) -> str:
     return f'CREATE TABLE "{table}" ({", ".join(described)})'
 
 
+def definition(table: str, alias: str = "default") -> str:
+    """The statements that make the table of a package's model, as its migrations left it: with keys and indexes."""
+    models: list[Any] = [*apps.get_models(include_auto_created=True), MigrationRecorder.Migration]
+    model = next(model for model in models if model._meta.db_table == table)
+    with connections[alias].schema_editor(collect_sql=True, atomic=False) as editor:
+        editor.create_model(model)
+    return "\n".join(editor.collected_sql)
+
+
 def _columns(meta: Any, alias: str) -> dict[str, dict[str, Any]]:
     project_key: Field[Any, Any] = import_string(settings.DEFAULT_AUTO_FIELD)()
     columns = {}

@@ -1,4 +1,4 @@
-"""Restores a backup into an empty database and compares what arrived with what was backed up."""
+"""Restores a backup into an empty database, or its data alone into one that was migrated, and compares the rows."""
 
 import secrets
 from collections.abc import Iterator
@@ -6,29 +6,35 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from django.db import Error, connections
+from django.db import Error, connections, transaction
 from psycopg import sql
 
-from glyphforge.database import manifest
+from glyphforge.database import manifest, roles
 from glyphforge.database.backup import run
 from glyphforge.database.connection import DatabaseError, one_line
+from glyphforge.database.load import load
 from glyphforge.database.manifest import Manifest
 
 
 def restore(dump: Path, *, into: str | None = None, alias: str = "default") -> Manifest:
-    """Load a full or schema backup into this connection's database, or into `into` on the same server.
+    """Load a backup into this connection's database, or into `into` on the same server.
 
-    `into` is created when missing, and so are roles that the manifest names, which then cannot log in; the objects
-    belong to whoever restores. All or nothing: when loading fails the database is as empty as before. Raises
-    DatabaseError for a damaged file, one with data only and a database that holds tables already, and, with the rows in
-    place, for counts that differ from the manifest. What pg_restore does:
+    `into` is created when missing, and so are roles that the manifest names, which then cannot log in. The objects
+    belong to the owner's role (`glyphforge.database.roles`) where it exists and whoever restores may act as it, else to
+    whoever restores. Data alone goes into a database that was migrated: see `load.load()`. All or nothing: when loading
+    fails the database is as empty as before. Raises DatabaseError for a damaged file and a database that holds tables
+    already, and, with the rows in place, for counts that differ from the manifest. What pg_restore does:
     https://www.postgresql.org/docs/current/app-pgrestore.html
     """
     made = manifest.check(dump)
-    if made.content == "data":
-        raise DatabaseError(f"{dump}: holds data only; restoring needs a full backup")
     name = into or str(connections[alias].settings_dict["NAME"])
     try:
+        if made.content == "data":
+            with other_database(name, alias) as target:
+                load(target, dump, made, alias=alias)
+                with target.cursor() as cursor:
+                    cursor.execute("ANALYZE")
+            return made
         if into:
             create_database(into, alias)
         with other_database(name, alias) as target:
@@ -36,8 +42,9 @@ def restore(dump: Path, *, into: str | None = None, alias: str = "default") -> M
             _create_roles(target, made.roles)
             options = ["--exit-on-error", "--single-transaction", "--no-owner", "--no-password"]
             run("pg_restore", alias, *options, f"--dbname={name}", str(dump), database=name)
-            _compare(target, made, name)
+            _hand_over(target)
             with target.cursor() as cursor:
+                manifest.compare(cursor, made, name)
                 cursor.execute("ANALYZE")
     except Error as error:
         raise DatabaseError(one_line(error)) from error
@@ -90,15 +97,14 @@ def _create_roles(target: Any, roles: list[str]) -> None:
                 cursor.execute(sql.SQL("CREATE ROLE {} NOLOGIN").format(sql.Identifier(role)))
 
 
-def _compare(target: Any, made: Manifest, name: str) -> None:
+def _hand_over(target: Any) -> None:
+    """Give everything to the owner's role, which the application's rights and the next migration count on."""
     with target.cursor() as cursor:
-        found = manifest.row_counts(cursor)
-    if made.content == "schema":
-        return
-    different = [
-        f"{table} has {found.get(table, 'no table')} of {rows}"
-        for table, rows in made.row_counts.items()
-        if found.get(table) != rows
-    ]
-    if different:
-        raise DatabaseError(f"database {name} differs from the manifest: {'; '.join(different)}")
+        cursor.execute(
+            "SELECT pg_has_role(owner.oid, 'MEMBER') AND pg_has_role(d.datdba, 'MEMBER')"
+            " FROM pg_roles AS owner, pg_database AS d WHERE owner.rolname = %s AND d.datname = current_database()",
+            [roles.OWNER],
+        )
+        if cursor.fetchone() == (True,):
+            with transaction.atomic(using=target.alias):
+                roles.hand_over(cursor)

@@ -1,4 +1,4 @@
-"""Least privilege: four SQL roles, and what each may do in this database.
+"""Least privilege: five SQL roles, and what each may do in this database.
 
 They can log in but have no password until an operator gives them one. Settings belong to the role, as PgBouncer drops
 what a client asks for when it connects.
@@ -13,9 +13,10 @@ from psycopg import sql
 
 from glyphforge.database import desired, rights
 
-OWNER, APPLICATION, SUPPORT, MONITOR = ROLES = (
+OWNER, APPLICATION, BACKUP, SUPPORT, MONITOR = ROLES = (
     "glyphforge_owner",
     "glyphforge_app",
+    "glyphforge_backup",
     "glyphforge_support",
     "glyphforge_monitor",
 )
@@ -23,18 +24,38 @@ OWNER, APPLICATION, SUPPORT, MONITOR = ROLES = (
 
 @dataclass(frozen=True)
 class Role:
-    """How many sessions a role may have, and its settings."""
+    """How many sessions a role may have, its settings, and the roles whose rights it has besides its own."""
 
     connections: int
     settings: Mapping[str, str] = field(default_factory=dict)
+    member_of: tuple[str, ...] = ()
+    creates_databases: bool = False
 
 
 # The views join much and return little: compiling such a statement costs more than it saves.
 _NO_JIT = {"jit": "off"}
+# Who holds which lock, and for how long, is seen by these alone; the monitor's role brings it along:
+# https://www.postgresql.org/docs/current/predefined-roles.html
+_STATISTICS = "pg_read_all_stats"
 _LIMITS = {
-    OWNER: Role(5, {"lock_timeout": "5s", "idle_in_transaction_session_timeout": "10min"}),
+    # signal_session() runs with the owner's rights.
+    OWNER: Role(
+        5,
+        {"lock_timeout": "5s", "idle_in_transaction_session_timeout": "10min"},
+        member_of=("pg_signal_backend", _STATISTICS),
+    ),
     APPLICATION: Role(
-        80, _NO_JIT | {"statement_timeout": "60s", "lock_timeout": "10s", "idle_in_transaction_session_timeout": "60s"}
+        80,
+        # A page answers within five seconds, if only to say what is locked.
+        _NO_JIT | {"statement_timeout": "60s", "lock_timeout": "4s", "idle_in_transaction_session_timeout": "60s"},
+        member_of=(_STATISTICS,),
+    ),
+    # A dump reads every table and may take hours; a drill restores into a database that it makes.
+    BACKUP: Role(
+        5,
+        {"lock_timeout": "60s", "idle_in_transaction_session_timeout": "60min"},
+        member_of=(OWNER,),
+        creates_databases=True,
     ),
     SUPPORT: Role(
         10,
@@ -45,6 +66,7 @@ _LIMITS = {
             "idle_in_transaction_session_timeout": "60s",
             "default_transaction_read_only": "on",
         },
+        member_of=(_STATISTICS,),
     ),
     MONITOR: Role(
         5,
@@ -55,6 +77,7 @@ _LIMITS = {
             "idle_in_transaction_session_timeout": "30s",
             "default_transaction_read_only": "on",
         },
+        member_of=("pg_monitor",),
     ),
 }
 
@@ -64,8 +87,9 @@ def install(alias: str = "default") -> list[str]:
 
     Idempotent, in one transaction; to be run after every migration that another role than the owner ran. Needs a
     superuser. Returns the names of the roles. What the owner makes later the application may use by default
-    (https://www.postgresql.org/docs/current/sql-alterdefaultprivileges.html). The monitor sees other sessions'
-    statistics by pg_monitor (https://www.postgresql.org/docs/current/predefined-roles.html).
+    (https://www.postgresql.org/docs/current/sql-alterdefaultprivileges.html). Nobody but the owner may create in
+    `public`, where a database of PostgreSQL 14 or older let everybody: functions of ours that run with the owner's
+    rights look there for what they call (https://www.postgresql.org/docs/current/ddl-schemas.html#DDL-SCHEMAS-PATTERNS).
     """
     declared = rights.declared()
     with transaction.atomic(using=alias), connections[alias].cursor() as cursor:
@@ -76,19 +100,22 @@ def install(alias: str = "default") -> list[str]:
         for name, role in _LIMITS.items():
             cursor.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [name])
             run("ALTER ROLE {} LOGIN" if cursor.fetchone() else "CREATE ROLE {} LOGIN", name)
-            run(f"ALTER ROLE {{}} NOSUPERUSER NOCREATEDB NOCREATEROLE CONNECTION LIMIT {role.connections}", name)
+            creates = "CREATEDB" if role.creates_databases else "NOCREATEDB"
+            run(f"ALTER ROLE {{}} NOSUPERUSER {creates} NOCREATEROLE CONNECTION LIMIT {role.connections}", name)
+            run("ALTER ROLE {} RESET ALL", name)  # what an earlier release set
             for setting, value in role.settings.items():
                 run(f"ALTER ROLE {{}} SET {setting} = '{value}'", name)
-        run("GRANT pg_monitor TO {}", MONITOR)
+            for group in role.member_of:
+                run("GRANT {} TO {}", group, name)
         cursor.execute("SELECT current_database()")
         database = cursor.fetchone()[0]
         run("GRANT CONNECT, TEMPORARY, CREATE ON DATABASE {} TO {}", database, OWNER)
-        run("ALTER SCHEMA public OWNER TO {}", OWNER)
+        run("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
+        hand_over(cursor)
         for name in (APPLICATION, SUPPORT, MONITOR):
             run("GRANT CONNECT ON DATABASE {} TO {}", database, name)
             run("GRANT USAGE ON SCHEMA public TO {}", name)
             run("REVOKE ALL ON ALL TABLES IN SCHEMA public FROM {}", name)
-        _hand_over(cursor)
 
         for privileges, kind in (
             ("SELECT, INSERT, UPDATE, DELETE", "TABLES"),
@@ -118,14 +145,16 @@ def install(alias: str = "default") -> list[str]:
     return list(ROLES)
 
 
-def _hand_over(cursor: Any) -> None:
-    """Make the owner role own every table, view, sequence and function of ours and of the packages."""
+def hand_over(cursor: Any) -> None:
+    """Make the owner role own `public` and every table, view, sequence, function and type in it, the packages' too."""
     cursor.execute(
         f"""
         DO $$
         DECLARE
             statement text;
         BEGIN
+            EXECUTE format('GRANT CREATE ON DATABASE %I TO {OWNER}', current_database());
+            ALTER SCHEMA public OWNER TO {OWNER};
             FOR statement IN
                 SELECT format(
                     'ALTER %s %s OWNER TO {OWNER}',
@@ -150,6 +179,17 @@ def _hand_over(cursor: Any) -> None:
                     AND NOT EXISTS (
                         SELECT FROM pg_depend AS d
                         WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
+                    )
+                UNION ALL
+                SELECT format('ALTER TYPE %s OWNER TO {OWNER}', t.oid::regtype)
+                FROM pg_type AS t
+                LEFT JOIN pg_class AS c ON c.oid = t.typrelid
+                WHERE t.typnamespace = 'public'::regnamespace AND t.typowner <> '{OWNER}'::regrole
+                    -- The rows of a table and the arrays of a type follow it.
+                    AND (t.typtype IN ('b', 'd', 'e', 'r') OR c.relkind = 'c') AND t.typcategory <> 'A'
+                    AND NOT EXISTS (
+                        SELECT FROM pg_depend AS d
+                        WHERE d.classid = 'pg_type'::regclass AND d.objid = t.oid AND d.deptype = 'e'
                     )
             LOOP
                 EXECUTE statement;

@@ -16,7 +16,7 @@ from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
 
 from glyphforge.database import desired, packages
-from glyphforge.database.catalogue import Catalogue, Key, read
+from glyphforge.database.catalogue import FOR_MENDING, Catalogue, Key, read
 
 SCRATCH = "glyphforge_verify"
 MONTHS_AHEAD = 3
@@ -38,8 +38,26 @@ class Difference:
         return f"{self.problem} {self.kind} {self.name}" + (f": {self.detail}" if self.detail else "")
 
 
+@dataclass(frozen=True)
+class Comparison:
+    """What differs, sorted by kind and name, and both states as far as they were compared.
+
+    `packages` names the tables of installed packages, of which columns alone are compared.
+    """
+
+    differences: list[Difference]
+    expected: Catalogue
+    actual: Catalogue
+    packages: frozenset[str]
+
+
 def differences(alias: str = "default", *, now: datetime | None = None) -> list[Difference]:
-    """Every difference, sorted by kind and name; needs the right to create a schema, and leaves nothing behind.
+    """Every difference, sorted by kind and name; see `compare`."""
+    return compare(alias, now=now).differences
+
+
+def compare(alias: str = "default", *, now: datetime | None = None) -> Comparison:
+    """Compare the database with its definitions; needs the right to create a schema, and leaves nothing behind.
 
     `now` is the moment for whose months partitions must exist: for a restored backup, when it was taken.
     """
@@ -59,7 +77,8 @@ def differences(alias: str = "default", *, now: datetime | None = None) -> list[
     _expect_monthly_partitions(expected, actual, (now or datetime.now(UTC)).astimezone(UTC))
     _expect_packages(expected, actual, theirs)
     found = [*_migrations(alias), *_compare(expected, actual)]
-    return sorted(found, key=lambda difference: (difference.kind, difference.name))
+    found.sort(key=lambda difference: (difference.kind, difference.name))
+    return Comparison(found, expected, actual, frozenset(theirs))
 
 
 def _compare(expected: Catalogue, actual: Catalogue) -> Iterator[Difference]:
@@ -84,7 +103,7 @@ def _exists(name: str, actual: Catalogue) -> bool:
 def _differing(wanted: dict[str, Any], found: dict[str, Any]) -> str:
     parts = []
     for name, value in wanted.items():
-        if found.get(name) == value:
+        if name in FOR_MENDING or found.get(name) == value:
             continue
         if name in {"body", "definition"} and len(f"{value}{found.get(name)}") > 160:
             parts.append(f"{name} differs")

@@ -2,6 +2,7 @@
 
 import logging
 from typing import Any
+from urllib.parse import urlsplit
 
 import sentry_sdk
 from sentry_sdk.integrations.logging import LoggingIntegration
@@ -17,12 +18,21 @@ def start(dsn: str, *, environment: str) -> None:
         environment=environment,
         integrations=[LoggingIntegration(event_level=logging.ERROR)],
         before_send=scrubbed,
-        before_breadcrumb=lambda crumb, hint: mask_values(crumb),
+        before_breadcrumb=without_paths,
         send_default_pii=False,
         # Local variables hold payloads, keys and addresses.
         include_local_variables=False,
         max_request_body_size="never",
     )
+
+
+def without_paths(crumb: Any, hint: dict[str, Any]) -> Any:
+    """The breadcrumb as it may leave: of an address that was asked only the host, as paths hold secrets."""
+    address = crumb.get("data", {}).get("url")
+    if isinstance(address, str):
+        parts = urlsplit(address)
+        crumb["data"] = {**crumb["data"], "url": f"{parts.scheme}://{parts.hostname}"}
+    return mask_values(crumb)
 
 
 def scrubbed(event: Any, hint: dict[str, Any]) -> Any:

@@ -1,6 +1,7 @@
 """Progress for people and for logs: a bar on a terminal, a line now and then elsewhere."""
 
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -64,15 +65,24 @@ def _bar(title: str, total: int) -> Iterator[Advance]:
 
 
 def _lines(title: str, total: int) -> Iterator[Advance]:
-    begun = last = time.monotonic()
-    done = 0
+    """A line every few seconds, of what is under way then: a step may take a minute in which nobody calls."""
+    begun = time.monotonic()
+    done, under_way = 0, ""
+    ended = threading.Event()
 
     def advance(steps: int, doing: str = "") -> None:
-        nonlocal done, last
-        done += steps
-        if time.monotonic() - last >= SECONDS_BETWEEN_LINES:
-            last = time.monotonic()
-            say(f"{title}: {done:,} of {total:,} {doing}".rstrip())
+        nonlocal done, under_way
+        done, under_way = done + steps, doing
 
-    yield advance
+    def tell() -> None:
+        while not ended.wait(SECONDS_BETWEEN_LINES):
+            say(f"{title}: {done:,} of {total:,} {under_way}".rstrip())
+
+    teller = threading.Thread(target=tell, daemon=True)
+    teller.start()
+    try:
+        yield advance
+    finally:
+        ended.set()
+        teller.join()
     say(f"{title}: {done:,} of {total:,} in {time.monotonic() - begun:.0f} s")

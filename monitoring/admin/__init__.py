@@ -11,6 +11,9 @@ from monitoring.admin import (
     job_run,
     mrr_movement,
     queue,
+    schema,
+    session,
+    silence,
     traffic_view,
     webhook_view,
 )
@@ -26,6 +29,9 @@ __all__ = [
     "job_run",
     "mrr_movement",
     "queue",
+    "schema",
+    "session",
+    "silence",
     "traffic_view",
     "webhook_view",
 ]

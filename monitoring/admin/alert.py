@@ -6,13 +6,16 @@ from django.contrib import admin
 from django.contrib.admin import SimpleListFilter
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.utils import timezone
 from django.utils.html import format_html
 
 from glyphforge.admin.columns import EMPTY, badge_column, copyable_column, moment, moment_column
 from glyphforge.admin.model_admin import ReadOnlyModelAdmin
 from glyphforge.admin.operations import OperationsMixin
+from monitoring.admin import runbook
 from monitoring.admin.alert_operations import OPERATIONS
 from monitoring.admin.known_values import CheckFilter
+from monitoring.admin.notification_operations import SendTest
 from monitoring.admin.view import worst_first
 from monitoring.models import Alert, Notification
 from monitoring.notifications import links
@@ -55,7 +58,7 @@ class AlertAdmin(OperationsMixin, ReadOnlyModelAdmin):
     resolved = moment_column("resolved_at", description="resolved")
     key = copyable_column("fingerprint", description="fingerprint")
 
-    list_display = ("subject", "severity_badge", "state_badge", "what", "about", "fired", "responsible")
+    list_display = ("subject", "severity_badge", "state_badge", "what", "about", "quiet", "fired", "responsible")
     list_filter = (StateFilter, "severity", ("alert_type", CheckFilter))
     list_filter_submit = False
     sortable_by = ("fired",)
@@ -63,7 +66,22 @@ class AlertAdmin(OperationsMixin, ReadOnlyModelAdmin):
     search_fields = ("subject__istartswith", "fingerprint__startswith")
     search_help_text = "A subject or fingerprint (its beginning)"
     fieldsets = (
-        (None, {"fields": ("subject", "severity_badge", "state_badge", "message", "remediation", "about")}),
+        (
+            None,
+            {
+                "fields": (
+                    "subject",
+                    "severity_badge",
+                    "state_badge",
+                    "message",
+                    "remediation",
+                    "about",
+                    "follows",
+                    "quiet",
+                )
+            },
+        ),
+        ("Runbook", {"fields": ("what_to_do",)}),
         ("Acknowledged or snoozed", {"fields": ("responsible", "note", "acknowledged", "snoozed")}),
         ("Times", {"fields": ("first_seen", "fired", "last_seen", "notified", "resolved")}),
         ("Messages", {"fields": ("messages",)}),
@@ -71,7 +89,7 @@ class AlertAdmin(OperationsMixin, ReadOnlyModelAdmin):
     )
     readonly_fields = (
         "severity_badge", "state_badge", "fired", "first_seen", "last_seen", "notified", "acknowledged", "snoozed",
-        "resolved", "responsible", "about", "messages", "key",
+        "resolved", "responsible", "about", "follows", "quiet", "messages", "key", "what_to_do",
     )  # fmt: skip
 
     def get_ordering(self, request: HttpRequest) -> tuple[Any, ...]:
@@ -101,6 +119,20 @@ class AlertAdmin(OperationsMixin, ReadOnlyModelAdmin):
         kind = {"user": "Customer"}.get(named, named.replace("_", " ").capitalize())
         return format_html('<a class="gf-link gf-nowrap" href="{}">{}</a>', links.fix(alert), kind)
 
+    @admin.display(description="what it means, and what to do")
+    def what_to_do(self, alert: Alert) -> str:
+        return runbook.shown(alert)
+
+    @admin.display(description="what follows from it")
+    def follows(self, alert: Alert) -> str:
+        return ", ".join(name.replace("_", " ") for name in alert.consequences) or EMPTY
+
+    @admin.display(description="sends no message")
+    def quiet(self, alert: Alert) -> str:
+        if alert.silenced_until and alert.silenced_until > timezone.now():
+            return f"Silenced until {alert.silenced_until:%Y-%m-%d %H:%M} UTC"
+        return f"Follows from {alert.muted_by}" if alert.muted_by else EMPTY
+
     @admin.display(description="messages")
     def messages(self, alert: Alert) -> str:
         rows = [
@@ -117,8 +149,10 @@ class AlertAdmin(OperationsMixin, ReadOnlyModelAdmin):
 
 
 @admin.register(Notification)
-class NotificationAdmin(ReadOnlyModelAdmin):
+class NotificationAdmin(OperationsMixin, ReadOnlyModelAdmin):
     """What went out, what waits, and what could not be delivered."""
+
+    operations = (SendTest(),)
 
     delivery = badge_column("status", Notification.Status, description="status")
     created = moment_column("created_at", description="queued")

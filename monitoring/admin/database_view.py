@@ -4,6 +4,7 @@ from django.contrib import admin
 from django.template.defaultfilters import filesizeformat
 
 from glyphforge.admin.columns import moment, number, percent
+from glyphforge.audit.masking import mask
 from monitoring.admin.view import ViewAdmin, rendered
 from monitoring.models import DatabaseConnections, DatabaseSize, LongRunningQuery
 
@@ -44,10 +45,13 @@ class LongRunningQueryAdmin(ViewAdmin):
         "wait_event",
         "blocked_by",
         "application_name",
-        "query",
+        "statement",
     )
+    repeated = ("query",)
     list_filter = ("state",)
     ordering = ("-duration_seconds",)
     nothing = "Nothing runs for over a second"
     search_fields = ("username__startswith", "query__icontains")
     search_help_text = "Role, or part of the statement"
+
+    statement = rendered("query", mask, description="statement")

@@ -27,7 +27,7 @@ class SystemHealthAdmin(ViewAdmin):
 
     state = badge_column("status", SystemHealth.Status, description="status")
     list_display = ("title", "state", "measured", "thresholds", "message", "remediation", "listed")
-    repeated = ("status", "warning_at", "critical_at", "unit", "lower_is_worse")
+    repeated = ("status", "warning_at", "critical_at", "unit", "lower_is_worse", "not_measured")
     list_filter = ("status",)
     search_fields = ("title__icontains", "check_name__icontains")
     search_help_text = "Check"
@@ -155,7 +155,7 @@ class CurrentAlertAdmin(ViewAdmin):
     since = rendered("detected_at", moment, description="since")
     rule = rendered("alert_type", lambda name: name.replace("_", " ").capitalize(), description="check")
     list_display = ("rule", "level", "about", "message", "remediation", "since")
-    repeated = ("severity", "value", "object_type", "object_id")
+    repeated = ("severity", "value", "object_type", "object_id", "objects_named", "consequences")
     list_filter = ("severity", ("alert_type", CheckFilter))
     nothing = "Nothing is wrong"
     search_fields = ("subject__istartswith", "object_id__exact")

@@ -1,6 +1,7 @@
 """The maintenance jobs: what they protect against, how their last runs went, when the next is due."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from django import forms
 from django.contrib import admin
@@ -16,12 +17,13 @@ from glyphforge.admin.columns import EMPTY, badge, choice_badge, column, moment_
 from glyphforge.admin.model_admin import ReadOnlyModelAdmin
 from glyphforge.admin.operations import Operation, OperationsMixin, ReasonForm
 from glyphforge.choices import Tone
-from monitoring.admin.job_run import duration_text
+from monitoring.admin import job_history
+from monitoring.admin.job_history import duration_text
 from monitoring.jobs import controls
 from monitoring.jobs.cron import is_cron
 from monitoring.models import JobRun, JobSchedule
 
-SHOWN_RUNS = 50
+Found = TypeVar("Found")
 
 
 class RunNow(Operation):
@@ -111,6 +113,15 @@ class SwitchOn(Operation):
         return f"{name} is switched on."
 
 
+def _once(schedule: JobSchedule, find: Callable[[JobSchedule], Found]) -> Found:
+    """What `find` finds, asked for once a page: the template asks for a field several times."""
+    kept: dict[str, Any] = schedule.__dict__.setdefault("_found", {})
+    if find.__name__ not in kept:
+        kept[find.__name__] = find(schedule)
+    found: Found = kept[find.__name__]
+    return found
+
+
 @admin.register(JobSchedule)
 class JobAdmin(OperationsMixin, ReadOnlyModelAdmin):
     """Every job with its state; its page shows the history and offers the operations."""
@@ -125,11 +136,14 @@ class JobAdmin(OperationsMixin, ReadOnlyModelAdmin):
     list_display = ("job", "state", "cron_text", "last_success", "next_run", "usual_duration", "description")
     ordering = ("job",)
     fieldsets = (
-        (None, {"fields": ("job", "description", "state", "problem")}),
+        (None, {"fields": ("job", "description", "state", "problem", "failures", "off_since")}),
         ("Schedule (UTC)", {"fields": ("cron", "next_run", "last_success", "limit")}),
-        ("Latest runs", {"fields": ("history",)}),
+        ("Latest runs", {"fields": ("timeline", "trend", "history")}),
     )
-    readonly_fields = ("state", "problem", "next_run", "last_success", "limit", "history")
+    readonly_fields = (
+        "state", "problem", "failures", "off_since", "next_run", "last_success", "limit", "timeline", "trend",
+        "history",
+    )  # fmt: skip
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[JobSchedule]:
         latest, ended, succeeded = (
@@ -173,9 +187,25 @@ class JobAdmin(OperationsMixin, ReadOnlyModelAdmin):
     def limit(self, obj: JobSchedule) -> str:
         return f"{obj.timeout_seconds} s"
 
+    @admin.display(description="failures in a row")
+    def failures(self, obj: JobSchedule) -> str:
+        return _once(obj, job_history.failures_in_a_row)
+
+    @admin.display(description="switched off since")
+    def off_since(self, obj: JobSchedule) -> str:
+        return _once(obj, job_history.switched_off)
+
+    @admin.display(description="timeline")
+    def timeline(self, obj: JobSchedule) -> str:
+        return job_history.timeline(_once(obj, job_history.latest))
+
+    @admin.display(description="takes lately")
+    def trend(self, obj: JobSchedule) -> str:
+        return job_history.trend(_once(obj, job_history.latest))
+
     @admin.display(description="")
     def history(self, obj: JobSchedule) -> str:
-        runs = list(JobRun.objects.filter(job=obj.job).order_by("-started_at")[:SHOWN_RUNS])
+        runs = _once(obj, job_history.latest)
         if not runs:
             return format_html("{}", EMPTY)
         seconds = [run.duration.total_seconds() if run.duration else 0 for run in runs]

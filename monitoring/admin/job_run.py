@@ -1,27 +1,15 @@
 """What every run of a job did."""
 
 import json
-from datetime import timedelta
 
 from django.contrib import admin
 from django.utils.html import format_html
 
 from glyphforge.admin.columns import EMPTY, badge_column, copyable_column, moment_column, number
 from glyphforge.admin.model_admin import ReadOnlyModelAdmin
+from monitoring.admin.job_history import duration_text
 from monitoring.admin.known_values import JobFilter
 from monitoring.models import JobRun
-
-
-def duration_text(duration: timedelta | None) -> str:
-    """`40 ms`, `2.5 s` or `3 min 20 s`."""
-    if duration is None:
-        return EMPTY
-    seconds = duration.total_seconds()
-    if seconds < 1:
-        return f"{seconds * 1000:.0f} ms"
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    return f"{seconds // 60:.0f} min {seconds % 60:.0f} s"
 
 
 @admin.register(JobRun)

@@ -25,6 +25,7 @@ class MrrMovementAdmin(SearchByCustomerMixin, ReadOnlyModelAdmin):
 
     list_display = ("occurred", "badge", "amount", "before", "after", "plans", "customer", "cause")
     list_filter = ("kind", "tier_after")
+    linked_by = ("occurred_at__date",)
     search_help_text = "A customer's e-mail (its beginning)"
     ordering = ("-occurred_at", "-id")
     fields = (

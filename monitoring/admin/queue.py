@@ -43,10 +43,12 @@ class WorkerAdmin(ReadOnlyModelAdmin):
     started = moment_column("started_at", description="started")
     seen = moment_column("seen_at", description="last sign of life", ordering="seen_at")
 
-    list_display = ("host", "pid", "role", "seen", "task", "started")
+    stopped = moment_column("stopped_at", description="stopped")
+
+    list_display = ("host", "pid", "role", "seen", "task", "started", "stopped")
     list_display_links = None
     ordering = ("-seen_at",)
-    nothing = "No worker is alive"
+    nothing = "No worker has run"
 
     def get_actions(self, request: HttpRequest) -> dict[str, Any]:
         return {}

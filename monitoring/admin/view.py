@@ -18,6 +18,7 @@ from glyphforge.admin.model_admin import ChangeList, ReadOnlyModelAdmin
 from glyphforge.admin.operations import Operation, OperationsMixin, ReasonForm, counted
 from glyphforge.admin.pagination import EstimatedPaginator, SingleReadPaginator
 from glyphforge.audit import acting_as, record
+from glyphforge.audit.masking import mask
 
 
 class ExportForm(ReasonForm):
@@ -48,7 +49,10 @@ class Export(Operation):
         columns = [str(field.column) for field in options.concrete_fields]
         table = options.db_table
         with acting_as(actor=actor, reason=reason), transaction.atomic():
-            found = list(rows.values_list(*(field.attname for field in options.concrete_fields))[:MOST_ROWS])
+            found = [
+                [mask(value) if isinstance(value, str) else value for value in row]
+                for row in rows.values_list(*(field.attname for field in options.concrete_fields))[:MOST_ROWS]
+            ]
             record("export", table_name=table, reason=reason, new_values={"rows": len(found)})
         if isinstance(form, ExportForm):
             form.file = attachment(f"{table}-{timezone.now():%Y%m%d-%H%M}.csv", as_csv(columns, found))

@@ -1,5 +1,8 @@
 """The page of the Stripe events that failed, with the button that tries them again."""
 
+from collections.abc import Iterator
+from typing import Any
+
 from django.contrib import admin
 from django.urls import reverse
 from django.utils.html import format_html
@@ -9,6 +12,20 @@ from billing.models import WebhookEvent
 from glyphforge.admin.columns import EMPTY, badge_column, moment, number
 from monitoring.admin.view import ViewAdmin, rendered
 from monitoring.models import FailedWebhookEvent
+
+
+class CauseFilter(admin.FieldListFilter):
+    """The events of one cause, to which an alert leads; shown only while it is used."""
+
+    def expected_parameters(self) -> list[str | None]:
+        return [self.field_path]
+
+    def has_output(self) -> bool:
+        return bool(self.used_parameters)
+
+    def choices(self, changelist: Any) -> Iterator[Any]:
+        yield {"selected": False, "query_string": changelist.get_query_string({}, [self.field_path]), "display": "All"}
+        yield {"selected": True, "query_string": changelist.get_query_string(), "display": "Those of one alert"}
 
 
 @admin.register(FailedWebhookEvent)
@@ -21,8 +38,8 @@ class FailedWebhookEventAdmin(ViewAdmin):
     tries = rendered("attempts", number, description="attempts")
     fixes = (RetryWebhooks(),)
     list_display = ("stripe_event_id", "event", "state", "tries", "error", "next_retry", "received")
-    list_filter = ("status",)
-    repeated = ("last_error",)
+    list_filter = ("status", ("cause", CauseFilter))
+    repeated = ("last_error", "cause")
     ordering = ("-received_at",)
     nothing = "Every event is processed"
     search_fields = ("stripe_event_id__exact", "event_type__startswith")

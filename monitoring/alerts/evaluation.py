@@ -1,14 +1,18 @@
 """The state machine: observations in, episodes and notifications out."""
 
+import logging
+import socket
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime, timedelta
 from enum import Enum
 from uuid import uuid4
 
-from django.db import connection, transaction
+from django.db import Error, connection, transaction
 from django.utils import timezone
 
+from glyphforge.database import installation
+from glyphforge.database.budget import LOCK_SECONDS, SECONDS, limited
 from monitoring.alerts.observation import Observation, observe, rank
 from monitoring.jobs.outcome import Outcome
 from monitoring.models import Alert, Notification
@@ -19,14 +23,18 @@ from monitoring.notifications import routing
 OPENS_AFTER = {Alert.Severity.CRITICAL: 1, Alert.Severity.WARNING: 2, Alert.Severity.INFO: 2}
 # And how many must see it better before it counts as better.
 CLOSES_AFTER = 2
+MANY = 1_000  # evaluations in a row; nobody counts further
 REPEATS_AFTER = timedelta(hours=4)
 REPEATED = frozenset({Alert.Severity.CRITICAL, Alert.Severity.WARNING})
 
 _EVALUATED = (
     "severity", "state", "message", "remediation", "subject", "value", "object_type", "object_id",
     "evaluations_failing", "evaluations_better", "fired_at", "notified_at", "acknowledged_at",
-    "acknowledged_by", "snoozed_until", "snoozed_by", "note", "resolved_at",
+    "acknowledged_by", "snoozed_until", "snoozed_by", "note", "resolved_at", "objects_named", "consequences",
+    "muted_by", "silenced_until", "told_message",
 )  # fmt: skip
+
+logger = logging.getLogger(__name__)
 
 
 class Step(Enum):
@@ -36,16 +44,50 @@ class Step(Enum):
     PASSED = "passed"
 
 
-def evaluate_alerts() -> Outcome:
+def evaluate_alerts(by: str = "") -> Outcome:
     """Compare the open alerts with what the checks see now, move them on and queue what has to be said.
 
-    Safe to run at any time and by several at once: one evaluates, the others return at once. `rows` is the number of
-    alerts that changed state; `detail` counts the alerts seen, the steps taken and the notifications.
+    `by` names who does it, by default this host. Safe to run at any time and by several at once: one evaluates, the
+    others return at once. No table that a check reads can hold it up: what cannot be measured is noted, and its alerts
+    stay as they are. On a copy of production nothing is evaluated. `rows` is the number of alerts that changed state;
+    `detail` counts the alerts seen, the steps taken, the notifications and, where there are any, names the checks
+    `unmeasured`. Raises what the database raises where the alerts themselves are locked.
     """
-    with transaction.atomic():
+    with limited(lock_seconds=LOCK_SECONDS, statement_seconds=SECONDS):
+        if not installation.is_production():
+            return Outcome(detail={"skipped": installation.COPY})
         if not _is_only_evaluator():
             return Outcome(detail={"skipped": "another evaluation is running"})
-        return evaluate(observe(), timezone.now())
+        observed = observe()
+        _note("what could not be measured", _write_unmeasured, observed.unmeasured)
+        outcome = evaluate(observed.alerts, timezone.now(), unmeasured=observed.unmeasured)
+        _note("this evaluation", _write_evaluation, by or socket.gethostname())
+    unmeasured = {"unmeasured": sorted(observed.unmeasured)} if observed.unmeasured else {}
+    return Outcome(outcome.rows, {**outcome.detail, **unmeasured})
+
+
+def _note(what: str, write: Callable[..., None], *values: object) -> None:
+    """Write it, unless its table is locked: the alerts matter more."""
+    try:
+        with transaction.atomic():
+            write(*values)
+    except Error:
+        logger.warning("Cannot note %s", what, exc_info=True)
+
+
+def _write_unmeasured(unmeasured: Mapping[str, str]) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM unmeasured_checks WHERE check_name <> ALL (%s)", [list(unmeasured)])
+        cursor.executemany(
+            "INSERT INTO unmeasured_checks (check_name, reason) VALUES (%s, %s)"
+            " ON CONFLICT (check_name) DO UPDATE SET reason = excluded.reason",
+            sorted(unmeasured.items()),
+        )
+
+
+def _write_evaluation(by: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE alert_evaluations SET evaluated_at = clock_timestamp(), evaluated_by = %s", [by])
 
 
 def _is_only_evaluator() -> bool:
@@ -54,10 +96,11 @@ def _is_only_evaluator() -> bool:
         return bool(cursor.fetchone()[0])
 
 
-def evaluate(seen: Mapping[str, Observation], now: datetime) -> Outcome:
+def evaluate(seen: Mapping[str, Observation], now: datetime, *, unmeasured: Collection[str] = frozenset()) -> Outcome:
     """Do one evaluation, as of `now`, in the transaction of the caller; `seen` is by fingerprint, as from `observe`.
 
-    The caller sees to it that nobody else evaluates meanwhile. The result is that of `evaluate_alerts`.
+    Of a check in `unmeasured` an alert that is not seen stays as it is. What follows from another alert begins no alert
+    and sends no message. The caller sees to it that nobody else evaluates meanwhile.
     """
     known = Alert.objects.select_for_update().exclude(state=Alert.State.RESOLVED).order_by("fingerprint")
     alerts = {alert.fingerprint: alert for alert in known}
@@ -67,13 +110,21 @@ def evaluate(seen: Mapping[str, Observation], now: datetime) -> Outcome:
     before = {alert.pk: _values(alert) for alert in alerts.values()}
 
     for alert in alerts.values():
-        step = _advance(alert, seen.get(alert.fingerprint), now)
+        observation = seen.get(alert.fingerprint)
+        if observation is None and alert.alert_type in unmeasured:
+            steps[Step.UNCHANGED.value] += 1
+            continue
+        step = _advance(alert, observation, now)
         steps[step.value] += 1
         if step is Step.PASSED:
             passed.append(alert)
         elif isinstance(step, Notification.Kind):
             told.append((alert, step))
-    begun = [_begin(observation, now) for fingerprint, observation in seen.items() if fingerprint not in alerts]
+    begun = [
+        _begin(observation, now)
+        for fingerprint, observation in seen.items()
+        if fingerprint not in alerts and not observation.muted_by
+    ]
     for alert in begun:
         steps["begun"] += 1
         if alert.state == Alert.State.FIRING:
@@ -127,6 +178,10 @@ def _describe(alert: Alert, seen: Observation) -> None:
     alert.value = seen.value
     alert.object_type = seen.object_type
     alert.object_id = seen.object_id
+    alert.objects_named = seen.objects
+    alert.consequences = seen.consequences
+    alert.muted_by = seen.muted_by
+    alert.silenced_until = seen.silenced_until
 
 
 def _fire(alert: Alert, now: datetime) -> None:
@@ -137,15 +192,19 @@ def _fire(alert: Alert, now: datetime) -> None:
 
 
 def _advance(alert: Alert, seen: Observation | None, now: datetime) -> Step | Notification.Kind:
+    was_silenced = alert.silenced_until is not None
     if seen is not None:
         _describe(alert, seen)
+        if seen.muted_by:
+            alert.evaluations_better = 0
+            return Step.UNCHANGED
     if seen is None or rank(seen.severity) < rank(alert.severity):
         return _improve(alert, seen, now)
     worsened = rank(seen.severity) > rank(alert.severity)
     alert.severity = seen.severity
     alert.evaluations_better = 0
     if alert.state == Alert.State.PENDING:
-        alert.evaluations_failing += 1
+        alert.evaluations_failing = min(alert.evaluations_failing, MANY) + 1
         if alert.evaluations_failing < OPENS_AFTER[Alert.Severity(alert.severity)]:
             return Step.UNCHANGED
         _fire(alert, now)
@@ -154,11 +213,11 @@ def _advance(alert: Alert, seen: Observation | None, now: datetime) -> Step | No
         # Whoever acknowledged or snoozed it had agreed to something milder.
         _fire(alert, now)
         return Notification.Kind.ESCALATED
-    return _remind(alert, now)
+    return _remind(alert, now, was_silenced=was_silenced)
 
 
 def _improve(alert: Alert, seen: Observation | None, now: datetime) -> Step | Notification.Kind:
-    alert.evaluations_better += 1
+    alert.evaluations_better = min(alert.evaluations_better, MANY) + 1
     if alert.state == Alert.State.PENDING and seen is None:
         return Step.PASSED  # it was nothing, and nobody was told
     if alert.evaluations_better < CLOSES_AFTER:
@@ -172,13 +231,16 @@ def _improve(alert: Alert, seen: Observation | None, now: datetime) -> Step | No
     return Notification.Kind.RESOLVED
 
 
-def _remind(alert: Alert, now: datetime) -> Step | Notification.Kind:
+def _remind(alert: Alert, now: datetime, *, was_silenced: bool) -> Step | Notification.Kind:
     if alert.state == Alert.State.SNOOZED and alert.snoozed_until is not None and alert.snoozed_until <= now:
         _fire(alert, now)
         return Notification.Kind.REMINDER
     if alert.state != Alert.State.FIRING or alert.severity not in REPEATED:
         return Step.UNCHANGED
-    told_at = alert.notified_at or alert.fired_at
-    if told_at is not None and now - told_at >= REPEATS_AFTER:
+    if alert.notified_at is None:
+        # There was no channel, or it was silenced.
+        return Notification.Kind.OPENED if routing.may_tell(alert) else Step.UNCHANGED
+    silence_ended = was_silenced and alert.silenced_until is None
+    if silence_ended or now - alert.notified_at >= REPEATS_AFTER:
         return Notification.Kind.REMINDER
     return Step.UNCHANGED

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from typing import Any, TypeVar, cast
 
 from django.contrib import admin
@@ -14,6 +15,7 @@ from django.urls import reverse
 from billing.models import WebhookEvent
 from glyphforge.admin.columns import EMPTY
 from glyphforge.choices import Tone
+from glyphforge.database.budget import Readings, in_time
 from glyphforge.money import money
 from monitoring.dashboard import charts, figures
 from monitoring.dashboard.figures import Job, Usage, Webhooks
@@ -31,6 +33,16 @@ MAY_SEE_ALERTS = "monitoring.view_alert"
 MAY_SEE_JOBS = "monitoring.view_jobrun"
 
 Value = TypeVar("Value")
+
+# The parts of the page by what is read for them.
+MISSING = {
+    "days": "The figures by day",
+    "revenue": "Revenue",
+    "usage": "Usage",
+    "webhooks": "Stripe webhooks",
+    "alerts": "Alerts",
+    "jobs": "Jobs",
+}
 
 
 @dataclass(frozen=True)
@@ -62,46 +74,55 @@ class Card:
 def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     """Fill the context of the admin's start page with what the viewer may see; `?days=` is 30 or 90.
 
-    Adds what `monitoring/dashboard.html` draws: `cards`, `charts`, `alerts` and `jobs`, each empty for whom it is not.
-    Figures may be a minute old. Unfold calls it: https://unfoldadmin.com/docs/configuration/dashboard/
+    Adds what `monitoring/dashboard.html` draws: `cards`, `charts`, `alerts` and `jobs`, each empty for whom it is not,
+    and `missing`: what could not be read within four seconds, with the reason. Figures may be a minute old.
+    Unfold calls it: https://unfoldadmin.com/docs/configuration/dashboard/
     """
+    context.update(in_time(partial(_parts, request)))
+    return context
+
+
+def _parts(request: HttpRequest, readings: Readings) -> dict[str, Any]:
     asked = request.GET.get("days", "")
     days = int(asked) if asked in map(str, RANGES) else RANGES[0]
     may = request.user.has_perm
     cards: list[Card] = []
     drawn: list[charts.Chart] = []
-    history = _cached("days", _history) if may(MAY_SEE_USAGE) or may(MAY_SEE_REVENUE) else []
+
+    def cached(name: str, read: Callable[[], Value]) -> Value | None:
+        return readings.read(name, lambda: _cached(name, read), None)
+
+    history = (cached("days", _history) if may(MAY_SEE_USAGE) or may(MAY_SEE_REVENUE) else []) or []
     shown = [day for day in history if day.day > figures.today() - timedelta(days=days)]
-    if may(MAY_SEE_REVENUE):
-        revenue, mrr = _cached("revenue", _revenue)
+    if may(MAY_SEE_REVENUE) and (read := cached("revenue", _revenue)):
+        revenue, mrr = read
         cards += _revenue_cards(revenue, mrr, history)
         mrr_shown = [row for row in mrr if row.day > figures.today() - timedelta(days=days)]
         drawn += [charts.mrr_by_tier(mrr_shown, revenue.currency), charts.net_new_mrr(mrr_shown, revenue.currency)]
-    if may(MAY_SEE_USAGE):
-        usage = _cached("usage", figures.usage_today)
+    if may(MAY_SEE_USAGE) and (usage := cached("usage", figures.usage_today)):
         cards.append(_usage_card(usage, history))
         drawn += [charts.usage_and_errors(shown), charts.user_growth(shown)]
-    if may(MAY_SEE_WEBHOOKS):
-        cards.append(_webhook_card(_cached("webhooks", figures.webhooks)))
-    alerts = figures.open_alerts() if may(MAY_SEE_ALERTS) else []
-    if may(MAY_SEE_ALERTS):
+    if may(MAY_SEE_WEBHOOKS) and (webhooks := cached("webhooks", figures.webhooks)):
+        cards.append(_webhook_card(webhooks))
+    alerts = readings.read("alerts", figures.open_alerts, None) if may(MAY_SEE_ALERTS) else None
+    if alerts is not None:
         cards.append(_alert_card(alerts))
-    jobs = _cached("jobs", figures.jobs) if may(MAY_SEE_JOBS) else []
-    if may(MAY_SEE_JOBS):
+    jobs = cached("jobs", figures.jobs) if may(MAY_SEE_JOBS) else None
+    if jobs is not None:
         cards.append(_job_card(jobs))
-    context.update(
-        title="Dashboard",
-        days=days,
-        ranges=RANGES,
-        cards=cards,
-        charts=drawn,
-        alerts=alerts[:ALERTS_SHOWN],
-        alerts_hidden=max(0, len(alerts) - ALERTS_SHOWN),
-        shows_alerts=may(MAY_SEE_ALERTS),
-        jobs=jobs,
-        jobs_page=_page(JobRun),
-    )
-    return context
+    return {
+        "title": "Dashboard",
+        "days": days,
+        "ranges": RANGES,
+        "cards": cards,
+        "charts": drawn,
+        "alerts": (alerts or [])[:ALERTS_SHOWN],
+        "alerts_hidden": max(0, len(alerts or []) - ALERTS_SHOWN),
+        "shows_alerts": alerts is not None,
+        "jobs": jobs or [],
+        "missing": [(MISSING[name], reason) for name, reason in readings.missing.items()],
+        "jobs_page": _page(JobRun),
+    }
 
 
 def _cached(name: str, read: Callable[[], Value]) -> Value:
@@ -242,6 +263,7 @@ def _alert_card(alerts: list[Alert]) -> Card:
             ("Warnings", f"{counts['warning']:,}"),
             ("Info", f"{counts['info']:,}"),
             ("Acknowledged or snoozed", f"{len(alerts) - len(firing):,}"),
+            ("Silenced", f"{sum(alert.silenced_until is not None for alert in firing):,}"),
         ],
         href=_page(Alert),
     )

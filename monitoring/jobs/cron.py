@@ -29,12 +29,17 @@ def slot_after(cron: str, moment: datetime) -> datetime:
     return found
 
 
+def slot_before(cron: str, moment: datetime) -> datetime:
+    """The last slot that is not later than `moment`, in UTC."""
+    # One microsecond on, because a slot that begins this instant is due.
+    found: datetime = croniter(cron, moment.astimezone(UTC) + timedelta(microseconds=1)).get_prev(datetime)
+    return found
+
+
 def latest_slot(cron: str, now: datetime) -> datetime:
     """The slot that a scheduler which fires `now` means: the last one due, or one that begins within the clock skew."""
     skew = min(LARGEST_SKEW, shortest_interval(cron, now) / 3)
-    # One microsecond on, because a slot that begins this instant is due.
-    found: datetime = croniter(cron, now.astimezone(UTC) + skew + timedelta(microseconds=1)).get_prev(datetime)
-    return found
+    return slot_before(cron, now + skew)
 
 
 def intervals(cron: str, now: datetime) -> list[timedelta]:

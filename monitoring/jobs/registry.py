@@ -12,7 +12,7 @@ from monitoring.jobs.functions import database as database_jobs
 from monitoring.jobs.functions import housekeeping
 from monitoring.jobs.functions import stripe as stripe_jobs
 from monitoring.jobs.outcome import Outcome
-from monitoring.jobs.steps import Step, Vacuum, run_listing, run_number, run_steps
+from monitoring.jobs.steps import Partitions, Step, Vacuum, run_listing, run_number, run_steps
 
 
 @dataclass(frozen=True)
@@ -36,13 +36,17 @@ class Job:
         return not self.needs or bool(getattr(settings, self.needs))
 
 
+_PARTITIONS = (
+    Partitions("create_api_usage_partitions", "api_usage"),
+    Partitions("create_audit_log_partitions", "audit_log"),
+)
 _ALL = (
     Job(
         "partitions",
         "0 1 * * *",
         300,
-        partial(run_number, "SELECT create_api_usage_partitions(3)"),
-        "Usage rows of a month that has no partition yet.",
+        partial(run_steps, *_PARTITIONS),
+        "Usage and audit rows of a month that has no partition yet.",
     ),
     Job(
         "daily",
@@ -59,13 +63,13 @@ _ALL = (
             Step("cleanup_rate_limits", "SELECT cleanup_rate_limits()"),
             Step("cleanup_api_usage_request_ids", "SELECT cleanup_api_usage_request_ids()"),
             Step("analyze_partitioned_tables", "SELECT analyze_partitioned_tables()"),
-            Step("create_api_usage_partitions", "SELECT create_api_usage_partitions()"),
-            Step("create_audit_log_partitions", "SELECT create_audit_log_partitions()"),
+            *_PARTITIONS,
             Step("cleanup_old_api_usage", "SELECT cleanup_old_api_usage()"),
             Step("take_daily_snapshot", "SELECT take_daily_snapshot()"),
             housekeeping.CLEANUP_JOB_RUNS,
-            housekeeping.CLEANUP_QUEUE,
-            housekeeping.CLEANUP_SIGN_INS,
+            *housekeeping.CLEANUP_QUEUE,
+            *housekeeping.CLEANUP_SIGN_INS,
+            *housekeeping.CLEANUP_MEASUREMENTS,
         ),
         "Tables that grow without end, counters that drift, stale planner statistics.",
     ),

@@ -13,7 +13,9 @@ from django.db import connection
 
 from glyphforge.audit import acting_as
 from glyphforge.audit.masking import mask, mask_values
+from glyphforge.database import installation
 from glyphforge.database.reconnect import reconnecting
+from glyphforge.errors import LeftOut
 from glyphforge.observability.logs import log_context
 from monitoring.jobs import lease, schedules
 from monitoring.jobs.cron import database_time, latest_slot
@@ -33,7 +35,7 @@ class Result:
     """What came of asking for a run.
 
     `busy` and `taken` mean that nothing was run, and `run` is None: another run has not ended, or the slot is somebody
-    else's. `skipped` means that the job ran and found that it cannot be done here.
+    else's, as all of a copy are production's. `skipped` means that the job ran and found that it cannot be done here.
     """
 
     outcome: Literal["succeeded", "failed", "skipped", "busy", "taken"]
@@ -48,16 +50,28 @@ class _Ending:
     error: str | None = None
 
 
-def run(name: str, *, trigger: str, slot: datetime | None = None, at_most: float | None = None) -> Result:
+def run(
+    name: str,
+    *,
+    trigger: str,
+    slot: datetime | None = None,
+    at_most: float | None = None,
+    skips_when_busy: bool = True,
+) -> Result:
     """Run the job `name`, for `slot` of its schedule or else for this moment; what fails in it is in the result.
 
-    `at_most` seconds shorten the job's own limit, for a caller whose time is limited too. Raises KeyError for a job
+    A slot that finds another run of the job is skipped for good, unless `skips_when_busy` is off: then it stays due.
+    `at_most` seconds shorten the job's own limit, for a caller whose time is limited too. On a copy of production no
+    slot is run; a person may run a job. Raises KeyError for a job
     that does not exist and whatever the database raises when the run cannot even be claimed.
     """
     job = JOBS[name]
+    if slot is not None and not installation.is_production():
+        logger.info("Job %s is not run. %s", name, installation.COPY)
+        return Result("taken", f"{name}: not run. {installation.COPY}")
     lease.fail_dead_runs()
     claimed = lease.claim(name, slot=slot, trigger=trigger, take_over=bool(job.needs) and job.can_run_here)
-    if slot is not None:
+    if slot is not None and (claimed != "busy" or skips_when_busy):
         if claimed == "busy":
             lease.record_skipped(name, slot=slot, trigger=trigger)
         schedules.record_slot(name, slot)
@@ -77,7 +91,10 @@ def run(name: str, *, trigger: str, slot: datetime | None = None, at_most: float
             _record(claimed, _Ending(JobRun.Status.FAILED, Outcome(), "The process was told to stop."))
             raise
         kept = _record(claimed, ending)
-    found = JobRun.objects.get(pk=claimed.id)
+    return _result(name, ending, kept, JobRun.objects.get(pk=claimed.id))
+
+
+def _result(name: str, ending: _Ending, kept: bool, found: JobRun) -> Result:
     if not kept:
         return Result("failed", f"{name}: the lease was lost, another process has taken the slot", found)
     if ending.status == JobRun.Status.FAILED:
@@ -96,9 +113,22 @@ def run_slot(name: str, *, scheduled_for: str) -> str:
     return run(name, trigger="schedule", slot=datetime.fromisoformat(scheduled_for)).message
 
 
+def run_by_hand(name: str, *, trigger: str) -> Result:
+    """Run the job because a person asked: for the slot that is due, which nobody runs then again, else for this moment.
+
+    So the slot is no longer overdue. Raises what `run` does.
+    """
+    slot = schedules.due_slot(name)
+    if slot is not None:
+        result = run(name, trigger=trigger, slot=slot, skips_when_busy=False)
+        if result.outcome != "taken":
+            return result
+    return run(name, trigger=trigger)
+
+
 def run_now(name: str, *, trigger: str) -> str:
     """Run the job for the queue, where a person asked for it; returns what came of it."""
-    return run(name, trigger=trigger).message
+    return run_by_hand(name, trigger=trigger).message
 
 
 def run_due_slot(name: str, *, trigger: str, at_most: float | None = None) -> Result:
@@ -125,9 +155,10 @@ def _perform(job: Job, seconds: float) -> _Ending:
         return _Ending(JobRun.Status.FAILED, Outcome(), f"Stopped at the limit of {seconds:.0f} s.")
     except JobSkipped as reason:
         return _skipped(job, mask(str(reason)))
-    except JobFailed as error:
+    except (JobFailed, LeftOut) as error:
         logger.error("Job %s failed in part: %s", job.name, mask(str(error)))  # noqa: TRY400 - each part has named its error
-        return _Ending(JobRun.Status.FAILED, error.outcome, mask(str(error)))
+        outcome = error.outcome if isinstance(error, JobFailed) else Outcome(error.done)
+        return _Ending(JobRun.Status.FAILED, outcome, mask(str(error)))
     except Exception as error:
         logger.exception("Job %s failed", job.name)
         return _Ending(JobRun.Status.FAILED, Outcome(), mask(f"{type(error).__name__}: {error}".strip()))

@@ -6,7 +6,9 @@ from typing import Any
 from django.db import connection
 from django_q.models import Schedule
 
-from monitoring.jobs.cron import database_time, intervals, is_cron, latest_slot, slot_after
+from glyphforge.audit.context import current
+from glyphforge.database import installation
+from monitoring.jobs.cron import database_time, intervals, is_cron, latest_slot, slot_after, slot_before
 from monitoring.jobs.registry import JOBS, Job
 from monitoring.models import JobRun, JobSchedule
 
@@ -43,7 +45,11 @@ def install_after_migrate(using: str, **kwargs: Any) -> None:
     """Install the schedules after a `post_migrate`, once the migrations of both apps have made their tables."""
     with connection.cursor() as cursor:
         tables = set(connection.introspection.table_names(cursor))
-    if using == connection.alias and {"django_q_schedule", "job_schedules"} <= tables:
+        if using != connection.alias or not {"django_q_schedule", "job_schedules"} <= tables:
+            return
+        columns = {column.name for column in connection.introspection.get_table_description(cursor, "job_schedules")}
+    # After a way back the table may be that of an earlier release.
+    if columns >= {field.column for field in JobSchedule._meta.concrete_fields}:
         install()
 
 
@@ -67,6 +73,7 @@ def mirror(name: str) -> None:
     known = JobSchedule.objects.filter(job=name).first()
     unchanged = known and known.cron == cron and known.enabled == enabled and known.next_due_at
     longest = max(intervals(cron, now))
+    was_off = known is not None and not known.enabled
     JobSchedule.objects.update_or_create(
         job=name,
         defaults={
@@ -79,6 +86,8 @@ def mirror(name: str) -> None:
             # A slot that was due and missed stays due: only running it, or changing the schedule, moves it.
             "next_due_at": known.next_due_at if known and unchanged else slot_after(cron, now),
             "updated_at": now,
+            "switched_off_at": None if enabled else known.switched_off_at if known and was_off else now,
+            "switched_off_by": None if enabled else known.switched_off_by if known and was_off else current().actor,
         },
     )
 
@@ -90,13 +99,29 @@ def mirror_edit(instance: Schedule, **kwargs: Any) -> None:
 
 
 def due() -> list[str]:
-    """The jobs with a slot that has come and that nobody has run yet, those due longest first."""
+    """The jobs with a slot that has come and that nobody has run yet, those due longest first; of a copy none."""
+    if not installation.is_production():
+        return []
     found = JobSchedule.objects.filter(enabled=True, job__in=JOBS, next_due_at__lte=database_time())
     return [*found.order_by("next_due_at", "job").values_list("job", flat=True), *skipped_elsewhere()]
 
 
+def due_slot(name: str) -> datetime | None:
+    """The slot that has come and that nobody has run yet, of several the last; None where none is due, as on a copy."""
+    if not installation.is_production():
+        return None
+    now = database_time()
+    schedule = JobSchedule.objects.filter(job=name, enabled=True, next_due_at__lte=now).first()
+    if schedule is None or schedule.next_due_at is None:
+        return None
+    # One that an earlier expression had meant is no slot of this one.
+    return max(slot_before(schedule.cron, now), schedule.next_due_at)
+
+
 def skipped_elsewhere() -> list[str]:
     """The jobs whose present slot was skipped by a machine that could not do them, and that can be done here."""
+    if not installation.is_production():
+        return []
     return [job.name for job in JOBS.values() if job.needs and job.can_run_here and _is_skipped_elsewhere(job)]
 
 

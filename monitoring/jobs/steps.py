@@ -1,20 +1,53 @@
 """SQL as jobs: each statement in a transaction of its own, with a time limit that the server enforces."""
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 from django.db import Error, connection, transaction
+from psycopg.errors import Diagnostic
 
 from glyphforge.audit.masking import mask
+from glyphforge.errors import LeftOut
 from monitoring.jobs.deadline import remaining_seconds
 from monitoring.jobs.outcome import JobFailed, Outcome
 
 Rows = list[dict[str, Any]]
 
+# Of what a server says of one statement so much is kept.
+LISTED = 1000
 
-def query(statement: str) -> Rows:
+
+@dataclass
+class Said:
+    """What the server said meanwhile: a warning names what was left out, a notice what one should know."""
+
+    warnings: list[str] = field(default_factory=list)
+    notices: list[str] = field(default_factory=list)
+
+    def __call__(self, message: Diagnostic) -> None:
+        """Keep the message, once: https://www.psycopg.org/psycopg3/docs/advanced/async.html#server-messages"""
+        told = {"WARNING": self.warnings, "NOTICE": self.notices}.get(message.severity_nonlocalized or "")
+        text = mask(" ".join(filter(None, (message.message_primary, message.message_hint))))
+        if told is not None and text not in told and len(told) < LISTED:
+            told.append(text)
+
+
+@contextmanager
+def listening() -> Iterator[Said]:
+    """Yields what the server says within the block."""
+    connection.ensure_connection()
+    server, said = connection.connection, Said()
+    server.add_notice_handler(said)
+    try:
+        yield said
+    finally:
+        server.remove_notice_handler(said)
+
+
+def query(statement: str, *parameters: str | int) -> Rows:
     """Run one statement in one transaction; returns its rows as dictionaries by column.
 
     Its time limit is what is left of the job's, enforced by the server:
@@ -23,7 +56,7 @@ def query(statement: str) -> Rows:
     with transaction.atomic(), connection.cursor() as cursor:
         if (seconds := remaining_seconds()) is not None:
             cursor.execute("SELECT set_config('statement_timeout', %s, true)", [f"{int(seconds * 1000) + 1}ms"])
-        cursor.execute(statement)
+        cursor.execute(statement, parameters or None)
         names = [column.name for column in cursor.description]
         return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
@@ -48,6 +81,38 @@ class Step:
 
 
 @dataclass(frozen=True)
+class Partitions:
+    """A step that makes the monthly partitions of a table; its figure is how many.
+
+    This month and three ahead come first, in a transaction of their own. Then come months that have rows in the default
+    partition, a few a transaction, so that no writer waits for many, and as long as half of the job's time is left.
+    """
+
+    name: str
+    table: str
+
+    def run(self) -> int:
+        """Make them; whatever becomes of the months ahead, the others are made."""
+        try:
+            made = self._make(months=3, strays=0)
+        finally:
+            strays = self._drain()
+        return made + strays
+
+    def _drain(self) -> int:
+        strays = 0
+        until = (remaining_seconds() or 0) / 2
+        while made := self._make(months=0, strays=6):
+            strays += made
+            if (remaining_seconds() or 0) < until:
+                break
+        return strays
+
+    def _make(self, *, months: int, strays: int) -> int:
+        return len(query("SELECT * FROM create_monthly_partitions(%s, %s, %s)", self.table, months, strays))
+
+
+@dataclass(frozen=True)
 class Vacuum:
     """A step that vacuums and analyses tables with their partitions; its figure is the number of tables."""
 
@@ -57,7 +122,8 @@ class Vacuum:
     def run(self) -> int:
         """Vacuum one table after another; inside a transaction, which forbids it, nothing is done.
 
-        A table that is locked is passed over: https://www.postgresql.org/docs/current/sql-vacuum.html
+        A table that is locked, or that the role may not vacuum, is passed over without a word:
+        https://www.postgresql.org/docs/current/sql-vacuum.html
         """
         if connection.in_atomic_block:
             return 0
@@ -68,24 +134,35 @@ class Vacuum:
 
 
 def run_number(statement: str) -> Outcome:
-    """Run a statement that returns one number, which becomes `rows`."""
-    return Outcome(rows=number(query(statement)))
+    """Run a statement that returns one number, which becomes `rows`. Fails when it left something out."""
+    with listening() as said:
+        outcome = Outcome(rows=number(query(statement)))
+    return _complete(outcome, said)
 
 
 def run_listing(statement: str) -> Outcome:
     """Run a statement that returns the rows that it changed.
 
-    The first 100 are kept in the detail under `rows`, their values as text.
+    The first 100 are kept in the detail under `rows`, their values as text. Fails when it left something out.
     """
-    rows = query(statement)
-    return Outcome(rows=len(rows), detail={"rows": [{k: str(v) for k, v in row.items()} for row in rows[:100]]})
+    with listening() as said:
+        rows = query(statement)
+    detail = {"rows": [{k: str(v) for k, v in row.items()} for row in rows[:100]]}
+    return _complete(Outcome(rows=len(rows), detail=detail), said)
 
 
-def run_steps(*steps: Step | Vacuum) -> Outcome:
+def _complete(outcome: Outcome, said: Said) -> Outcome:
+    if said.warnings:
+        raise JobFailed(str(LeftOut(said.warnings, done=outcome.rows)), outcome)
+    return outcome
+
+
+def run_steps(*steps: Step | Partitions | Vacuum) -> Outcome:
     """Run one step after another: one that fails in the database neither stops nor undoes the others.
 
-    It fails the job in the end, with JobFailed. `rows` is the sum of the steps' figures; the detail says by a step's
-    name `status`, `rows` or `error`, and `duration_ms`. Any other exception ends the job at once.
+    It fails the job in the end, with JobFailed, and so does a step that says in a WARNING of the server what it could
+    not do. `rows` is the sum of the steps' figures; the detail says by a step's name `status`, `rows`, `error`,
+    `notices` (the server's) and `duration_ms`. Any other exception ends the job at once.
     """
     detail: dict[str, Any] = {}
     failed: list[str] = []
@@ -93,13 +170,21 @@ def run_steps(*steps: Step | Vacuum) -> Outcome:
     for step in steps:
         started = time.monotonic()
         report: dict[str, Any] = {"status": "ok"}
-        try:
-            report["rows"] = step.run()
-            rows += report["rows"]
-        except Error as error:
-            message = mask(str(error).strip().partition("\n")[0])
-            report = {"status": "failed", "error": message}
-            failed.append(f"{step.name}: {message}")
+        problems: list[str] = []
+        with listening() as said:
+            try:
+                report["rows"] = step.run()
+                rows += report["rows"]
+            except Error as error:
+                problems.append(mask(str(error).strip().partition("\n")[0]))
+        # VACUUM warns of what it passes over.
+        if said.warnings and not isinstance(step, Vacuum):
+            problems.insert(0, str(LeftOut(said.warnings, done=report.get("rows", 0))))
+        if problems:
+            report |= {"status": "failed", "error": "; ".join(problems)}
+            failed.append(f"{step.name}: {report['error']}")
+        if said.notices:
+            report["notices"] = said.notices[:20]
         detail[step.name] = report | {"duration_ms": round((time.monotonic() - started) * 1000)}
     outcome = Outcome(rows=rows, detail=detail)
     if failed:

@@ -15,6 +15,9 @@ class Migration(migrations.Migration):
         ("web", "0001_baseline"),
     ]
 
+    # It calls functions as they were then.
+    run_before = [("database", "0002_isolation")]
+
     operations = [
         RunSQLFile(
             app="monitoring",

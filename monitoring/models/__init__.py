@@ -5,12 +5,22 @@ from monitoring.models.business_view import RevenueMetrics, SubscriptionBreakdow
 from monitoring.models.customer_view import OrphanedStripeCustomer, PaidUserWithoutKey, StaleSubscription, UserNearLimit
 from monitoring.models.daily_figures import DailyFigures
 from monitoring.models.daily_mrr import DailyMrr
-from monitoring.models.database_view import DatabaseConnections, DatabaseSize, LongRunningQuery
+from monitoring.models.database_view import (
+    DatabaseConnections,
+    DatabaseSession,
+    DatabaseSize,
+    IndexFinding,
+    LongRunningQuery,
+    SchemaDifference,
+    TopQuery,
+)
 from monitoring.models.health import CriticalAlert, CurrentAlert, HealthCheck, SystemHealth
 from monitoring.models.job_run import JobRun
 from monitoring.models.job_schedule import JobSchedule
 from monitoring.models.mrr_movement import MrrMovement
 from monitoring.models.notification import Notification
+from monitoring.models.readiness_request import ReadinessRequest
+from monitoring.models.silence import Silence
 from monitoring.models.traffic_view import ApiKeyUsage, ApiUsageDay, HighVolumeUser, RepeatedFailure, SlowEndpoint
 from monitoring.models.webhook_view import FailedWebhookEvent
 from monitoring.models.worker_heartbeat import WorkerHeartbeat
@@ -24,10 +34,12 @@ __all__ = [
     "DailyFigures",
     "DailyMrr",
     "DatabaseConnections",
+    "DatabaseSession",
     "DatabaseSize",
     "FailedWebhookEvent",
     "HealthCheck",
     "HighVolumeUser",
+    "IndexFinding",
     "JobRun",
     "JobSchedule",
     "LongRunningQuery",
@@ -35,12 +47,16 @@ __all__ = [
     "Notification",
     "OrphanedStripeCustomer",
     "PaidUserWithoutKey",
+    "ReadinessRequest",
     "RepeatedFailure",
     "RevenueMetrics",
+    "SchemaDifference",
+    "Silence",
     "SlowEndpoint",
     "StaleSubscription",
     "SubscriptionBreakdown",
     "SystemHealth",
+    "TopQuery",
     "UserGrowth",
     "UserNearLimit",
     "WorkerHeartbeat",

@@ -1,5 +1,6 @@
 """`alerts`: moved on by `monitoring.alerts`, deleted by `cleanup_alerts()` 180 days after they resolved."""
 
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models.functions import Now
 
@@ -50,6 +51,16 @@ class Alert(models.Model):
     resolved_at = models.DateTimeField(null=True)
     object_type = models.TextField(null=True, help_text="What kind of thing it is about; empty: the whole system.")
     object_id = models.TextField(null=True)
+    objects_named = ArrayField(
+        models.TextField(),
+        db_column="objects",
+        db_default=[],
+        help_text="The ids of all that it is about, at most 1,000.",
+    )
+    consequences = ArrayField(models.TextField(), db_default=[], help_text="The checks that it mutes.")
+    muted_by = models.TextField(null=True, help_text="The fingerprint of the alert that it follows from.")
+    silenced_until = models.DateTimeField(null=True, help_text="The end of a maintenance window.")
+    told_message = models.TextField(null=True, help_text="What the last message said.")
 
     class Meta:
         db_table = "alerts"

@@ -1,5 +1,6 @@
 """`health_checks`, which operators edit, and the views that measure them: `v_system_health` and the two of alerts."""
 
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models.functions import Now
 
@@ -57,6 +58,7 @@ class SystemHealth(models.Model):
     title = models.TextField()
     unit = models.TextField()
     lower_is_worse = models.BooleanField()
+    not_measured = models.BooleanField()
 
     class Meta:
         managed = False
@@ -80,8 +82,11 @@ class CurrentAlertColumns(models.Model):
     remediation = models.TextField()
     value = models.DecimalField(max_digits=30, decimal_places=2, null=True)
     detected_at = models.DateTimeField("since")
-    object_type = models.TextField(help_text="user, subscription, webhook_event, job or check.")
+    object_type = models.TextField(help_text="user, subscription, webhook_event, webhook_cause, job or check.")
     object_id = models.TextField(null=True)
+    objects_named = ArrayField(models.TextField(), db_column="objects")
+    consequences = ArrayField(models.TextField(), help_text="The checks that follow from it and are muted.")
+    silenced_until = models.DateTimeField(null=True)
 
     class Meta:
         abstract = True

@@ -16,6 +16,8 @@ class JobSchedule(models.Model):
     grace_seconds = models.IntegerField(help_text="How late a slot may start before it counts as missed.")
     next_due_at = models.DateTimeField(null=True)
     updated_at = models.DateTimeField(db_default=Now())
+    switched_off_at = models.DateTimeField(null=True)
+    switched_off_by = models.TextField(null=True)
 
     class Meta:
         db_table = "job_schedules"

@@ -43,6 +43,12 @@ class Notification(models.Model):
 
     class Meta:
         db_table = "notifications"
+        permissions = [("send_test_notification", "Can send a test message")]
 
     def __str__(self) -> str:
         return f"{self.get_channel_display()}: {self.get_kind_display()}"
+
+    @property
+    def said(self) -> str:
+        """What was seen at the time, without the subject that a title names."""
+        return self.message.removeprefix(f"{self.alert.subject}: ") if self.alert else self.message

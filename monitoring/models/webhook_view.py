@@ -15,6 +15,7 @@ class FailedWebhookEvent(models.Model):
     last_error = models.TextField(null=True)
     next_retry_at = models.DateTimeField(null=True)
     received_at = models.DateTimeField()
+    cause = models.TextField(help_text="The same for errors that differ in ids and numbers only.")
 
     class Meta:
         managed = False

@@ -23,6 +23,7 @@ class WorkerHeartbeat(models.Model):
     pulled_at = models.DateTimeField(null=True, help_text="When a pusher last handed a task to the workers.")
     task = models.TextField(null=True, help_text="What the worker is busy with.")
     task_deadline_at = models.DateTimeField(null=True)
+    stopped_at = models.DateTimeField(null=True, help_text="When it was told to stop, or was ended for hanging.")
 
     class Meta:
         db_table = "worker_heartbeats"

@@ -19,10 +19,11 @@ LISTED_ON = {
     "dead_webhooks": "monitoring_failedwebhookevent",
     "webhook_delay": "billing_webhookevent",
     "unmatched_stripe_customers": "billing_unmatchedcustomer",
+    "unrepaired_differences": "billing_difference?status__exact=open",
     "error_rate": "monitoring_repeatedfailure",
-    "connections": "monitoring_databaseconnections",
-    "blocked_sessions": "monitoring_longrunningquery",
-    "idle_in_transaction": "monitoring_longrunningquery",
+    "connections": "monitoring_databasesession",
+    "blocked_sessions": "monitoring_databasesession",
+    "idle_in_transaction": "monitoring_databasesession",
     "long_running_queries": "monitoring_longrunningquery",
     "dead_rows": "monitoring_databasesize",
     "partitions_ahead": "monitoring_jobschedule",
@@ -36,11 +37,18 @@ LISTED_ON = {
     "backup_age": "database_backuprun",
     "restore_drill_age": "database_backuprun",
     "failed_backups": "database_backuprun",
-    "drift": "monitoring_jobschedule",
+    "drift": "monitoring_schemadifference",
+    "disabled_triggers": "monitoring_schemadifference",
+    "invalid_indexes": "monitoring_schemadifference",
     "worker_silence": "monitoring_workerheartbeat",
+    "unmeasured_checks": "monitoring_systemhealth",
+    "role_connections": "monitoring_databaseconnections",
+    "failures_in_a_row": "monitoring_jobschedule",
+    "switched_off_jobs": "monitoring_jobschedule",
+    "other_mode_events": "billing_webhookevent",
 }
 # Not everybody whom an alert reaches may open these: what other sessions run may hold customers' data.
-NOT_FOR_EVERYBODY = {"monitoring_longrunningquery"}
+NOT_FOR_EVERYBODY = {"monitoring_longrunningquery", "monitoring_databasesession"}
 # The page of the object that an alert names.
 OBJECT_PAGES = {"user": "billing_user", "subscription": "billing_subscription", "job": "monitoring_jobschedule"}
 
@@ -81,6 +89,8 @@ def fix(alert: Alert | CurrentAlertColumns) -> str:
         return reverse("admin:billing_webhookevent_changelist", query={"q": alert.object_id})
     if alert.object_id and alert.object_type in OBJECT_PAGES:
         return reverse(f"admin:{OBJECT_PAGES[alert.object_type]}_change", args=[quote(alert.object_id)])
+    if alert.object_id and alert.object_type == "webhook_cause":
+        return reverse("admin:monitoring_failedwebhookevent_changelist", query={"cause": alert.object_id})
     check = alert.alert_type
     path = None if LISTED_ON.get(check) in NOT_FOR_EVERYBODY else counted(check)
     return path or reverse("admin:monitoring_systemhealth_change", args=[quote(check)])

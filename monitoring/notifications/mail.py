@@ -1,24 +1,31 @@
 """Messages by e-mail: plain text and HTML, to the address in ALERT_EMAIL."""
 
+import logging
 from collections.abc import Sequence
-from smtplib import SMTPDataError, SMTPException
+from smtplib import SMTPDataError, SMTPException, SMTPRecipientsRefused, SMTPResponseException
 from uuid import UUID
 
 from django.conf import settings
 from django.core.mail import EmailMultiAlternatives
 from django.template.loader import render_to_string
 
+from glyphforge.database import installation
 from monitoring.models import Notification
 from monitoring.notifications import Undelivered, links
 
 LONGEST_SUBJECT = 150
 
+logger = logging.getLogger(__name__)
+
 
 def send(*, subject: str, text: str, html: str, delivery_id: UUID) -> None:
     """Send a message to `ALERT_EMAIL`; raises `Undelivered`.
 
-    A second try has the same Message-ID, so that mail clients show it once. A subject is cut at 150 characters.
+    A second try has the same Message-ID, so that mail clients show it once. A subject is cut at 150 characters. From a
+    copy of production nothing is sent.
     """
+    if not installation.is_production():
+        raise Undelivered(installation.COPY)
     domain = settings.DEFAULT_FROM_EMAIL.rpartition("@")[2].rstrip(">") or "localhost"
     mail = EmailMultiAlternatives(
         subject=" ".join(subject.split())[:LONGEST_SUBJECT],
@@ -29,10 +36,18 @@ def send(*, subject: str, text: str, html: str, delivery_id: UUID) -> None:
     mail.attach_alternative(html, "text/html")
     try:
         mail.send()
-    except SMTPDataError as error:  # of a 4xx the server says itself that it is for now
-        raise Undelivered(f"the mail server did not take it: {error}", channel_is_up=error.smtp_code >= 500) from error
+    except SMTPResponseException as error:  # of a 4xx the server says itself that it is for now
+        said = error.smtp_error.decode(errors="replace") if isinstance(error.smtp_error, bytes) else error.smtp_error
+        raise Undelivered(
+            f"the mail server did not take it: {error.smtp_code} {said}",
+            channel_is_up=isinstance(error, SMTPDataError) and error.smtp_code >= 500,
+        ) from error
+    except SMTPRecipientsRefused as error:
+        codes = ", ".join(str(code) for code, _ in error.recipients.values())
+        raise Undelivered(f"the mail server did not take it: the address in ALERT_EMAIL is refused, {codes}") from error
     except (OSError, SMTPException) as error:
-        raise Undelivered(f"the mail server did not take it: {error}") from error
+        logger.warning("The mail server was not reached: %s", type(error).__name__)
+        raise Undelivered("the mail server did not take it: it was not reached") from error
 
 
 def alerts(notifications: Sequence[Notification], title: str, lines: Sequence[str], delivery_id: UUID) -> None:

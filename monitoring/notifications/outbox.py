@@ -10,6 +10,7 @@ from django.db import Error, transaction
 from django.utils import timezone
 
 from glyphforge.audit.masking import mask
+from glyphforge.database import installation
 from monitoring.jobs.outcome import Outcome
 from monitoring.models import Alert, Notification
 from monitoring.notifications import Undelivered, mail, slack
@@ -51,9 +52,11 @@ def deliver_notifications() -> Outcome:
     """Send what is due on every channel: at most ten messages a minute each, many at once as one summary.
 
     Delivers at least once: a row is claimed before and marked after sending, so a sender that is killed in between
-    leaves a message that is sent again. Safe for several at once. `rows` is the number of notifications delivered;
-    `detail` has `slack_delivered`, `slack_failed` and the same for `email`.
+    leaves a message that is sent again. Safe for several at once. From a copy of production nothing is sent. `rows` is
+    the number of notifications delivered; `detail` has `slack_delivered`, `slack_failed` and the same for `email`.
     """
+    if not installation.is_production():
+        return Outcome(detail={"skipped": installation.COPY})
     detail: dict[str, int] = {}
     for channel in Notification.Channel:
         delivered, failed = _deliver(channel)
@@ -144,12 +147,13 @@ def _send(channel: Notification.Channel, group: Sequence[Notification], delivery
     if send := _senders.get(group[0].kind):
         send(channel, group[0], delivery_id)
         return
-    lines = [describe(notification) for notification in group]
-    title = lines[0] if len(group) == 1 else summarise(group)
+    title = headline(group[0]) if len(group) == 1 else summarise(group)
+    # The title of a single message names the subject already.
+    lines = [group[0].said] if len(group) == 1 else [describe(notification) for notification in group]
     if channel == Notification.Channel.EMAIL:
         mail.alerts(group, title, lines, delivery_id)
     elif len(group) == 1:
-        slack.post(slack.one(group[0], headline(group[0])))
+        slack.post(slack.one(group[0], title))
     else:
         slack.post(slack.many(group, title, lines))
 

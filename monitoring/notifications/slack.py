@@ -4,6 +4,7 @@ Limits: https://docs.slack.dev/reference/block-kit/blocks (50 blocks, 3,000 char
 """
 
 import json
+import logging
 from collections.abc import Sequence
 from http.client import HTTPException
 from typing import Any
@@ -12,9 +13,12 @@ from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from django.conf import settings
 
+from glyphforge.database import installation
 from glyphforge.rows import Json
 from monitoring.models import Alert, Notification
 from monitoring.notifications import Undelivered, links
+
+logger = logging.getLogger(__name__)
 
 TIMEOUT_SECONDS = 5
 MOST_BLOCKS = 50
@@ -94,12 +98,12 @@ def one(notification: Notification, title: str) -> Json:
     if alert is None:
         raise ValueError(f"notification {notification.pk} is about no alert")
     blocks = [
-        section(f"{symbol(notification)} *{escape(clip(title, 500))}*\n{escape(clip(alert.message, 2000))}"),
+        section(f"{symbol(notification)} *{escape(clip(title, 500))}*\n{escape(clip(notification.said, 2000))}"),
     ]
     if notification.kind != Notification.Kind.RESOLVED and alert.remediation:
         blocks.append(context(f"*What to do:* {escape(clip(alert.remediation, 2000))}"))
     blocks.append(buttons(("Go to the fix", links.fix(alert)), ("Open the alert", links.page(alert))))
-    return message(escape(f"{title}: {alert.message}"), blocks)
+    return message(escape(f"{title}: {notification.said}"), blocks)
 
 
 def many(notifications: Sequence[Notification], title: str, lines: Sequence[str]) -> Json:
@@ -133,9 +137,13 @@ class _NoRedirect(HTTPRedirectHandler):
 def post(payload: Json) -> None:
     """Send a payload to `SLACK_WEBHOOK_URL`; raises `Undelivered`, with the seconds to wait when Slack names them.
 
+    From a copy of production nothing is sent.
+
     The errors: https://docs.slack.dev/messaging/sending-messages-using-incoming-webhooks#handling_errors; the wait:
     https://docs.slack.dev/apis/web-api/rate-limits
     """
+    if not installation.is_production():
+        raise Undelivered(installation.COPY)
     request = Request(  # noqa: S310 - settings accept http and https only
         settings.SLACK_WEBHOOK_URL,
         data=json.dumps(payload).encode(),
@@ -154,4 +162,8 @@ def post(payload: Json) -> None:
             channel_is_up=error.code in REFUSALS,
         ) from error
     except (OSError, HTTPException) as error:  # no route, no answer in time, no certificate, no HTTP
-        raise Undelivered(f"Slack was not reached: {error}") from error
+        cause = getattr(error, "reason", error)
+        logger.warning("Slack was not reached: %s", type(cause).__name__)
+        raise Undelivered(
+            "Slack was not reached: no answer in time." if isinstance(cause, TimeoutError) else "Slack was not reached."
+        ) from error

@@ -22,7 +22,8 @@ logger = logging.getLogger(__name__)
 class QueueState:
     """How the queue is doing, over all machines.
 
-    `alive` says that it was read within the last minute; seconds since that are None where nothing ever read it.
+    `alive` says that it was read within the last minute by a worker that was not stopped since; seconds since it was
+    last read are None where nothing ever read it.
     `waiting` tasks are those that nobody has pulled.
     """
 
@@ -39,7 +40,7 @@ def beat_as_pusher(*, pulled: bool) -> None:
             "INSERT INTO worker_heartbeats AS known (host, pid, cluster_pid, role, pulled_at)"
             " VALUES (%s, %s, %s, 'pusher', CASE WHEN %s THEN clock_timestamp() END)"
             " ON CONFLICT (host, pid) DO UPDATE SET cluster_pid = excluded.cluster_pid, role = excluded.role,"
-            " seen_at = excluded.seen_at, pulled_at = coalesce(excluded.pulled_at, known.pulled_at)",
+            " seen_at = excluded.seen_at, stopped_at = NULL, pulled_at = coalesce(excluded.pulled_at, known.pulled_at)",
             [*_this_process(), pulled],
         )
 
@@ -52,7 +53,8 @@ def beat_as_worker(*, task: str | None = None, seconds: float | None = None) -> 
             " VALUES (%s, %s, %s, 'worker', statement_timestamp(), statement_timestamp(), %s,"
             " statement_timestamp() + %s * interval '1 second')"
             " ON CONFLICT (host, pid) DO UPDATE SET cluster_pid = excluded.cluster_pid, role = excluded.role,"
-            " seen_at = excluded.seen_at, task = excluded.task, task_deadline_at = excluded.task_deadline_at",
+            " seen_at = excluded.seen_at, stopped_at = NULL, task = excluded.task,"
+            " task_deadline_at = excluded.task_deadline_at",
             [*_this_process(), task, seconds],
         )
 
@@ -66,17 +68,19 @@ def queue_state() -> QueueState:
     """Read how the queue is doing now, in two small queries; raises what the database raises."""
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT extract(epoch FROM clock_timestamp() - max(seen_at))::float8 FROM worker_heartbeats"
-            " WHERE role = 'pusher'"
+            "SELECT extract(epoch FROM clock_timestamp() - max(seen_at))::float8,"
+            " coalesce(max(seen_at) FILTER (WHERE stopped_at IS NULL) > clock_timestamp()"
+            " - %s * interval '1 second', false)"
+            " FROM worker_heartbeats WHERE role = 'pusher'",
+            [SILENT_AFTER.total_seconds()],
         )
-        silent = cursor.fetchone()[0]
+        silent, alive = cursor.fetchone()
         cursor.execute(
             "SELECT count(*), coalesce(extract(epoch FROM clock_timestamp() - min(lock)), 0)::float8"
             " FROM django_q_ormq WHERE key = %s AND lock <= clock_timestamp()",
             [Conf.CLUSTER_NAME],
         )
         waiting, oldest = cursor.fetchone()
-    alive = silent is not None and silent < SILENT_AFTER.total_seconds()
     return QueueState(alive, silent, waiting, oldest)
 
 

@@ -87,7 +87,7 @@ def signs_of(cluster_pid: int) -> Signs:
             # A worker that was only just spawned has done nothing yet.
             " max(seen_at) FILTER (WHERE role = 'worker' AND seen_at > started_at),"
             " coalesce(bool_or(role = 'worker' AND task_deadline_at > clock_timestamp()), false)"
-            " FROM worker_heartbeats WHERE host = %s AND cluster_pid = %s",
+            " FROM worker_heartbeats WHERE host = %s AND cluster_pid = %s AND stopped_at IS NULL",
             [socket.gethostname(), cluster_pid],
         )
         return Signs(*cursor.fetchone())
@@ -177,11 +177,12 @@ def _end(process: subprocess.Popen[bytes], *, patience: float) -> None:
     try:
         with connection.cursor() as cursor:
             cursor.execute(
-                "DELETE FROM worker_heartbeats WHERE host = %s AND cluster_pid = %s",
+                "UPDATE worker_heartbeats SET stopped_at = clock_timestamp(), task = NULL, task_deadline_at = NULL"
+                " WHERE host = %s AND cluster_pid = %s",
                 [socket.gethostname(), process.pid],
             )
     except Error:
-        # The database being away must not end the watch over the queue; housekeeping deletes what falls silent.
-        logger.warning("The ended cluster's heartbeats cannot be deleted", exc_info=True)
+        # The database being away must not end the watch over the queue; the check goes by what was seen last.
+        logger.warning("The end of the cluster cannot be noted", exc_info=True)
     finally:
         connection.close_if_unusable_or_obsolete()

@@ -15,6 +15,8 @@ from psycopg import errors
 from demo.run import configuration, supervisor
 from demo.run.configuration import UnusableError, prepare, require_free_port
 from demo.run.processes import Process, stop_all
+from monitoring.doctor.finding import critical, ok, warning
+from monitoring.worker.heartbeat import QueueState
 from tests.support import database, processes
 from tests.support.waiting import PATIENCE_SECONDS, free_port, wait_for
 
@@ -30,6 +32,7 @@ def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.Monke
         "STRIPE_TEST_SECRET_KEY",
         "STRIPE_WEBHOOK_SECRET",
         "BACKUP_DIR",
+        "BACKOFFICE_URL",
     ):
         monkeypatch.setenv(name, "")
     monkeypatch.setattr(configuration, "ROOT", tmp_path)
@@ -53,6 +56,7 @@ class TestConfiguration:
         assert os.environ["STRIPE_API_HOST"] == f"http://127.0.0.1:{prepared.own_stripe_port}"
         assert prepared.webhook_secret.startswith("whsec_")
         assert Path(os.environ["BACKUP_DIR"]).is_dir()
+        assert os.environ["BACKOFFICE_URL"] == prepared.url
         assert prepare().webhook_secret == prepared.webhook_secret
 
     def test_a_stripe_account_of_ones_own_is_used(self, environment: pytest.MonkeyPatch) -> None:
@@ -191,3 +195,25 @@ def test_everything_it_started_ends_with_it(fresh_database: str) -> None:
         # What is closed lingers in the kernel; who listens is in the way nevertheless.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         probe.bind(("127.0.0.1", port))
+
+
+def test_the_end_says_what_the_doctor_found(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    checks = {
+        "web": lambda: [critical("no answer", "start it")],
+        "roles": lambda: [ok("fine"), warning("a superuser", "init --roles")],
+        "health": lambda: [critical("planted by the demo", "nothing")],
+    }
+    monkeypatch.setattr("monitoring.doctor.registry.checks", lambda send: checks)
+    monkeypatch.setattr("monitoring.worker.heartbeat.queue_state", lambda: QueueState(True, 0, 0, 0))
+    monkeypatch.setattr(supervisor, "LOGS", tmp_path)
+    supervisor._examine()
+    assert [line for line in capsys.readouterr().out.splitlines() if line] == [
+        "  web: no answer; to mend it: start it",
+        f"  Examined by the doctor: 1 ok, 1 warning, 2 critical; {tmp_path}/doctor.log has each line",
+    ]
+    assert (tmp_path / "doctor.log").read_text().splitlines()[:2] == [
+        "critical  web: no answer",
+        "          to mend it: start it",
+    ]

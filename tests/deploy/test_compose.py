@@ -5,10 +5,12 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
 
+from glyphforge.database import roles
 from monitoring.worker.watchdog import STOP_SECONDS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -49,6 +51,47 @@ def test_web_and_workers_go_through_pgbouncer_and_migrations_do_not() -> None:
     assert "@pgbouncer:6432/" in urls["web"]
     assert urls["worker"] == urls["web"]
     assert "@postgres:5432/" in urls["migrate"]
+
+
+def test_web_and_worker_neither_connect_as_a_superuser_nor_know_its_password() -> None:
+    superuser = SERVICES["postgres"]["environment"]["POSTGRES_USER"]
+    assert SERVICES["pgbouncer"]["environment"]["DATABASE_USER"] == roles.APPLICATION
+    for name in ("web", "worker"):
+        values = SERVICES[name]["environment"]
+        assert values["POSTGRES_PASSWORD"] == ""
+        users = [urlsplit(value.replace("?", "")).username for key, value in values.items() if key.endswith("_URL")]
+        assert set(users) <= {roles.APPLICATION, roles.BACKUP}
+        assert superuser not in users
+    assert f"//{superuser}:" in SERVICES["migrate"]["environment"]["DATABASE_URL"]
+
+
+def test_the_migration_gives_the_roles_their_passwords_and_says_none(tmp_path: Path) -> None:
+    """As the container runs it, with a stand-in for manage.py and psql taking what it is told."""
+    for name in ("python", "psql"):
+        (tmp_path / name).write_text(f'#!/bin/sh\necho {name} "$@"; [ {name} = python ] || cat\n')
+        (tmp_path / name).chmod(0o755)
+    done = subprocess.run(
+        ["sh", str(FOLDER / "migrate.sh")],
+        env={
+            "PATH": f"{tmp_path}:/usr/bin:/bin",
+            "DATABASE_URL": "postgresql://x",
+            "GLYPHFORGE_APP_PASSWORD": "secret",
+        },
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "python manage.py database init --roles" in done.stdout
+    assert f"ALTER ROLE {roles.APPLICATION} PASSWORD" in done.stdout
+    assert f"ALTER ROLE {roles.BACKUP} PASSWORD" in done.stdout
+    assert "secret" not in done.stdout
+
+
+def test_every_variable_that_has_to_be_set_is_in_the_example() -> None:
+    example = (ROOT / ".env.example").read_text()
+    wanted = set(re.findall(r"\$\{(\w+):\?", (FOLDER / "compose.yaml").read_text()))
+    assert wanted == {"POSTGRES_PASSWORD", "GLYPHFORGE_APP_PASSWORD", "GLYPHFORGE_BACKUP_PASSWORD"}
+    assert all(f"#{name}=\n" in example for name in wanted)
 
 
 def test_nothing_starts_before_what_it_needs() -> None:
@@ -93,7 +136,7 @@ def test_every_volume_that_a_service_mounts_is_declared() -> None:
 def test_no_password_is_written_down() -> None:
     for path in [*FOLDER.iterdir(), *(ROOT / "deploy" / "pgbouncer").iterdir()]:
         for line in path.read_text().splitlines():
-            found = re.search(r"PASSWORD(?:=|: )\s*(?!\$\{POSTGRES_PASSWORD)\S", line)
+            found = re.search(r"PASSWORD(?:=|: )\s*(?!\$\{[A-Z_]+_PASSWORD:\?|\"\"$)\S", line)
             assert not found or line.lstrip().startswith("#"), f"{path.name}: {line}"
 
 

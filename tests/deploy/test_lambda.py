@@ -222,6 +222,7 @@ assert not outside, outside
 @pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_handlers_run_from_the_package_alone(package: Path, secrets_manager: str) -> None:
+    assert (package / "docs" / "runbook.md").is_file()  # alerts show it
     JobSchedule.objects.update(next_due_at=database_time() - timedelta(hours=2))
     JobSchedule.objects.exclude(job__in=("daily", "sync", "rollup")).update(enabled=False)
     SecretsManager.values = {

@@ -143,3 +143,18 @@ def test_the_web_process_pools_its_connections_and_no_other_does(
     done = processes.finished("-c", script, **addresses(machines))
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) >= 1
+
+
+def test_the_doctor_tells_how_connections_are_pooled_and_what_goes_around_that(machines: topology.Topology) -> None:
+    def pooling(**values: str) -> list[tuple[str, str, str]]:
+        done = processes.finished("manage.py", "doctor", "--json", DATABASE_URL=machines.pooled_url(DATABASE), **values)
+        found = [each for each in json.loads(done.stdout)["findings"] if each["check"] == "pooler"]
+        return [(each["status"], each["message"], each["fix"]) for each in found]
+
+    ((status, message, fix),) = pooling()
+    assert (status, "MAINTENANCE_DATABASE_URL=" in fix) == ("critical", True), message
+    assert pooling(MAINTENANCE_DATABASE_URL=machines.primary.url(DATABASE)) == [
+        ("ok", "PgBouncer in transaction mode", "")
+    ]
+    found = pooling(MAINTENANCE_DATABASE_URL=machines.pooled_url(DATABASE))
+    assert ("critical", "MAINTENANCE_DATABASE_URL leads to PgBouncer") in [each[:2] for each in found]

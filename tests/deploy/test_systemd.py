@@ -15,6 +15,7 @@ from monitoring.jobs.cron import slot_after
 from monitoring.jobs.deadline import GRACE_SECONDS
 from monitoring.jobs.registry import JOBS
 from monitoring.jobs.schedules import WORKER_GRACE_SECONDS
+from tests.support import processes
 from tests.support.needs import needs
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -49,6 +50,25 @@ def test_units_are_valid(tmp_path: Path, timers: dict[str, str] | None) -> None:
     )
     complaints = [line for line in done.stderr.splitlines() if "glyph-forge" in line and "postgresql" not in line]
     assert (done.returncode, complaints) == (0, [])
+
+
+@needs_systemd
+@pytest.mark.parametrize("name", ["web.service", "worker.service", "job@.service"])
+def test_a_unit_exposes_little(name: str) -> None:
+    command = ["systemd-analyze", "security", "--offline=yes", "--no-pager"]
+    unit = str(ROOT / "deploy" / "systemd" / f"glyph-forge-{name}")
+    shown = subprocess.run([*command, unit], capture_output=True, text=True, check=False).stdout
+    (exposure,) = re.findall(r"Overall exposure level for \S+: ([0-9.]+)", shown)
+    assert float(exposure) < 3, shown
+
+
+def test_units_are_confined_alike() -> None:
+    confined = [
+        path.read_text().partition("NoNewPrivileges")[2].partition("[Install]")[0].strip()
+        for path in (ROOT / "deploy" / "systemd").glob("*.service")
+    ]
+    assert len(confined) == 3
+    assert len(set(confined)) == 1
 
 
 @needs_systemd
@@ -104,3 +124,33 @@ def test_a_folder_that_cannot_be_used_is_named(option: str, value: str, tmp_path
     assert done.returncode == 2
     assert f"error: {value}: " in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_schedules_that_cannot_be_read_end_it_with_one_line(tmp_path: Path) -> None:
+    environment = processes.environment(DATABASE_URL="postgresql://nobody:swordfish@127.0.0.1:9/none")
+    command = [sys.executable, "deploy/systemd/install.py", "--timers", "--to", str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    (line,) = done.stderr.splitlines()
+    assert (done.returncode, "swordfish" in line) == (1, False)
+    assert line.startswith("the schedules cannot be read: ")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (PermissionError(13, "Permission denied", "/etc/x.service"), "/etc/x.service: Permission denied; run as root"),
+        (ValueError("'@daily' cannot be written as a systemd timer"), "'@daily' cannot be written as a systemd timer"),
+    ],
+)
+def test_what_cannot_be_written_ends_it_with_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, line: str
+) -> None:
+    def refuse(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(install, "units", refuse)
+    monkeypatch.setattr(sys, "argv", ["install.py", "--to", str(tmp_path)])
+    with pytest.raises(SystemExit) as end:
+        install.main()
+    assert str(end.value).startswith(line)

@@ -66,6 +66,18 @@ def main_pages(site: Site) -> list[str]:
     ]
 
 
+def operators_pages() -> list[str]:
+    """Where an operator looks after the database, some of which nobody else opens."""
+    return [
+        "/admin/monitoring/databasesession/",
+        "/admin/monitoring/topquery/",
+        "/admin/monitoring/indexfinding/",
+        "/admin/monitoring/schemadifference/",
+        "/admin/monitoring/notification/do/test/",
+        "/admin/monitoring/jobschedule/rollup/change/",
+    ]
+
+
 def sidebar(page: Page) -> list[str]:
     links = page.eval_on_selector_all("#nav-sidebar-apps a", "links => links.map(a => a.getAttribute('href'))")
     return sorted({link for link in links if link.startswith("/admin/")})
@@ -96,10 +108,13 @@ def test_every_page_that_the_role_is_shown_opens_quietly_and_within_its_queries(
 
 
 def test_main_pages_have_no_accessibility_violation(visit: Callable[..., Visit], site: Site) -> None:
-    lead = visit("billing_lead")
+    lead, operator = visit("billing_lead"), visit("operator")
     found = []
-    for path in main_pages(site):
-        page = lead.open(path)
+    for visitor, path in [
+        *((lead, path) for path in main_pages(site)),
+        *((operator, path) for path in operators_pages()),
+    ]:
+        page = visitor.open(path)
         found += [f"{path} {violation}" for violation in violations(page)]
         # The page asks for the scheme once, as it opens; the colours are all that differs.
         page.emulate_media(color_scheme="dark")
@@ -117,10 +132,10 @@ def test_pages_are_dark_where_the_reader_wants_them_so(visit: Callable[..., Visi
 
 
 def test_back_office_fits_a_phone(visit: Callable[..., Visit], site: Site) -> None:
-    support = visit("support", **PHONE)
-    for path in main_pages(site):
-        if "refund" in path or "map_price" in path:
-            continue  # not support's
-        page = support.open(path)
+    support, operator = visit("support", **PHONE), visit("operator", **PHONE)
+    # Not support's.
+    paths = [path for path in main_pages(site) if "refund" not in path and "map_price" not in path]
+    for visitor, path in [*((support, path) for path in paths), *((operator, path) for path in operators_pages())]:
+        page = visitor.open(path)
         assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["viewport"]["width"], path
-    assert support.troubles == []
+    assert support.troubles == operator.troubles == []

@@ -99,11 +99,65 @@ def test_live_mode_needs_the_live_key() -> None:
     assert result.stderr.strip() == "STRIPE_LIVE_SECRET_KEY: must be set when STRIPE_LIVE_MODE is on"
 
 
-def test_broken_dotenv_is_named_with_its_line(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ("DATABASE_URL", "is not NAME=value"),
+        ("secretpass", "is not NAME=value"),
+        ("this is no assignment", "is not NAME=value"),
+        ("DATABASE_URL: postgresql://me:secretpass@db/x", "is not NAME=value"),
+        ("METRICS_TOKEN = secretpass", "is not NAME=value"),
+        ("=secretpass", "is not NAME=value"),
+        ("set METRICS_TOKEN=secretpass", "is not NAME=value"),
+        ("export", "is not NAME=value"),
+        ("2ND=secretpass", "is not NAME=value"),
+        ('METRICS_TOKEN="secretpass', "has a quote at one end of its value only"),
+        ("METRICS_TOKEN=secretpass'", "has a quote at one end of its value only"),
+        ("METRICS_TOKEN='secretpass\"", "has a quote at one end of its value only"),
+        ('METRICS_TOKEN="secretpass" # ours', "has a quote at one end of its value only"),
+        ("METRICS_TOKEN=secretpass # ours", "has a comment after its value"),
+        ("METRICS_TOKEN=secret\0pass", "holds a NUL character"),
+        ("A=secretpass", "sets A again, after line 2"),
+    ],
+)
+def test_an_odd_line_of_dotenv_is_named_and_not_shown(tmp_path: Path, line: str, problem: str) -> None:
     dotenv = tmp_path / ".env"
-    dotenv.write_text("# fine\nA=1\nthis is no assignment\n")
-    with pytest.raises(SystemExit, match=r"\.env: line 3 is not NAME=value"):
+    dotenv.write_text(f"# fine\nA=1\n\n{line}\n")
+    with pytest.raises(SystemExit) as refusal:
         Environment(dotenv)
+    assert str(refusal.value).startswith(f"{dotenv}: line 4 {problem}")
+    assert "secret" not in str(refusal.value)
+
+
+def test_a_dotenv_of_another_encoding_is_named_and_not_shown(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_bytes("A=secret\n".encode("utf-16"))
+    with pytest.raises(SystemExit, match=r"\.env: is not UTF-8 text$"):
+        Environment(tmp_path / ".env")
+
+
+def test_lines_that_every_reader_takes_alike_are_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = {
+        "GLYPHFORGE_TEST_C": "plain=and more",
+        "GLYPHFORGE_TEST_D": "with # inside",
+        "GLYPHFORGE_TEST_E": "$begins with a dollar",
+        "GLYPHFORGE_TEST_F": "a#b",
+        "GLYPHFORGE_TEST_G": "",
+    }
+    lines = [
+        "  export  GLYPHFORGE_TEST_C=plain=and more  ",
+        '\tGLYPHFORGE_TEST_D="with # inside"',
+        "GLYPHFORGE_TEST_E='$begins with a dollar'",
+        "GLYPHFORGE_TEST_F=a#b",
+        "GLYPHFORGE_TEST_G=",
+        "  # a comment",
+        "   ",
+    ]
+    for name in expected:
+        monkeypatch.setenv(name, "undone after the test")
+        monkeypatch.delenv(name)
+    (tmp_path / ".env").write_text("\ufeff" + "\r\n".join(lines))
+    env = Environment(tmp_path / ".env")
+    assert {name: env.text(name) for name in expected} == expected
 
 
 def test_environment_wins_over_dotenv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -47,7 +47,7 @@ def test_figures_are_those_of_the_database(client: Client, django_assert_max_num
     factories.webhook_event(status="pending")
     JobRun.objects.create(job="sync", status="succeeded", finished_at=now)
     factories.alert()
-    with django_assert_max_num_queries(15):
+    with django_assert_max_num_queries(19):
         response = client.get("/metrics", headers=BEARER)
     assert response["Content-Type"].startswith("text/plain; version=")
     found = figures(response)

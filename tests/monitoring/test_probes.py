@@ -24,6 +24,25 @@ def test_probes_are_read_only(client: Client, path: str) -> None:
     assert client.post(path).status_code == 405
 
 
+@pytest.mark.parametrize("host", ["10.0.0.7", "10.0.0.7:8000", "[fd00::1]", "evil.example", "a b<script>", ""])
+@pytest.mark.parametrize("path", ["/healthz", "/readyz"])
+@pytest.mark.django_db
+def test_probes_are_answered_whatever_the_host_and_do_not_repeat_it(client: Client, path: str, host: str) -> None:
+    answer = client.get(path, headers={"host": host})
+    assert answer.status_code == (200 if path == "/healthz" else 503)
+    assert not host or host not in answer.content.decode() + str(answer.headers)
+    assert answer["X-Content-Type-Options"] == "nosniff"
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/", "/healthz/", "/healthz/x", "//healthz", "/metrics", "/admin/login/", "/webhooks/stripe/", "/api/v1/usage"],
+)
+def test_nothing_else_is_answered_under_another_host(client: Client, path: str) -> None:
+    answer = client.get(path, headers={"host": "evil.example"})
+    assert (answer.status_code, b"evil.example" in answer.content) == (400, False)
+
+
 @pytest.mark.django_db
 class TestReady:
     def test_everything_in_place(self, client: Client) -> None:
@@ -37,7 +56,7 @@ class TestReady:
     def test_second_probe_reads_no_migrations(self, client: Client, django_assert_max_num_queries: Any) -> None:
         beat()
         client.get("/readyz")
-        with django_assert_max_num_queries(3):
+        with django_assert_max_num_queries(8):
             client.get("/readyz")
 
     def test_worker_never_seen(self, client: Client) -> None:

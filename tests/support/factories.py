@@ -18,7 +18,7 @@ from djstripe.models import Price, Product
 
 from billing.keys import lifecycle
 from billing.models import ApiKey, Payment, Subscription, Tier, User, WebhookEvent
-from monitoring.models import Alert, JobSchedule
+from monitoring.models import Alert, JobSchedule, WorkerHeartbeat
 from tests.support.sql import SQL, ago, columns_of, run
 
 Owner = User | UUID | str | None
@@ -159,6 +159,13 @@ def job_schedule(**values: Any) -> JobSchedule:
         "next_due_at": ago("-1 hour"),
     }
     row: JobSchedule = _created(JobSchedule, defaults | values)
+    return row
+
+
+def worker(**values: Any) -> WorkerHeartbeat:
+    """The pusher of a worker that lives."""
+    defaults = {"host": "worker1", "pid": next(_numbers), "cluster_pid": 1, "role": WorkerHeartbeat.Role.PUSHER}
+    row: WorkerHeartbeat = _created(WorkerHeartbeat, defaults | values)
     return row
 
 

@@ -6,9 +6,11 @@ from uuid import UUID
 
 from monitoring.jobs import runner
 from tests.support import factories
-from tests.support.sql import SQL, ago, insert, query
+from tests.support.sql import SQL, ago, insert, query, scalar
 
 Cure = Callable[[], object]
+# Whose alerts name a cause instead of an object.
+GROUPED = {"failed_webhooks", "failed_jobs", "overdue_jobs"}
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,19 @@ class Fault:
     @property
     def alerts_as(self) -> str:
         return self.alert_type or self.check
+
+    def fingerprint(self, broken: object) -> str:
+        """Of the alert about the object `broken`."""
+        if self.alerts_as in GROUPED:
+            return str(scalar("SELECT fingerprint FROM v_alerts WHERE alert_type = %s", self.alerts_as))
+        return f"{self.alerts_as}:{broken}" if broken else self.check
+
+
+def nothing_wrong() -> None:
+    """A worker lives, and neither the template's schedules nor what other tests left in the statistics is seen."""
+    query("DELETE FROM job_schedules")
+    query("UPDATE health_checks SET is_enabled = false WHERE check_name = 'dead_rows'")
+    factories.worker()
 
 
 def _run(sql: str, *parameters: object) -> Cure:
@@ -121,7 +136,8 @@ def _old_task() -> tuple[Cure, None]:
 
 
 def _silent_worker() -> tuple[Cure, None]:
-    insert("worker_heartbeats", host="a", pid=1, cluster_pid=1, role="pusher", seen_at=ago("6 minutes"))
+    query("DELETE FROM worker_heartbeats")
+    factories.worker(seen_at=ago("6 minutes"))
     return _run("UPDATE worker_heartbeats SET seen_at = now()"), None
 
 

@@ -19,6 +19,7 @@ class Slack:
     posts: list[dict[str, Any]] = field(default_factory=list)
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
+    asked: int = 0
     refuses: str = ""  # a message that holds this is answered with 400, as one that Slack cannot read
 
 
@@ -44,7 +45,8 @@ def serving() -> Iterator[Slack]:
             self.wfile.write(b"ok" if state.status == 200 else b"rate_limited")
 
         def do_GET(self) -> None:
-            """Where a redirect leads: a page that is no Slack."""
+            """Where a redirect leads: a page that is no Slack. Whoever asks is counted."""
+            state.asked += 1
             self.send_response(200)
             self.end_headers()
             self.wfile.write(b"<html>Sign in to the network</html>")

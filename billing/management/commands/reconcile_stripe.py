@@ -40,14 +40,14 @@ class Command(BaseCommand):
         columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
         try:
             with Progress(*columns, console=console(self.stdout), transient=True) as bar:
-                task = bar.add_task("events")
+                task = bar.add_task("starts")
                 run = reconciliation.run(
                     ingest=options["apply"],
                     repair=options["apply"],
                     actor="command",
                     reason=options["reason"],
                     budget=options["budget"],
-                    progress=lambda run: bar.update(task, description=f"{run.phase}: {run.compared} compared"),
+                    progress=lambda run: bar.update(task, description=_progress(run)),
                 )
         except Refused as refusal:
             raise CommandError(str(refusal)) from refusal
@@ -61,28 +61,33 @@ class Command(BaseCommand):
     def _print(self, run: ReconciliationRun, *, applied: bool) -> None:
         found = run.differences.order_by("object_kind", "stripe_id", "field")
         if found:
-            table = Table("object", "id", "field", "local", "stripe", "kind", "state")
+            # The words of the page Differences.
+            table = Table("Stripe object", "field", "local value", "Stripe value", "kind", "status", "note")
             for row in found[:SHOWN]:
-                state = row.note or row.get_status_display()
                 table.add_row(
-                    row.object_kind,
-                    row.stripe_id,
+                    f"{row.object_kind} {row.stripe_id}",
                     row.field,
                     row.local_value or "-",
                     row.stripe_value or "-",
                     row.get_kind_display(),
-                    state,
+                    row.get_status_display(),
+                    row.note or "",
                 )
             print_table(self.stdout, table)
             if len(found) > SHOWN:
-                self.stdout.write(f"… and {len(found) - SHOWN} more: see --json, or Reconciliation in the admin.")
+                self.stdout.write(f"… and {len(found) - SHOWN} more: see --json, or the page Differences.")
         still_open = found.filter(status=Difference.Status.OPEN).count()
         self.stdout.write(
-            f"{run.compared} compared, {run.missing_events} events never arrived, {run.differences_found} differences, "
+            f"{run.compared} compared, {run.missing_events} missing events, {run.differences_found} differences, "
             f"{run.repaired} repaired, {still_open} open. {run.requests} requests. {run.get_status_display()}."
         )
         if still_open and not applied:
             self.stdout.write("--apply repairs them.")
+
+
+def _progress(run: ReconciliationRun) -> str:
+    repaired = f", {run.repaired} repaired" if run.repair else ""
+    return f"{run.get_phase_display()}: {run.compared} compared, {run.differences_found} differences{repaired}"
 
 
 def _as_json(run: ReconciliationRun) -> dict[str, Any]:

@@ -47,7 +47,7 @@ BEGIN
         RETURN;
     END IF;
 
-    PERFORM pg_advisory_xact_lock(hashtextextended('check_rate_limit ' || owner, 0));
+    PERFORM pg_advisory_xact_lock(hashtextextended(format('check_rate_limit %s', owner), 0));
     SELECT coalesce(sum(r.request_count), 0) INTO used_this_minute
     FROM rate_limits AS r
     WHERE r.api_key_id = key AND r.window_seconds = 60 AND r.window_start = minute_start;

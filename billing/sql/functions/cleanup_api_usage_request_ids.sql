@@ -3,14 +3,13 @@
 CREATE FUNCTION cleanup_api_usage_request_ids(days int DEFAULT 400) RETURNS bigint
 LANGUAGE plpgsql
 SET search_path = public, pg_temp
+SET timezone = 'UTC'
+SET datestyle = 'ISO'
 AS $$
 DECLARE
     cutoff CONSTANT timestamptz := retention_cutoff('cleanup_api_usage_request_ids', days);
-    deleted bigint;
 BEGIN
     PERFORM pg_advisory_xact_lock(hashtextextended('cleanup_api_usage_request_ids', 0));
-    DELETE FROM api_usage_request_ids AS r WHERE r.recorded_at < cutoff;
-    GET DIAGNOSTICS deleted = ROW_COUNT;
-    RETURN deleted;
+    RETURN delete_rows('api_usage_request_ids', format('recorded_at < %L', cutoff));
 END
 $$;

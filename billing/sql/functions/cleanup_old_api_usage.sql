@@ -1,5 +1,5 @@
--- Drops the partitions of api_usage whose every row is more than `days` days old; returns how many. Totals, counters
--- and known request ids outlive them. Rows in the default partition wait until they have a partition.
+-- Drops the partitions of api_usage whose every row is more than `days` days old, up to 24 at a call, and deletes rows
+-- as old from the default partition; returns how many partitions. Totals, counters and known request ids outlive them.
 CREATE FUNCTION cleanup_old_api_usage(days int DEFAULT 90) RETURNS int
 LANGUAGE plpgsql
 SECURITY DEFINER
@@ -9,7 +9,9 @@ DECLARE
     cutoff CONSTANT timestamptz := retention_cutoff('cleanup_old_api_usage', days);
 BEGIN
     PERFORM pg_advisory_xact_lock(hashtextextended('api_usage partitions', 0));
-    RETURN drop_partitions_before('api_usage', cutoff);
+    -- As many as if they had partitions: whole months.
+    DELETE FROM api_usage_default AS u WHERE u.created_at < date_trunc('month', cutoff, 'UTC');
+    RETURN cardinality(drop_partitions_before('api_usage'::regclass, cutoff));
 END
 $$;
 

@@ -2,13 +2,11 @@
 CREATE FUNCTION cleanup_rate_limits() RETURNS bigint
 LANGUAGE plpgsql
 SET search_path = public, pg_temp
+SET timezone = 'UTC'
+SET datestyle = 'ISO'
 AS $$
-DECLARE
-    deleted bigint;
 BEGIN
     PERFORM pg_advisory_xact_lock(hashtextextended('cleanup_rate_limits', 0));
-    DELETE FROM rate_limits AS r WHERE r.expires_at <= now();
-    GET DIAGNOSTICS deleted = ROW_COUNT;
-    RETURN deleted;
+    RETURN delete_rows('rate_limits', 'expires_at <= now()');
 END
 $$;

@@ -16,12 +16,12 @@ BEGIN
     UPDATE stripe_webhook_events AS e
     SET
         status = CASE WHEN error IS NULL THEN 'processed' WHEN e.attempts >= max_attempts THEN 'dead' ELSE 'failed' END,
-        last_error = error,
+        last_error = left(error, 5000),
         processed_at = CASE WHEN error IS NULL THEN clock_timestamp() END,
         next_retry_at = CASE
             WHEN error IS NOT NULL AND e.attempts < max_attempts THEN
                 clock_timestamp()
-                + pauses[least(greatest(e.attempts, 1), cardinality(pauses))] * (1 + random() / 4)
+                + pauses[least(greatest(e.attempts, 1), cardinality(pauses))] * (1::float8 + random() / 4::float8)
         END
     WHERE e.stripe_event_id = event_id AND e.status = 'processing';
     RETURN FOUND;

@@ -1,6 +1,8 @@
 CREATE FUNCTION keep_api_key_revoked() RETURNS trigger
 LANGUAGE plpgsql
 SET search_path = public, pg_temp
+SET timezone = 'UTC'
+SET datestyle = 'ISO'
 AS $$
 BEGIN
     RAISE EXCEPTION 'api_keys: a revoked key stays revoked'

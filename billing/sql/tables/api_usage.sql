@@ -20,6 +20,9 @@ CREATE TABLE api_usage (
     CONSTRAINT api_usage_pkey PRIMARY KEY (id, created_at),
     CONSTRAINT api_usage_status_code_http CHECK (status_code BETWEEN 100 AND 599),
     CONSTRAINT api_usage_response_time_not_negative CHECK (response_time_ms >= 0),
+    -- Both are keys of the traffic tables. What writes through a function or the API has them cut.
+    CONSTRAINT api_usage_endpoint_length CHECK (octet_length(endpoint) <= 2000),
+    CONSTRAINT api_usage_method_length CHECK (octet_length(method) <= 63),
     CONSTRAINT api_usage_bytes_not_negative CHECK (request_bytes >= 0 AND response_bytes >= 0),
     -- Milliseconds taken for seconds ask for partitions of far centuries; infinity for one that cannot be made.
     CONSTRAINT api_usage_created_at_plausible

@@ -9,7 +9,16 @@ CREATE TABLE api_usage_deltas (
     month date NOT NULL,
     total_requests int NOT NULL,
     failed_requests int NOT NULL,
-    max_response_time_ms int NOT NULL
+    max_response_time_ms int NOT NULL,
+    CONSTRAINT api_usage_deltas_month_first_day CHECK (extract(DAY FROM month) = 1),
+    CONSTRAINT api_usage_deltas_counted CHECK (total_requests > 0 AND failed_requests BETWEEN 0 AND total_requests),
+    CONSTRAINT api_usage_deltas_times_add_up CHECK (
+        max_response_time_ms >= 0 AND total_response_time_ms BETWEEN 0 AND total_requests::bigint * max_response_time_ms
+    ),
+    CONSTRAINT api_usage_deltas_month_plausible CHECK (month >= '1970-01-01' AND month < '2200-01-01'),
+    CONSTRAINT api_usage_deltas_times_plausible CHECK (
+        last_request_at >= '1970-01-01 00:00:00+00' AND last_request_at < '2200-01-01 00:00:00+00'
+    )
 )
 WITH (
     autovacuum_vacuum_scale_factor = 0,

@@ -20,7 +20,25 @@ CREATE TABLE payment_history (
     )),
     CONSTRAINT payment_history_amount_not_negative CHECK (amount_cents >= 0),
     CONSTRAINT payment_history_refund_within_amount CHECK (refunded_cents BETWEEN 0 AND amount_cents),
-    CONSTRAINT payment_history_currency_iso CHECK (currency ~ '^[a-z]{3}$')
+    CONSTRAINT payment_history_currency_iso CHECK (currency ~ '^[a-z]{3}$'),
+    -- An empty string is not "no id": Stripe cannot be asked for it.
+    CONSTRAINT payment_history_ids_given CHECK (
+        stripe_invoice_id <> '' AND stripe_payment_intent_id <> '' AND stripe_charge_id <> ''
+    ),
+    CONSTRAINT payment_history_ids_short CHECK (
+        octet_length(stripe_invoice_id) <= 255 AND octet_length(stripe_payment_intent_id) <= 255
+        AND octet_length(stripe_charge_id) <= 255
+    ),
+    CONSTRAINT payment_history_texts_bounded CHECK (
+        octet_length(failure_message) <= 8192 AND octet_length(invoice_url) <= 8192
+        AND octet_length(receipt_url) <= 8192
+    ),
+    -- Stripe's largest amount: https://docs.stripe.com/currencies#minimum-and-maximum-charge-amounts
+    CONSTRAINT payment_history_amount_possible CHECK (amount_cents <= 999999999999),
+    CONSTRAINT payment_history_times_plausible CHECK (
+        least(paid_at, created_at, updated_at) >= '1970-01-01 00:00:00+00'
+        AND greatest(paid_at, created_at, updated_at) < '2200-01-01 00:00:00+00'
+    )
 );
 
 CREATE INDEX payment_history_user_id ON payment_history (user_id, created_at DESC);

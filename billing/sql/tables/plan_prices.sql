@@ -4,7 +4,16 @@ CREATE TABLE plan_prices (
     tier text NOT NULL CONSTRAINT plan_prices_tier_fkey REFERENCES plans (tier) ON DELETE RESTRICT,
     note text NOT NULL DEFAULT '',
     created_at timestamptz NOT NULL DEFAULT now(),
-    updated_at timestamptz NOT NULL DEFAULT now()
+    updated_at timestamptz NOT NULL DEFAULT now(),
+    -- It stands in the address of its page.
+    CONSTRAINT plan_prices_id_plain CHECK (stripe_price_id ~ '^[A-Za-z0-9_-]+$'),
+    CONSTRAINT plan_prices_texts_bounded CHECK (
+        octet_length(stripe_price_id) <= 255 AND octet_length(tier) <= 63 AND octet_length(note) <= 800
+    ),
+    CONSTRAINT plan_prices_times_plausible CHECK (
+        least(created_at, updated_at) >= '1970-01-01 00:00:00+00'
+        AND greatest(created_at, updated_at) < '2200-01-01 00:00:00+00'
+    )
 );
 
 CREATE INDEX plan_prices_tier ON plan_prices (tier);

@@ -7,7 +7,12 @@ CREATE TABLE plans (
     rate_limit_per_minute int NOT NULL CONSTRAINT plans_rate_limit_positive CHECK (rate_limit_per_minute > 0),
     price_cents int CONSTRAINT plans_price_not_negative CHECK (price_cents >= 0),
     created_at timestamptz NOT NULL DEFAULT now(),
-    updated_at timestamptz NOT NULL DEFAULT now()
+    updated_at timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT plans_texts_bounded CHECK (octet_length(name) <= 800),
+    CONSTRAINT plans_times_plausible CHECK (
+        least(created_at, updated_at) >= '1970-01-01 00:00:00+00'
+        AND greatest(created_at, updated_at) < '2200-01-01 00:00:00+00'
+    )
 );
 
 INSERT INTO plans (tier, name, monthly_request_limit, rate_limit_per_minute, price_cents)

@@ -10,7 +10,11 @@ CREATE UNLOGGED TABLE rate_limits (
     CONSTRAINT rate_limits_window_key UNIQUE (api_key_id, window_seconds, window_start),
     CONSTRAINT rate_limits_window_positive CHECK (window_seconds > 0),
     CONSTRAINT rate_limits_count_not_negative CHECK (request_count >= 0),
-    CONSTRAINT rate_limits_expires_after_start CHECK (expires_at > window_start)
+    CONSTRAINT rate_limits_expires_after_start CHECK (expires_at > window_start),
+    CONSTRAINT rate_limits_times_plausible CHECK (
+        least(window_start, expires_at) >= '1970-01-01 00:00:00+00'
+        AND greatest(window_start, expires_at) < '2200-01-01 00:00:00+00'
+    )
 )
 WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000);
 

@@ -19,7 +19,15 @@ CREATE TABLE reconciliation_differences (
     CONSTRAINT reconciliation_differences_kind_known CHECK (
         kind IN ('missing_locally', 'missing_at_stripe', 'differs')
     ),
-    CONSTRAINT reconciliation_differences_status_known CHECK (status IN ('open', 'repaired', 'gone'))
+    CONSTRAINT reconciliation_differences_status_known CHECK (status IN ('open', 'repaired', 'gone')),
+    CONSTRAINT reconciliation_differences_texts_bounded CHECK (
+        octet_length(object_kind) <= 255 AND octet_length(stripe_id) <= 255
+        AND octet_length(stripe_customer_id) <= 255 AND octet_length(field) <= 255
+    ),
+    CONSTRAINT reconciliation_differences_times_plausible CHECK (
+        least(found_at, closed_at) >= '1970-01-01 00:00:00+00'
+        AND greatest(found_at, closed_at) < '2200-01-01 00:00:00+00'
+    )
 );
 
 CREATE UNIQUE INDEX reconciliation_differences_one_open ON reconciliation_differences (object_kind, stripe_id, field)

@@ -23,6 +23,11 @@ CREATE TABLE reconciliation_runs (
     CONSTRAINT reconciliation_runs_status_known CHECK (status IN ('running', 'paused', 'finished', 'failed')),
     CONSTRAINT reconciliation_runs_phase_known CHECK (
         phase IN ('events', 'customers', 'subscriptions', 'charges', 'unseen')
+    ),
+    CONSTRAINT reconciliation_runs_texts_bounded CHECK (octet_length(actor) <= 800 AND octet_length(reason) <= 8192),
+    CONSTRAINT reconciliation_runs_times_plausible CHECK (
+        least(events_from, events_until, started_at, updated_at, finished_at) >= '1970-01-01 00:00:00+00'
+        AND greatest(events_from, events_until, started_at, updated_at, finished_at) < '2200-01-01 00:00:00+00'
     )
 );
 

@@ -17,7 +17,12 @@ CREATE TABLE replay_runs (
     created_at timestamptz NOT NULL DEFAULT now(),
     updated_at timestamptz NOT NULL DEFAULT now(),
     finished_at timestamptz,
-    CONSTRAINT replay_runs_status_known CHECK (status IN ('running', 'finished', 'stopped'))
+    CONSTRAINT replay_runs_status_known CHECK (status IN ('running', 'finished', 'stopped')),
+    CONSTRAINT replay_runs_texts_bounded CHECK (octet_length(actor) <= 800 AND octet_length(reason) <= 8192),
+    CONSTRAINT replay_runs_times_plausible CHECK (
+        least(position_at, claimed_until, created_at, updated_at, finished_at) >= '1970-01-01 00:00:00+00'
+        AND greatest(position_at, claimed_until, created_at, updated_at, finished_at) < '2200-01-01 00:00:00+00'
+    )
 );
 
 CREATE INDEX replay_runs_created_at ON replay_runs (created_at);

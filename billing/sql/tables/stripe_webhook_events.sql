@@ -20,7 +20,17 @@ CREATE TABLE stripe_webhook_events (
         'pending', 'processing', 'processed', 'failed', 'ignored', 'dead'
     )),
     CONSTRAINT stripe_webhook_events_attempts_not_negative CHECK (attempts >= 0),
-    CONSTRAINT stripe_webhook_events_payload_object CHECK (jsonb_typeof(payload) = 'object')
+    CONSTRAINT stripe_webhook_events_payload_object CHECK (jsonb_typeof(payload) = 'object'),
+    CONSTRAINT stripe_webhook_events_texts_bounded CHECK (
+        octet_length(stripe_event_id) <= 255 AND octet_length(event_type) <= 255
+        AND octet_length(api_version) <= 255 AND octet_length(last_error) <= 20000
+    ),
+    CONSTRAINT stripe_webhook_events_times_plausible CHECK (
+        least(next_retry_at, received_at, processing_started_at, processed_at, updated_at) >= '1970-01-01 00:00:00+00'
+        AND greatest(
+            next_retry_at, received_at, processing_started_at, processed_at, updated_at
+        ) < '2200-01-01 00:00:00+00'
+    )
 )
 WITH (fillfactor = 80);
 

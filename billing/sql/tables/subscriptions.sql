@@ -7,7 +7,7 @@ CREATE TABLE subscriptions (
     status text NOT NULL DEFAULT 'active',
     stripe_subscription_id text CONSTRAINT subscriptions_stripe_subscription_id_key UNIQUE,
     stripe_price_id text,
-    quantity int NOT NULL DEFAULT 1,
+    quantity bigint NOT NULL DEFAULT 1,
     price_cents bigint NOT NULL DEFAULT 0,
     currency text NOT NULL DEFAULT 'usd',
     "interval" text NOT NULL DEFAULT 'month',
@@ -33,7 +33,24 @@ CREATE TABLE subscriptions (
     CONSTRAINT subscriptions_period_ordered CHECK (current_period_start <= current_period_end),
     CONSTRAINT subscriptions_limit_not_negative CHECK (monthly_request_limit >= 0),
     CONSTRAINT subscriptions_usage_not_negative CHECK (usage_count >= 0),
-    CONSTRAINT subscriptions_canceled_is_dated CHECK (status <> 'canceled' OR canceled_at IS NOT NULL)
+    CONSTRAINT subscriptions_usage_possible CHECK (usage_count <= 1000000000000000),
+    CONSTRAINT subscriptions_canceled_is_dated CHECK (status <> 'canceled' OR canceled_at IS NOT NULL),
+    CONSTRAINT subscriptions_ids_short CHECK (
+        octet_length(tier) <= 63 AND octet_length(stripe_subscription_id) <= 255
+        AND octet_length(stripe_price_id) <= 255
+    ),
+    -- Stripe's largest amount: https://docs.stripe.com/currencies#minimum-and-maximum-charge-amounts
+    CONSTRAINT subscriptions_price_possible CHECK (price_cents <= 999999999999999),
+    CONSTRAINT subscriptions_times_plausible CHECK (
+        least(
+            current_period_start, current_period_end, canceled_at, trial_end, usage_synced_at,
+            created_at, updated_at
+        ) >= '1970-01-01 00:00:00+00'
+        AND greatest(
+            current_period_start, current_period_end, canceled_at, trial_end, usage_synced_at,
+            created_at, updated_at
+        ) < '2200-01-01 00:00:00+00'
+    )
 );
 
 -- Stripe allows a customer two subscriptions at once; the lower one is kept as a marked duplicate. The statuses are

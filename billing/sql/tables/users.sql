@@ -12,14 +12,23 @@ CREATE TABLE users (
     CONSTRAINT users_status_known CHECK (status IN ('active', 'suspended', 'deleted')),
     CONSTRAINT users_email_plausible CHECK (email ~ '^[^@\s]+@[^@\s]+$'),
     -- An empty string is not "no id": two of them would collide on the unique key.
-    CONSTRAINT users_ids_given CHECK (cognito_user_id <> '' AND stripe_customer_id <> '')
+    CONSTRAINT users_ids_given CHECK (cognito_user_id <> '' AND stripe_customer_id <> ''),
+    CONSTRAINT users_ids_short CHECK (
+        octet_length(cognito_user_id) <= 255 AND octet_length(stripe_customer_id) <= 255
+    ),
+    CONSTRAINT users_email_short CHECK (octet_length(email) <= 512),
+    CONSTRAINT users_name_length CHECK (octet_length(name) <= 8192),
+    CONSTRAINT users_times_plausible CHECK (
+        least(created_at, updated_at) >= '1970-01-01 00:00:00+00'
+        AND greatest(created_at, updated_at) < '2200-01-01 00:00:00+00'
+    )
 );
 
 CREATE UNIQUE INDEX users_email_key ON users (lower(email));
 
--- Prefix search as Django writes it: UPPER(column) LIKE UPPER('abc%').
+-- Prefix search as Django writes it: UPPER(column) LIKE UPPER('abc%'). A name may be longer than an index row can be.
 CREATE INDEX users_email_prefix ON users (upper(email) text_pattern_ops);
-CREATE INDEX users_name_prefix ON users (upper(name) text_pattern_ops);
+CREATE INDEX users_name_prefix ON users (upper(left(name, 200)) text_pattern_ops);
 CREATE INDEX users_created_at ON users (created_at);
 
 -- The back office's sorts and filters.

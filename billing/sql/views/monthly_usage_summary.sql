@@ -1,4 +1,5 @@
--- Exact usage per user and calendar month (UTC): what is folded plus what is still queued.
+-- Exact usage per user and calendar month (UTC): what is folded plus what is still queued. Times beyond what a bigint
+-- holds stop at its end.
 CREATE VIEW monthly_usage_summary AS
 SELECT
     counted.user_id,
@@ -6,7 +7,7 @@ SELECT
     sum(counted.total_requests)::bigint AS total_requests,
     sum(counted.successful_requests)::bigint AS successful_requests,
     sum(counted.failed_requests)::bigint AS failed_requests,
-    sum(counted.total_response_time_ms)::bigint AS total_response_time_ms,
+    least(sum(counted.total_response_time_ms), 9223372036854775807)::bigint AS total_response_time_ms,
     max(counted.max_response_time_ms) AS max_response_time_ms,
     max(counted.last_request_at) AS last_request_at
 FROM (

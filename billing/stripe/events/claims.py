@@ -2,6 +2,8 @@
 
 from django.db import connection
 
+from glyphforge.text import storable
+
 
 def claim(event_id: str) -> bool:
     """Take the event for 15 minutes and count the attempt, in a commit of its own.
@@ -21,5 +23,5 @@ def complete(event_id: str, error: str | None) -> bool:
     are those of `complete_webhook_processing()`.
     """
     with connection.cursor() as cursor:
-        cursor.execute("SELECT complete_webhook_processing(%s, %s)", [event_id, error])
+        cursor.execute("SELECT complete_webhook_processing(%s, %s)", [event_id, error and storable(error)])
         return bool(cursor.fetchone()[0])

@@ -8,11 +8,12 @@ from typing import Any
 
 from billing.models import Payment, Subscription, User
 from billing.stripe import customer_lock, gateway, mirror, objects, tombstones
-from billing.stripe.errors import MissingError
+from billing.stripe.errors import MissingError, PermanentError
 from billing.stripe.events import inbox
 from billing.stripe.events.event_object import EventObject, identifier
 from billing.stripe.projection import payments, prices, subscriptions, users
 from billing.stripe.projection.rows import write
+from billing.stripe.unstorable import explained
 
 logger = logging.getLogger(__name__)
 
@@ -20,10 +21,11 @@ logger = logging.getLogger(__name__)
 def handle(event_object: EventObject) -> None:
     """Fetch, mirror and project what the event is about, under its customer's lock.
 
-    Runs inside the caller's transaction. Raises the errors of `billing.stripe.errors`.
+    Runs inside the caller's transaction. Raises the errors of `billing.stripe.errors`, and CatalogueMissingError.
     """
     customer_lock.acquire(_owner(event_object) or event_object.object_id)
-    HANDLERS[event_object.kind](event_object)
+    with explained(f"{event_object.kind} {event_object.object_id}"):
+        HANDLERS[event_object.kind](event_object)
 
 
 def _owner(event_object: EventObject) -> str | None:
@@ -79,9 +81,24 @@ def _subscription(event_object: EventObject) -> None:
 def handle_subscription(subscription_id: str) -> None:
     """Bring one subscription's row in line; the caller holds the customer's lock.
 
-    Raises MissingError when Stripe does not know it, UnmappedPriceError when no tier claims its prices.
+    Raises MissingError when Stripe does not know it, and what `project_subscription` raises.
     """
-    subscriptions.project(mirror.store(gateway.retrieve("subscription", subscription_id)))
+    project_subscription(gateway.retrieve("subscription", subscription_id))
+
+
+def project_subscription(fetched: Any) -> None:
+    """Mirror and project a fetched subscription; the caller holds the customer's lock.
+
+    Raises UnmappedPriceError when no tier claims its prices, UnstorableError when it does not fit. Of a canceled one
+    that is known here the end is written nevertheless.
+    """
+    try:
+        with explained(f"subscription {fetched['id']}"):
+            subscriptions.project(mirror.store(fetched))
+    except PermanentError:
+        if not subscriptions.project_end(gateway.as_json(fetched)):
+            raise
+        logger.warning("of subscription %s only the end is stored", fetched["id"], exc_info=True)
 
 
 def _charge(event_object: EventObject) -> None:

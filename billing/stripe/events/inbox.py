@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any, cast
+from typing import cast
 
 from django.conf import settings
 from django.db import connection, transaction
@@ -17,6 +17,7 @@ from django_q.tasks import async_task
 from billing.models import WebhookEvent
 from billing.stripe.events.event_object import kind_of
 from billing.stripe.objects import Event
+from glyphforge.text import storable_json
 
 TASK = "billing.tasks.process_event"
 # What Stripe's ids, types and versions are made of, generously.
@@ -95,35 +96,12 @@ def _insert(event: Event, reason: str | None) -> bool:
                 "type": event["type"],
                 "api_version": event.get("api_version"),
                 "livemode": event["livemode"],
-                "payload": json.dumps(jsonb_safe(event)),
+                "payload": json.dumps(storable_json(event)),
                 "status": WebhookEvent.Status.IGNORED if reason else WebhookEvent.Status.PENDING,
                 "reason": reason,
             },
         )
         return cursor.rowcount == 1
-
-
-def jsonb_safe(value: Any) -> Any:
-    """A copy of `value` without what jsonb cannot hold.
-
-    NUL characters and lone surrogates become U+FFFD, numbers too large for a float become null:
-    https://www.postgresql.org/docs/current/datatype-json.html
-    """
-    if isinstance(value, str):
-        return (
-            value.replace("\0", "\ufffd").encode("utf-8", "replace").decode() if _has_unsafe_character(value) else value
-        )
-    if isinstance(value, dict):
-        return {jsonb_safe(key): jsonb_safe(member) for key, member in value.items()}
-    if isinstance(value, list):
-        return [jsonb_safe(member) for member in value]
-    if isinstance(value, float) and value in (float("inf"), float("-inf")):
-        return None
-    return value
-
-
-def _has_unsafe_character(text: str) -> bool:
-    return any(char == "\0" or "\ud800" <= char <= "\udfff" for char in text)
 
 
 def enqueue(event_id: str) -> None:

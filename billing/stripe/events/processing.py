@@ -16,7 +16,7 @@ from django.db.models.functions import Greatest, Now
 from psycopg import errors as pg
 
 from billing.models import WebhookEvent
-from billing.stripe import gateway
+from billing.stripe import gateway, mirror
 from billing.stripe.errors import PermanentError, TransientError, UnlinkedCustomerError
 from billing.stripe.events import claims, event_object, inbox
 from billing.stripe.events.handlers import handle
@@ -49,7 +49,7 @@ def process(event_id: str) -> str | None:
     if not reconnecting(lambda: claims.claim(event_id), pauses=RECONNECT_AFTER_SECONDS):
         return None
     try:
-        return _without_deadlock(lambda: _apply(event_id))
+        return _without_deadlock(lambda: mirror.with_catalogue(lambda: _apply(event_id)))
     except LeaseLostError:
         logger.warning("%s: the lease ran out and another worker has the event", event_id)
         return None
@@ -96,7 +96,7 @@ def _apply(event_id: str) -> str:
 
 def _fetch_payload(event: WebhookEvent) -> None:
     """An event that was claimed by its id alone: Stripe keeps events for 30 days."""
-    payload = inbox.jsonb_safe(gateway.as_json(gateway.retrieve("event", event.stripe_event_id)))
+    payload = gateway.as_json(gateway.retrieve("event", event.stripe_event_id))
     event.payload, event.event_type = payload, payload["type"]
     event.api_version, event.livemode = payload.get("api_version"), payload["livemode"]
     event.save(update_fields=["payload", "event_type", "api_version", "livemode"])

@@ -8,10 +8,13 @@ from billing.stripe.events.event_object import identifier
 from billing.stripe.objects import Charge, Dispute, Invoice
 from billing.stripe.projection import users
 from billing.stripe.projection.rows import Columns, moment, write
+from glyphforge.text import cut
 
 # A dispute that took no money, or gave it back.
 HARMLESS_DISPUTES = frozenset({"won", "warning_closed", "prevented"})
 
+LONGEST_MESSAGE = 2000  # characters
+LONGEST_ADDRESS = 8192  # octets
 RELEASED = "The authorization was released; nothing was charged."
 
 
@@ -43,8 +46,8 @@ def values(charge: Charge, disputes: list[Dispute] | None = None) -> Columns:
         "currency": charge["currency"],
         "status": status(charge, disputes),
         "refunded_cents": refunded,
-        "failure_message": RELEASED if _is_released(charge) else charge.get("failure_message"),
-        "receipt_url": charge.get("receipt_url"),
+        "failure_message": RELEASED if _is_released(charge) else _label(charge.get("failure_message")),
+        "receipt_url": _address(charge.get("receipt_url")),
         "paid_at": moment(charge["created"]) if paid else None,
         "created_at": moment(charge["created"]),
     }
@@ -121,7 +124,16 @@ def _invoice_columns(charge: Charge, customer_id: str) -> Columns:
 
 
 def _columns_of(invoice: Invoice) -> Columns:
-    return {"stripe_invoice_id": invoice["id"], "invoice_url": invoice.get("hosted_invoice_url")}
+    return {"stripe_invoice_id": invoice["id"], "invoice_url": _address(invoice.get("hosted_invoice_url"))}
+
+
+def _label(text: str | None) -> str | None:
+    return text and cut(text, LONGEST_MESSAGE)
+
+
+def _address(url: str | None) -> str | None:
+    """The address; none where it is too long for us, as a part of it leads nowhere."""
+    return url if url and len(url.encode()) <= LONGEST_ADDRESS else None
 
 
 def _paid_by(invoice: Invoice) -> list[tuple[str | None, str | None]]:

@@ -70,7 +70,7 @@ def monthly_cents(subscription: objects.Subscription, customer_discount: Discoun
         parts = _discounted(parts, discounts, items[0], currency)
     shares = [_untaxed_share(item, subscription) for item in items]
     total = sum((part.cents * share for part, share in zip(parts, shares, strict=True)), Decimal(0))
-    return int(total.quantize(Decimal(1), ROUND_HALF_UP))
+    return int(total.to_integral_value(ROUND_HALF_UP))
 
 
 def _untaxed_share(item: SubscriptionItem, subscription: objects.Subscription) -> Decimal:
@@ -118,7 +118,7 @@ def _per_period(price: Price, quantity: int, currency: str) -> Decimal:
 def _without_amount(price: Price, currency: str) -> PermanentError:
     return PermanentError(
         f"Stripe says no recurring amount in {currency} for price {price['id']}. "
-        "Look the price up at Stripe, then replay this event."
+        "Give the price an amount in it at Stripe, then press Retry webhooks."
     )
 
 

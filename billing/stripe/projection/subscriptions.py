@@ -25,9 +25,29 @@ def project(data: objects.Subscription) -> Subscription:
     row = Subscription.objects.select_related("user").filter(stripe_subscription_id=data["id"]).first()
     user = users.of_customer(_customer_id(data), row.user if row else None)
     row = row or Subscription(stripe_subscription_id=data["id"], usage_count=_requests_this_month(user))
-    wanted = values(data) | {"user_id": user.pk}
+    _bring_in_line(row, user, values(data) | {"user_id": user.pk})
+    return row
+
+
+def project_end(data: objects.Subscription) -> bool:
+    """End the row of a canceled subscription of which else nothing fits: its end must not wait for that.
+
+    False when it is not canceled, or not known here. The caller holds the customer's lock.
+    """
+    row = Subscription.objects.select_related("user").filter(stripe_subscription_id=data["id"]).first()
+    if row is None or data.get("status") != Subscription.Status.CANCELED:
+        return False
+    try:
+        ended_at = moment(data.get("ended_at") or data.get("canceled_at"))
+    except (TypeError, ValueError):
+        ended_at = None
+    _bring_in_line(row, row.user, {"status": data["status"], "canceled_at": ended_at or datetime.now(UTC)})
+    return True
+
+
+def _bring_in_line(row: Subscription, user: User, wanted: Columns) -> None:
     live = wanted["status"] in Subscription.LIVE
-    rivals = list(_live_at_stripe(user).exclude(stripe_subscription_id=data["id"]))
+    rivals = list(_live_at_stripe(user).exclude(stripe_subscription_id=row.stripe_subscription_id))
     winner = max([*rivals, *([row] if live else [])], key=_rank_after(row, wanted), default=None)
 
     # Whoever loses gives way first: the unique index never sees two live rows.
@@ -41,24 +61,25 @@ def project(data: objects.Subscription) -> Subscription:
         write(winner, {"is_duplicate": False})
     if not winner:
         ensure_free(user)
-    return row
 
 
 def values(data: objects.Subscription) -> Columns:
     """The columns that Stripe decides, from the current state of a subscription; `price_cents` is a month's.
 
     Raises UnmappedPriceError when no tier claims any of its prices, PermanentError when it has no items, no customer or
-    a price without an amount.
+    a price that says no amount.
     """
     item, tier = _main_item(data)
     recurring = item["price"].get("recurring") or {}
     canceled = data["status"] == Subscription.Status.CANCELED
+    quantity = item.get("quantity")
+    cents = prices.monthly_cents(data, mirror.customer_discount(_customer_id(data)))
     return {
         "tier": tier,
         "status": data["status"],
         "stripe_price_id": item["price"]["id"],
-        "quantity": 1 if item.get("quantity") is None else item["quantity"],
-        "price_cents": prices.monthly_cents(data, mirror.customer_discount(_customer_id(data))),
+        "quantity": 1 if quantity is None else quantity,
+        "price_cents": cents,
         "currency": data["currency"],
         "interval": recurring.get("interval", "month"),
         "current_period_start": moment(_period(data, item, "current_period_start")),
@@ -94,9 +115,11 @@ def _customer_id(data: objects.Subscription) -> str:
 
 def _main_item(data: objects.Subscription) -> tuple[objects.SubscriptionItem, str]:
     """The item whose price decides the tier: the highest; the others are add-ons that only cost."""
-    items = data["items"]["data"]
+    items = (data.get("items") or {}).get("data") or []
     if not items:
         raise PermanentError(f"Subscription {data['id']} has no items at Stripe, so no plan can be told.")
+    if not all(item.get("price") for item in items):
+        raise PermanentError(f"Subscription {data['id']} has an item without a price at Stripe.")
     tiers = [(item, prices.tier_of(item["price"])) for item in items]
     claimed = [(item, tier) for item, tier in tiers if tier]
     if not claimed and data["status"] == Subscription.Status.CANCELED:
@@ -107,7 +130,7 @@ def _main_item(data: objects.Subscription) -> tuple[objects.SubscriptionItem, st
         unknown = items[0]["price"]["id"]
         raise UnmappedPriceError(
             f"No plan claims price {unknown} of subscription {data['id']}. "
-            "Map it to a plan under Plan prices, then replay this event.",
+            "Map it to a plan under Plan prices: this event is then tried again by itself.",
             stripe_price_id=unknown,
         )
     return max(claimed, key=lambda pair: prices.RANK[pair[1]])

@@ -7,20 +7,22 @@ checkout. Without such a user a new one is made; else support links the customer
 
 from __future__ import annotations
 
-import re
 import uuid
 
 from django.conf import settings
 from django.db.models import Q
 
 from billing.models import Subscription, UnmatchedCustomer, User
+from billing.models.user import LONGEST_NAME, is_email
 from billing.stripe import gateway, mirror, tombstones
 from billing.stripe.errors import PermanentError, UnlinkedCustomerError
 from billing.stripe.events import inbox
 from billing.stripe.objects import Customer
 from billing.stripe.projection.rows import Columns, write
+from glyphforge.text import cut
 
-PLAUSIBLE_EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
+# What our column takes; a customer's metadata may hold any text.
+LONGEST_COGNITO_ID = 255
 
 
 def of_customer(customer_id: str, before: User | None = None) -> User:
@@ -64,8 +66,8 @@ def values(customer: Customer, user: User) -> Columns:
     never come to rest.
     """
     email = (customer.get("email") or "").strip() or None
-    name = customer.get("name") or ""
-    if email and not PLAUSIBLE_EMAIL.fullmatch(email):
+    name = cut(customer.get("name") or "", LONGEST_NAME)
+    if email and not is_email(email):
         email = None
     if user.cognito_user_id and settings.COGNITO_USER_POOL_ID:
         email, name = user.email or email, user.name or name
@@ -74,7 +76,7 @@ def values(customer: Customer, user: User) -> Columns:
     if email and User.objects.filter(email__iexact=email).exclude(pk=user.pk).exists():
         raise PermanentError(
             f"The e-mail address {email} of Stripe customer {customer['id']} already belongs to another customer. "
-            "Change the address of one of them, then replay this event."
+            "Change the address of one of them, then press Retry webhooks."
         )
     return {"stripe_customer_id": customer["id"], "email": email, "name": name}
 
@@ -130,7 +132,13 @@ def find_or_new(customer: Customer) -> User:
     email = (customer.get("email") or "").strip()
     if email and User.objects.filter(email__iexact=email).exists():
         raise _unlinked(customer, f"has the e-mail address of a customer here ({email}) but names nobody")
-    return User(cognito_user_id=metadata.get("cognito_user_id") or None)
+    return User(cognito_user_id=_cognito_id(metadata))
+
+
+def _cognito_id(metadata: dict[str, str]) -> str | None:
+    """The Cognito id that the metadata names; None without one, and for a text that is none."""
+    named = str(metadata.get("cognito_user_id") or "")
+    return named if 0 < len(named.encode()) <= LONGEST_COGNITO_ID else None
 
 
 def _named(metadata: dict[str, str]) -> User | None:
@@ -138,7 +146,7 @@ def _named(metadata: dict[str, str]) -> User | None:
         user_id = uuid.UUID(str(metadata.get("user_id")))
     except ValueError:
         user_id = None
-    cognito_id = metadata.get("cognito_user_id")
+    cognito_id = _cognito_id(metadata)
     wanted = Q(pk=user_id) if user_id else Q(pk__in=[])
     if cognito_id:
         wanted |= Q(cognito_user_id=cognito_id)
@@ -149,8 +157,8 @@ def _named(metadata: dict[str, str]) -> User | None:
 
 def _unlinked(customer: Customer, why: str) -> UnlinkedCustomerError:
     return UnlinkedCustomerError(
-        f"Stripe customer {customer['id']} {why}. Link it to a customer under Unmatched customers, then"
-        " replay this event.",
+        f"Stripe customer {customer['id']} {why}. Link it to a customer under Unmatched customers: this"
+        " event is then tried again by itself.",
         stripe_customer_id=customer["id"],
         email=customer.get("email"),
         name=customer.get("name") or "",

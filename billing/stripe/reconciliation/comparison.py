@@ -10,17 +10,21 @@ from uuid import UUID
 
 from billing.models import Difference, Payment, Subscription, User
 from billing.stripe import gateway, mirror, objects, tombstones
-from billing.stripe.errors import PermanentError
+from billing.stripe.errors import PermanentError, UnstorableError
 from billing.stripe.events.event_object import identifier
 from billing.stripe.projection import payments, subscriptions, users
-from billing.stripe.projection.rows import Columns
+from billing.stripe.projection.rows import Columns, problem
+from billing.stripe.unstorable import explained
 
 Kind = Difference.Kind
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One disagreement. `local_value` and `stripe_value` are readable values, None for what is absent."""
+    """One disagreement. `local_value` and `stripe_value` are readable values, None for what is absent.
+
+    `note` says why it cannot be repaired, where that is known already.
+    """
 
     kind: str
     object_kind: str
@@ -30,6 +34,7 @@ class Finding:
     field: str = ""
     local_value: str | None = None
     stripe_value: str | None = None
+    note: str | None = None
 
 
 def customer(data: objects.Customer) -> list[Finding]:
@@ -76,11 +81,22 @@ def charge(data: objects.Charge) -> list[Finding]:
     # An event of a dispute may be among what never arrived, and changes nothing at the charge.
     disputes = gateway.disputes(data["id"]) if data.get("disputed") else []
     subject = Finding(Kind.DIFFERS, "charge", data["id"], customer_id, row.user_id)
-    return _differing(subject, row, payments.values(data, disputes))
+    return _differing(subject, row, _or_problem(lambda: payments.values(data, disputes), "amount_cents"))
 
 
 def _coupon(discount: objects.Discount | None) -> str | None:
     return identifier(discount.get("coupon")) if discount else None
+
+
+def compare(kind: str, data: Any) -> list[Finding]:
+    """Compare a customer, subscription or charge; one that cannot even be read is a difference whose note says so."""
+    try:
+        with explained(f"{kind} {data['id']}"):
+            return COMPARE[kind](data)
+    except UnstorableError as error:
+        customer_id = data["id"] if kind == "customer" else identifier(data.get("customer"))
+        user = owner(kind, data["id"])
+        return [Finding(Kind.DIFFERS, kind, data["id"], customer_id, user.pk if user else None, note=str(error))]
 
 
 def owner(kind: str, stripe_id: str) -> User | None:
@@ -109,9 +125,16 @@ def _or_problem(values: Callable[[], Columns], field: str) -> Columns:
 
 def _differing(subject: Finding, row: Any, wanted: Columns) -> list[Finding]:
     return [
-        replace(subject, field=name, local_value=_readable(getattr(row, name)), stripe_value=_readable(value))
+        replace(
+            subject,
+            field=name,
+            local_value=_readable(getattr(row, name)),
+            stripe_value=_readable(value),
+            note=f"{subject.object_kind} {subject.stripe_id} cannot be stored: {why_not}" if why_not else None,
+        )
         for name, value in wanted.items()
         if getattr(row, name) != value
+        for why_not in [problem(row, name, value)]
     ]
 
 

@@ -10,13 +10,18 @@ from django.utils import timezone
 
 from billing.models import Difference, ReconciliationRun
 from billing.stripe.reconciliation.comparison import Finding
+from glyphforge.text import storable_json
+
+# Of a value or a note, in characters: a person reads it.
+LONGEST = 2_000
 
 
-def report(run: ReconciliationRun, findings: Iterable[Finding]) -> int:
-    """Write the findings as open differences of `run`; returns how many.
+def report(run: ReconciliationRun, findings: Iterable[Finding]) -> list[int]:
+    """Write the findings as open differences of `run`; returns their keys.
 
     One that is open already, for the same object and field, is brought up to date and moves to `run`.
     """
+    keys = []
     rows = [
         (
             run.pk,
@@ -26,8 +31,7 @@ def report(run: ReconciliationRun, findings: Iterable[Finding]) -> int:
             finding.customer_id,
             finding.user_id,
             finding.field,
-            finding.local_value,
-            finding.stripe_value,
+            *map(_storable, (finding.local_value, finding.stripe_value, finding.note)),
         )
         for finding in findings
     ]
@@ -35,17 +39,25 @@ def report(run: ReconciliationRun, findings: Iterable[Finding]) -> int:
         for row in rows:
             cursor.execute(
                 """
-                INSERT INTO reconciliation_differences
+                INSERT INTO reconciliation_differences AS known
                     (run_id, kind, object_kind, stripe_id, stripe_customer_id, user_id, field,
-                        local_value, stripe_value)
-                VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)
+                        local_value, stripe_value, note)
+                VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
                 ON CONFLICT (object_kind, stripe_id, field) WHERE status = 'open'
                 DO UPDATE SET run_id = excluded.run_id, kind = excluded.kind, user_id = excluded.user_id,
-                    local_value = excluded.local_value, stripe_value = excluded.stripe_value
+                    local_value = excluded.local_value, stripe_value = excluded.stripe_value,
+                    note = coalesce(excluded.note, known.note)
+                RETURNING id
                 """,
                 row,
             )
-    return len(rows)
+            keys.append(cursor.fetchone()[0])
+    return keys
+
+
+def _storable(text: str | None) -> str | None:
+    """What PostgreSQL takes as text, and a person can read."""
+    return text and str(storable_json(text))[:LONGEST]
 
 
 def close(wanted: Q, status: str) -> int:
@@ -56,7 +68,7 @@ def close(wanted: Q, status: str) -> int:
 
 def explain(wanted: Q, note: str) -> None:
     """Write into the open differences that `wanted` finds why they could not be repaired."""
-    Difference.objects.filter(wanted, status=Difference.Status.OPEN).update(note=note)
+    Difference.objects.filter(wanted, status=Difference.Status.OPEN).update(note=_storable(note))
 
 
 def mark_seen(run: ReconciliationRun, stripe_ids: list[str]) -> None:

@@ -1,6 +1,6 @@
 """Reconciliation: ingest the events that never arrived, then compare everything with Stripe.
 
-A run goes page by page through five phases and commits after each page, so it can stop at any
+A run goes page by page through five phases, repairs customer by customer and commits after each, so it can stop at any
 point, when its budget of requests is used up or its process dies, and go on where it was.
 """
 
@@ -9,7 +9,9 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from django.db import transaction
@@ -18,13 +20,21 @@ from django.utils import timezone
 
 from billing.models import Difference, ReconciliationRun, Subscription, User, WebhookEvent
 from billing.stripe import gateway
-from billing.stripe.errors import MissingError, PermanentError, TransientError, UnlinkedCustomerError
+from billing.stripe.errors import (
+    BusyError,
+    MissingError,
+    PermanentError,
+    TransientError,
+    UnlinkedCustomerError,
+    UnstorableError,
+)
 from billing.stripe.events import inbox, processing
 from billing.stripe.events.event_object import identifier
 from billing.stripe.objects import Customer, Event
 from billing.stripe.projection import users
 from billing.stripe.reconciliation import comparison, discrepancies, repair
 from billing.stripe.reconciliation.comparison import Finding
+from billing.stripe.unstorable import explained
 
 logger = logging.getLogger(__name__)
 
@@ -35,8 +45,8 @@ REQUEST_BUDGET = 5_000
 EVENTS_KEPT = timedelta(days=30)
 # Stripe may list an event a little after the second that it carries.
 OVERLAP = timedelta(hours=1)
-# Without a sign of life for this long a run's process is taken for dead.
-STALLED_AFTER = timedelta(minutes=15)
+# So many objects in a row for which Stripe does not answer, and it is Stripe that is away.
+FAILURES_IN_A_ROW = 3
 # About what an event that is ingested, or a customer that is repaired, costs.
 REQUESTS_PER_ITEM = 4
 
@@ -48,19 +58,17 @@ LISTED = {
 }
 
 
-def open_run(
-    *, ingest: bool, repair: bool, actor: str, reason: str, budget: int = REQUEST_BUDGET
-) -> ReconciliationRun | None:
-    """The unfinished run of the same kind with a new budget, or a new one; None while another is under way.
+def open_run(*, ingest: bool, repair: bool, actor: str, reason: str, budget: int = REQUEST_BUDGET) -> ReconciliationRun:
+    """The unfinished run of the same kind with a new budget, or a new one.
 
-    `budget` is in requests to Stripe. A run without a sign of life for 15 minutes is not under way any more. Events are
-    looked for since the last run that ingested them, at most 30 days back: https://docs.stripe.com/api/events/list
+    The caller is the one who reconciles (`holder.held`), so whatever else is said to be running died. `budget` is in
+    requests to Stripe. Events are looked for since the last run that ingested them, at most 30 days back:
+    https://docs.stripe.com/api/events/list
     """
     now = timezone.now()
     with transaction.atomic():
         unfinished = ReconciliationRun.objects.select_for_update().exclude(status=Status.FINISHED)
-        if unfinished.filter(status=Status.RUNNING, updated_at__gt=now - STALLED_AFTER).exists():
-            return None
+        unfinished.filter(status=Status.RUNNING).update(status=Status.FAILED, error="Its process died.")
         run = unfinished.filter(ingest=ingest, repair=repair).order_by("-started_at").first()
         if run:
             run.status, run.request_budget, run.error = Status.RUNNING, run.requests + budget, None
@@ -91,25 +99,22 @@ def advance(
     run: ReconciliationRun,
     *,
     seconds: float | None = None,
-    progress: Callable[[ReconciliationRun], None] | None = None,
+    progress: Callable[[ReconciliationRun], None] = lambda run: None,
 ) -> None:
     """Work on `run` until it is finished, budget or `seconds` are used up, or Stripe fails.
 
-    The run's `status` says which: finished, paused or failed, with the `error`. `progress` is called after each page.
-    Any other exception is noted in the run and raised.
+    The run's `status` says which: finished, paused or failed, with the `error`. `progress` is called after each page
+    and each customer. Any other exception is noted in the run and raised.
     """
     until = None if seconds is None else time.monotonic() + seconds
+    work = _Work(run, progress)
     try:
         while run.status == Status.RUNNING:
-            before = gateway.requests_made()
             if run.requests >= run.request_budget or (until is not None and time.monotonic() >= until):
                 run.status = Status.PAUSED
             else:
-                _step(run)
-            run.requests += gateway.requests_made() - before
-            run.save()
-            if progress:
-                progress(run)
+                work.step()
+            work.save()
     except (TransientError, PermanentError) as error:
         _fail(run, str(error))
         logger.warning("reconciliation %s failed: %s", run.pk, error)
@@ -124,13 +129,147 @@ def _fail(run: ReconciliationRun, problem: str) -> None:
     run.save(update_fields=["status", "error"])
 
 
-def _step(run: ReconciliationRun) -> None:
-    if run.phase == Phase.EVENTS:
-        _events_page(run)
-    elif run.phase == Phase.UNSEEN:
-        _unseen_batch(run)
-    else:
-        _objects_page(run, *LISTED[Phase(run.phase)])
+class _Work:
+    """The steps of a run, in this process."""
+
+    def __init__(self, run: ReconciliationRun, progress: Callable[[ReconciliationRun], None]) -> None:
+        self.run, self.progress = run, progress
+        self.counted = gateway.requests_made()
+        self.failures = 0
+
+    def save(self) -> None:
+        """Write how far the run is, outside of any customer's transaction."""
+        made = gateway.requests_made()
+        self.run.requests += made - self.counted
+        self.counted = made
+        self.run.save()
+        self.progress(self.run)
+
+    def step(self) -> None:
+        """Work on one page of the run's phase."""
+        if self.run.phase == Phase.EVENTS:
+            self._events_page()
+        elif self.run.phase == Phase.UNSEEN:
+            self._unseen_batch()
+        else:
+            self._objects_page(*LISTED[Phase(self.run.phase)])
+
+    def _events_page(self) -> None:
+        run = self.run
+        items, more = _page(run, "event", created={"gte": int(run.events_from.timestamp())})
+        ids = [item["id"] for item in items]
+        known = set(
+            WebhookEvent.objects.filter(stripe_event_id__in=ids)
+            .exclude(payload={})
+            .values_list("stripe_event_id", flat=True)
+        )
+        found: list[Finding] = []
+        for event in [gateway.as_json(item) for item in items if item["id"] not in known]:
+            run.missing_events += 1
+            if run.ingest:
+                found += _ingest(event)
+                self.save()
+            else:
+                found.append(_missing_event(event))
+        self._report("event", ids, found)
+        run.compared += len(items)
+        _advance_position(run, items, more)
+
+    def _objects_page(self, kind: str, filters: dict[str, str]) -> None:
+        items, more = _page(self.run, kind, **filters)
+        found: list[Finding] = []
+        for item in map(gateway.as_json, items):
+            found += self._patiently(kind, item["id"], partial(comparison.compare, kind, item))
+            if kind == "customer":
+                _remember_unmatched(item)
+        self._report(kind, [item["id"] for item in items], found)
+        self.run.compared += len(items)
+        _advance_position(self.run, items, more)
+
+    def _unseen_batch(self) -> None:
+        run = self.run
+        limit = _page_limit(run)
+        batch = discrepancies.unseen(run, limit)
+        for kind, stripe_id in batch:
+            found = self._patiently(kind, stripe_id, partial(_retrieve_unseen, kind, stripe_id))
+            self._report(kind, [stripe_id], found)
+        run.compared += len(batch)
+        if len(batch) < limit:
+            self._report("customer", [], _orphans())
+            discrepancies.close(~Q(run=run), Difference.Status.GONE)
+            discrepancies.clear_seen(run)
+            run.status, run.finished_at = Status.FINISHED, timezone.now()
+
+    def _patiently(self, kind: str, stripe_id: str, compare: Callable[[], list[Finding]]) -> list[Finding]:
+        """What `compare` finds; that Stripe did not answer, where it answers for others."""
+        try:
+            found = compare()
+        except TransientError as error:
+            self._failed(error)
+            return [Finding(Difference.Kind.DIFFERS, kind, stripe_id, note=str(error))]
+        self.failures = 0
+        return found
+
+    def _failed(self, error: TransientError) -> None:
+        self.failures += 1
+        if self.failures >= FAILURES_IN_A_ROW:
+            raise error
+
+    def _report(self, kind: str, compared: list[str], found: list[Finding]) -> None:
+        """Report and, if asked, repair what was found; what was open for these objects and is found no more is gone."""
+        run = self.run
+        with transaction.atomic():
+            if kind != "event":
+                discrepancies.mark_seen(run, compared)
+            reported = discrepancies.report(run, found)
+            outdated = Q(object_kind=kind, stripe_id__in=compared) & ~Q(pk__in=reported)
+            discrepancies.close(outdated, Difference.Status.GONE)
+        run.differences_found = run.differences.count()
+        if run.repair and kind != "event":
+            fresh = Difference.objects.filter(pk__in=reported).order_by("pk")
+            for customer_id, mine in repair.by_customer(fresh).items():
+                self._repair_customer(customer_id, mine)
+
+    def _repair_customer(self, customer_id: str, mine: list[Difference]) -> None:
+        try:
+            repair.repair_customer(customer_id, mine, audit=lambda keys: None)
+            self.failures = 0
+        except TransientError as error:
+            discrepancies.explain(Q(pk__in=[row.pk for row in mine]), str(error))
+            if not isinstance(error, BusyError):
+                self._failed(error)
+        self.run.repaired = self.run.differences.filter(status=Difference.Status.REPAIRED).count()
+        self.save()
+
+
+def _ingest(event: Event) -> list[Finding]:
+    """Store and process an event that never arrived; says so when it cannot be stored."""
+    try:
+        with explained(f"event {event['id']}"):
+            inbox.store(event)
+    except PermanentError as error:
+        return [replace(_missing_event(event), note=str(error))]
+    processing.process(event["id"])
+    return []
+
+
+def _missing_event(event: Event) -> Finding:
+    item = event["data"]["object"]
+    customer_id = identifier(item.get("customer"))
+    return Finding(Difference.Kind.MISSING_LOCALLY, "event", event["id"], customer_id, stripe_value=event["type"])
+
+
+def _remember_unmatched(customer: Customer) -> None:
+    """Put a customer that nobody may link by himself before support, once."""
+    if User.objects.filter(stripe_customer_id=customer["id"]).exists():
+        return
+    try:
+        with explained(f"customer {customer['id']}"):
+            users.find_or_new(customer)
+    except UnlinkedCustomerError as error:
+        repair.remember_unmatched(error)
+    except UnstorableError:
+        pass  # its comparison has said so
 
 
 def _advance_position(run: ReconciliationRun, items: list[Any], more: bool) -> None:
@@ -163,89 +302,10 @@ def _page_limit(run: ReconciliationRun) -> int:
     return max(1, min(gateway.PAGE_SIZE, (run.request_budget - run.requests) // costs))
 
 
-def _events_page(run: ReconciliationRun) -> None:
-    since = int(run.events_from.timestamp())
-    items, more = _page(run, "event", created={"gte": since})
-    ids = [item["id"] for item in items]
-    known = set(
-        WebhookEvent.objects.filter(stripe_event_id__in=ids)
-        .exclude(payload={})
-        .values_list("stripe_event_id", flat=True)
-    )
-    missing: list[Event] = [gateway.as_json(item) for item in items if item["id"] not in known]
-    run.missing_events += len(missing)
-    for event in missing:
-        if run.ingest:
-            inbox.store(event)
-            processing.process(event["id"])
-        else:
-            item = event["data"]["object"]
-            customer_id = identifier(item.get("customer"))
-            finding = Finding(
-                Difference.Kind.MISSING_LOCALLY, "event", event["id"], customer_id, stripe_value=event["type"]
-            )
-            run.differences_found += discrepancies.report(run, [finding])
-    discrepancies.close(
-        Q(object_kind="event", stripe_id__in=known | (set(ids) if run.ingest else set())), Difference.Status.GONE
-    )
-    run.compared += len(items)
-    _advance_position(run, items, more)
-
-
-def _objects_page(run: ReconciliationRun, kind: str, filters: dict[str, str]) -> None:
-    items, more = _page(run, kind, **filters)
-    found: list[Finding] = []
-    for item in map(gateway.as_json, items):
-        found += comparison.COMPARE[kind](item)
-        if kind == "customer":
-            _remember_unmatched(item)
-    with transaction.atomic():
-        discrepancies.mark_seen(run, [item["id"] for item in items])
-        _report(run, kind, [item["id"] for item in items], found)
-    run.compared += len(items)
-    _advance_position(run, items, more)
-
-
-def _report(run: ReconciliationRun, kind: str, compared: list[str], found: list[Finding]) -> None:
-    """Report and, if asked, repair what was found; what was open for these objects and is found no more is gone."""
-    run.differences_found += discrepancies.report(run, found)
-    outdated = Q(object_kind=kind, stripe_id__in=compared) & ~Q(run=run)
-    discrepancies.close(outdated, Difference.Status.GONE)
-    if run.repair and found:
-        fresh = Difference.objects.filter(run=run, status=Difference.Status.OPEN, object_kind=kind)
-        run.repaired += repair.repair(fresh.filter(stripe_id__in=compared))
-
-
-def _remember_unmatched(customer: Customer) -> None:
-    """Put a customer that nobody may link by himself before support, once."""
-    if User.objects.filter(stripe_customer_id=customer["id"]).exists():
-        return
-    try:
-        users.find_or_new(customer)
-    except UnlinkedCustomerError as error:
-        repair.remember_unmatched(error)
-
-
-def _unseen_batch(run: ReconciliationRun) -> None:
-    limit = _page_limit(run)
-    batch = discrepancies.unseen(run, limit)
-    for kind, stripe_id in batch:
-        found = _retrieve_unseen(kind, stripe_id)
-        with transaction.atomic():
-            discrepancies.mark_seen(run, [stripe_id])
-            _report(run, kind, [stripe_id], found)
-    run.compared += len(batch)
-    if len(batch) < limit:
-        _report_orphans(run)
-        discrepancies.close(~Q(run=run), Difference.Status.GONE)
-        discrepancies.clear_seen(run)
-        run.status, run.finished_at = Status.FINISHED, timezone.now()
-
-
 def _retrieve_unseen(kind: str, stripe_id: str) -> list[Finding]:
     """Stripe's lists leave out what was deleted: only asking for it tells gone from unknown."""
     try:
-        return comparison.COMPARE[kind](gateway.as_json(gateway.retrieve(kind, stripe_id)))
+        return comparison.compare(kind, gateway.as_json(gateway.retrieve(kind, stripe_id)))
     except MissingError:
         owner = comparison.owner(kind, stripe_id)
         return [
@@ -260,11 +320,11 @@ def _retrieve_unseen(kind: str, stripe_id: str) -> list[Finding]:
         ]
 
 
-def _report_orphans(run: ReconciliationRun) -> None:
+def _orphans() -> list[Finding]:
     """Users of a customer whom no subscription, not even the free one, entitles to anything."""
     live = Subscription.objects.filter(status__in=Subscription.LIVE, is_duplicate=False)
     orphans = User.objects.filter(stripe_customer_id__isnull=False).exclude(status=User.Status.DELETED)
-    found = [
+    return [
         Finding(
             Difference.Kind.DIFFERS,
             "customer",
@@ -276,4 +336,3 @@ def _report_orphans(run: ReconciliationRun) -> None:
         )
         for user in orphans.exclude(pk__in=live.values("user_id"))
     ]
-    _report(run, "customer", [finding.stripe_id for finding in found], found)

@@ -8,6 +8,7 @@ from django.template import RequestContext
 from django.utils.text import capfirst
 
 from glyphforge.admin.sidebar import title_of
+from glyphforge.database import installation
 
 register = template.Library()
 
@@ -21,6 +22,12 @@ def crumbs(parts: list[dict[str, Any]]) -> list[dict[str, Any]]:
     first, *others = parts[1:] or parts
     name = title_of(str(first.get("link"))) or capfirst(first["title"])
     return [first | {"title": name}, *others]
+
+
+@register.simple_tag
+def banner() -> str:
+    """What every page says above all else: that the database is a copy and silent; empty where it is production."""
+    return "" if installation.is_production() else installation.COPY
 
 
 @register.simple_tag(takes_context=True)

@@ -1,22 +1,50 @@
 """The jobs that notify people."""
 
+import logging
 from collections import Counter
+from functools import partial
+from typing import Any
+
+from django.db import Error
 
 from monitoring import reports
+from monitoring.alerts import measuring
 from monitoring.alerts.evaluation import evaluate_alerts
-from monitoring.jobs.outcome import Outcome
+from monitoring.jobs.outcome import JobFailed, Outcome
 from monitoring.models import SystemHealth
 from monitoring.notifications.outbox import deliver_notifications
 
+logger = logging.getLogger(__name__)
 
-def process_alerts() -> Outcome:
-    """Evaluate the alerts and send what is due. What cannot be sent stays queued, and the job succeeds.
 
+def process_alerts(by: str = "") -> Outcome:
+    """Measure, evaluate the alerts and send what is due. What cannot be sent stays queued, and the job succeeds.
+
+    Neither stops the other. HEARTBEAT_URL is asked after an evaluation. `by` names who evaluates, by default this host;
     `rows` is the number of alerts that changed state; `detail` has `alerts` and `messages`.
+    Raises JobFailed where the database gives one of the two no access in time, as to a locked table of alerts.
     """
-    evaluated = evaluate_alerts()
-    delivered = deliver_notifications()
-    return Outcome(rows=evaluated.rows, detail={"alerts": evaluated.detail, "messages": delivered.detail})
+    problems: list[str] = []
+    rows = 0
+    detail: dict[str, Any] = {}
+    measuring.measure()
+    for name, act, done in (
+        ("alerts", partial(evaluate_alerts, by), "evaluated"),
+        ("messages", deliver_notifications, "sent"),
+    ):
+        try:
+            outcome = act()
+        except Error as error:
+            logger.exception("The %s cannot be %s", name, done)
+            problems.append(f"The {name} cannot be {done}: {error}")
+            continue
+        rows += outcome.rows if name == "alerts" else 0
+        detail[name] = outcome.detail
+    if "skipped" not in detail.get("alerts", {"skipped": True}):
+        measuring.ask_outside()
+    if problems:
+        raise JobFailed(" ".join(problems), Outcome(rows, detail))
+    return Outcome(rows, detail)
 
 
 def check_health() -> Outcome:

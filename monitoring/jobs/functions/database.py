@@ -1,17 +1,20 @@
 """The jobs that look after the database as a whole: backups, restore drills, drift."""
 
+from dataclasses import asdict
 from pathlib import Path
 
 from django.conf import settings
-from django.db import DEFAULT_DB_ALIAS, ProgrammingError
+from django.db import ProgrammingError
 from psycopg.errors import InsufficientPrivilege
 
-from glyphforge.database import backup, drill, retention, verify
-from glyphforge.database.connection import DatabaseError
+from glyphforge.database import backup, drill, mending, retention, verify
+from glyphforge.database.connection import DatabaseError, maintenance_alias
 from monitoring.jobs.outcome import JobFailed, JobSkipped, Outcome
 
 # What differs is told in words, as far as somebody reads on.
 LISTED = 20
+# And what the page shows of them.
+SHOWN, LONGEST_SQL = 100, 20_000
 
 
 def take_backup() -> Outcome:
@@ -50,25 +53,26 @@ def restore_drill() -> Outcome:
 def find_drift() -> Outcome:
     """Compare the database with what the migrations define. `rows` is the number of differences.
 
-    `detail` tells the first 20. Differences do not fail the job: the check `drift` tells of them. Skipped where the
-    role may not create the schema that the comparison needs.
+    `detail` tells the first 20 in words under `differences`, and under `found` the first 100 for the page: `problem`,
+    `kind`, `name`, `detail` and the statements that mend it, `sql`. Differences do not fail the job: the
+    check `drift` tells of them. Skipped where the role may not create the schema that the comparison needs.
     """
     try:
-        found = verify.differences(_alias())
+        compared = verify.compare(maintenance_alias())
     except ProgrammingError as error:
         if not isinstance(error.__cause__, InsufficientPrivilege):
             raise
         problem = str(error).strip().partition("\n")[0]
         raise JobSkipped(f"{problem}: name a role that may in MAINTENANCE_DATABASE_URL") from error
-    return Outcome(len(found), {"differences": [str(difference) for difference in found[:LISTED]]})
+    found = compared.differences
+    shown = [
+        {**asdict(each), "sql": mending.text(mending.plan(compared, [each]))[:LONGEST_SQL]} for each in found[:SHOWN]
+    ]
+    return Outcome(len(found), {"differences": [str(each) for each in found[:LISTED]], "found": shown})
 
 
 def _configured() -> str:
     """The alias of the connection for backups. Fails the job when their folder is missing."""
     if not Path(settings.BACKUP_DIR).is_dir():
         raise JobFailed(f"BACKUP_DIR: {settings.BACKUP_DIR} is no folder on this machine", Outcome())
-    return _alias()
-
-
-def _alias() -> str:
-    return "maintenance" if "maintenance" in settings.DATABASES else DEFAULT_DB_ALIAS
+    return maintenance_alias()

@@ -2,47 +2,51 @@
 
 from monitoring.jobs.steps import Step
 
+
+def _delete(name: str, table: str, condition: str) -> Step:
+    return Step(name, f"SELECT delete_rows('{table}', $condition${condition}$condition$)")
+
+
 # Runs of jobs that run more than hourly go after a week, others after 400 days. The latest success and the latest
 # failure of each job stay, however old.
-CLEANUP_JOB_RUNS = Step(
+CLEANUP_JOB_RUNS = _delete(
     "cleanup_job_runs",
+    "job_runs",
     """
-    WITH deleted AS (
-        DELETE FROM job_runs AS run USING (
-            SELECT job_runs.job, max(job_schedules.interval_seconds) AS seconds
-            FROM job_runs LEFT JOIN job_schedules USING (job) GROUP BY job_runs.job
-        ) AS pace
-        WHERE pace.job = run.job AND run.status <> 'running'
-            AND run.started_at
-            < now() - CASE WHEN pace.seconds < 3600 THEN interval '7 days' ELSE interval '400 days' END
-            AND run.id NOT IN (SELECT id FROM last_job_runs WHERE kind IN ('succeeded', 'failed'))
-        RETURNING 1
-    )
-    SELECT count(*) FROM deleted
+    status <> 'running'
+    AND started_at < now() - CASE
+        WHEN (SELECT s.interval_seconds FROM job_schedules AS s WHERE s.job = job_runs.job) < 3600
+            THEN interval '7 days'
+        ELSE interval '400 days'
+    END
+    AND id NOT IN (SELECT r.id FROM last_job_runs AS r WHERE r.kind IN ('succeeded', 'failed'))
     """,
 )
 
-# The queue's failed tasks, and heartbeats of processes that are gone. Only failed tasks are ever kept, as `save_limit`
-# is -1: https://django-q2.readthedocs.io/en/master/configure.html
-CLEANUP_QUEUE = Step(
-    "cleanup_queue",
-    """
-    WITH tasks AS (DELETE FROM django_q_task WHERE stopped < now() - interval '30 days' RETURNING 1),
-    heartbeats AS (DELETE FROM worker_heartbeats WHERE seen_at < now() - interval '1 day' RETURNING 1)
-    SELECT count(*) FROM (TABLE tasks UNION ALL TABLE heartbeats) AS deleted
-    """,
+# The queue's failed tasks, and heartbeats of processes that are gone but for the last, which says since when. Only
+# failed tasks are ever kept, as `save_limit` is -1: https://django-q2.readthedocs.io/en/master/configure.html
+CLEANUP_QUEUE = (
+    _delete("cleanup_tasks", "django_q_task", "stopped < now() - interval '30 days'"),
+    _delete(
+        "cleanup_heartbeats",
+        "worker_heartbeats",
+        "seen_at < now() - interval '1 day'"
+        " AND id NOT IN (SELECT id FROM worker_heartbeats WHERE role = 'pusher' ORDER BY seen_at DESC LIMIT 1)",
+    ),
 )
 
 # Sessions that ended, counts of failures by their own retention, and sign-ins.
-CLEANUP_SIGN_INS = Step(
-    "cleanup_sign_ins",
-    """
-    WITH sessions AS (DELETE FROM django_session WHERE expire_date < now() RETURNING 1),
-    accesses AS (DELETE FROM axes_accesslog WHERE attempt_time < now() - interval '180 days' RETURNING 1),
-    failures AS (DELETE FROM axes_accessfailurelog WHERE attempt_time < now() - interval '180 days' RETURNING 1),
-    attempts AS (DELETE FROM axes_accessattempt WHERE attempt_time < now() - interval '180 days' RETURNING 1)
-    SELECT count(*) + cleanup_authentication_failures() FROM (
-        TABLE sessions UNION ALL TABLE accesses UNION ALL TABLE failures UNION ALL TABLE attempts
-    ) AS deleted
-    """,
+CLEANUP_SIGN_INS = (
+    _delete("cleanup_sessions", "django_session", "expire_date < now()"),
+    *(
+        _delete(f"cleanup_{table}", table, "attempt_time < now() - interval '180 days'")
+        for table in ("axes_accesslog", "axes_accessfailurelog", "axes_accessattempt")
+    ),
+    Step("cleanup_authentication_failures", "SELECT cleanup_authentication_failures()"),
+)
+
+# What evaluations of the alerts measured.
+CLEANUP_MEASUREMENTS = (
+    _delete("cleanup_disk_samples", "disk_samples", "sampled_at < now() - interval '60 days'"),
+    _delete("cleanup_measurements", "measurements", "measured_at < now() - interval '1 day'"),
 )

@@ -88,7 +88,7 @@ class Command(BaseCommand):
             raise CommandError(f"{name}: {mask(str(error).strip())}") from error
 
     def _run(self, name: str, options: dict[str, Any]) -> runner.Result:
-        run = runner.run_due_slot if options["scheduled"] else runner.run
+        run = runner.run_due_slot if options["scheduled"] else runner.run_by_hand
         try:
             with _sigterm_as_interrupt(), Console(stderr=True).status(f"Running {name}"):
                 return run(name, trigger=options["trigger"])

@@ -2,14 +2,15 @@
 CREATE FUNCTION cleanup_alerts(days int DEFAULT 180) RETURNS bigint
 LANGUAGE plpgsql
 SET search_path = public, pg_temp
+SET timezone = 'UTC'
+SET datestyle = 'ISO'
 AS $$
 DECLARE
     cutoff CONSTANT timestamptz := retention_cutoff('cleanup_alerts', days);
-    deleted bigint;
 BEGIN
-    DELETE FROM notifications AS n WHERE n.kind = 'report' AND n.report_on < (cutoff AT TIME ZONE 'UTC')::date;
-    DELETE FROM alerts AS a WHERE a.state = 'resolved' AND a.resolved_at < cutoff;
-    GET DIAGNOSTICS deleted = ROW_COUNT;
-    RETURN deleted;
+    PERFORM delete_rows(
+        'notifications', format($c$kind = 'report' AND report_on < %L$c$, (cutoff AT TIME ZONE 'UTC')::date)
+    );
+    RETURN delete_rows('alerts', format($c$state = 'resolved' AND resolved_at < %L$c$, cutoff));
 END
 $$;

@@ -1,6 +1,7 @@
 -- Folds requests of api_usage into the traffic tables that the monitoring views read; returns how many, at most
 -- `max_requests`. To be called every minute. Each request is folded exactly once, whenever it was made, as what counts
--- is its id and not its time; what is not folded yet, the views read from api_usage. A second caller waits.
+-- is its id and not its time; what is not folded yet, the views read from api_usage. A second caller waits. A request
+-- that cannot be folded is named by a warning and left out of the traffic tables for good.
 --
 -- An id is handed out before its row is committed. So the goal is the last id together with the transactions that held
 -- a writer's lock on api_usage when it was read: once those have ended, no row up to the goal can appear any more.
@@ -8,6 +9,7 @@ CREATE FUNCTION fold_traffic(max_requests bigint DEFAULT 500000) RETURNS bigint
 LANGUAGE plpgsql
 SECURITY DEFINER
 SET search_path = public, pg_temp
+SET work_mem = '16MB'
 AS $$
 DECLARE
     progress traffic_progress;
@@ -45,7 +47,7 @@ BEGIN
         AND NOT EXISTS (SELECT FROM pg_locks AS l WHERE l.virtualtransaction = ANY (progress.seen_writers))
     THEN
         goal := least(progress.seen_id, progress.folded_to + max_requests);
-        folded := fold_traffic_between(progress.folded_to, goal);
+        folded := fold_traffic_range(progress.folded_to, goal);
         progress.folded_to := goal;
         progress.folded_at := clock_timestamp();
         DELETE FROM traffic_hours WHERE hour < now() - interval '2 days';

@@ -3,12 +3,13 @@
 CREATE FUNCTION fold_traffic_between(after_id bigint, to_id bigint) RETURNS bigint
 LANGUAGE sql
 SET search_path = public, pg_temp
+SET work_mem = '16MB'
 AS $$
     WITH batch AS MATERIALIZED (
         SELECT
             u.user_id,
             u.api_key_id,
-            u.endpoint,
+            traffic_endpoint(u.endpoint) AS endpoint,
             u.method,
             u.response_time_ms,
             (u.status_code >= 400)::int AS failed,
@@ -27,7 +28,7 @@ AS $$
             b.method,
             CASE
                 WHEN b.response_time_ms <= 20 THEN b.response_time_ms
-                ELSE 20 + ceil(ln(b.response_time_ms / 20.0::float8) / ln(1.1::float8))
+                ELSE 20::float8 + ceil(ln(b.response_time_ms::float8 / 20::float8) / ln(1.1::float8))
             END,
             count(*),
             sum(b.response_time_ms),

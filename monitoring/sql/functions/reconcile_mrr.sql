@@ -1,4 +1,5 @@
--- Books whatever the triggers did not see (they can be disabled, a restore can skip them); the number of movements.
+-- Books whatever the triggers did not see (they can be disabled, a restore can skip them); the number of movements. A
+-- customer who cannot be booked is named by a warning and left out.
 CREATE FUNCTION reconcile_mrr() RETURNS int
 LANGUAGE plpgsql
 SET search_path = public, pg_temp
@@ -19,8 +20,13 @@ BEGIN
         WHERE (p.mrr_cents, p.tier, p.currency) IS DISTINCT FROM (b.after_cents, b.tier_after, b.currency)
         ORDER BY user_id
     LOOP
-        PERFORM book_mrr_difference(drifted.user_id, drifted.subscription_id, 'reconciled');
-        booked := booked + 1;
+        BEGIN
+            PERFORM book_mrr_difference(drifted.user_id, drifted.subscription_id, 'reconciled');
+            booked := booked + 1;
+        EXCEPTION
+            WHEN data_exception OR integrity_constraint_violation OR program_limit_exceeded OR plpgsql_error THEN
+                RAISE WARNING 'reconcile_mrr: left out customer %: %', drifted.user_id, SQLERRM;
+        END;
     END LOOP;
     RETURN booked;
 END

@@ -2,6 +2,7 @@
 CREATE FUNCTION refresh_daily_figures(since date) RETURNS bigint
 LANGUAGE plpgsql
 SET search_path = public, pg_temp
+SET datestyle = 'ISO'
 AS $$
 DECLARE
     today CONSTANT date := (now() AT TIME ZONE 'UTC')::date;
@@ -46,7 +47,7 @@ BEGIN
     SELECT
         d.day,
         (SELECT count(*) FROM users AS u WHERE u.created_at < first_moment)
-        + sum(coalesce(s.users, 0)) OVER (ORDER BY d.day),
+        + (sum(coalesce(s.users, 0)) OVER (ORDER BY d.day))::bigint,
         coalesce(s.users, 0), coalesce(p.customers, 0), coalesce(c.customers, 0), coalesce(a.requests, 0),
         coalesce(a.failed, 0), coalesce(a.users, 0), coalesce(a.time_ms, 0)
     FROM days AS d

@@ -1,12 +1,15 @@
--- Recomputes the days from `since` (UTC) to today from the ledger; the number of rows. Earlier gaps are filled too.
+-- Recomputes the days from `since` (UTC) to today from the ledger; the number of rows. Earlier gaps are filled too. A
+-- plan's book that comes to less than nothing, as the ledger has a wrong row, is named by a warning and left out.
 CREATE FUNCTION refresh_daily_mrr(since date) RETURNS bigint
 LANGUAGE plpgsql
 SET search_path = public, pg_temp
+SET datestyle = 'ISO'
 AS $$
 DECLARE
     today CONSTANT date := (now() AT TIME ZONE 'UTC')::date;
     first_day date;
     written bigint;
+    wrong text[];
 BEGIN
     IF since IS NULL OR since > today THEN
         RAISE EXCEPTION 'refresh_daily_mrr: since must be a day up to today, not %', coalesce(since::text, 'NULL')
@@ -46,7 +49,7 @@ BEGIN
             coalesce(sum(l.amount_cents) FILTER (WHERE l.kind = 'churn'), 0) AS churn_cents,
             coalesce(sum(l.amount_cents) FILTER (WHERE l.kind = 'reactivation'), 0) AS reactivation_cents,
             coalesce(sum(l.amount_cents) FILTER (WHERE l.kind = 'transfer'), 0) AS transfer_cents,
-            sum(l.amount_cents) AS net_cents,
+            sum(l.amount_cents)::bigint AS net_cents,
             sum(l.customers) AS customers
         FROM legs AS l
         GROUP BY l.day, l.currency, l.tier
@@ -64,23 +67,39 @@ BEGIN
             coalesce(d.contraction_cents, 0) AS contraction_cents, coalesce(d.churn_cents, 0) AS churn_cents,
             coalesce(d.reactivation_cents, 0) AS reactivation_cents, coalesce(d.transfer_cents, 0) AS transfer_cents,
             coalesce(d.net_cents, 0) AS net_cents,
-            coalesce(o.end_cents, 0) + sum(coalesce(d.net_cents, 0)) OVER book AS end_cents,
-            coalesce(o.customers, 0) + sum(coalesce(d.customers, 0)) OVER book AS customers
+            coalesce(o.end_cents, 0) + (sum(coalesce(d.net_cents, 0)) OVER book)::bigint AS end_cents,
+            coalesce(o.customers, 0) + (sum(coalesce(d.customers, 0)) OVER book)::bigint AS customers
         FROM books AS b
         CROSS JOIN generate_series(first_day::timestamp, today::timestamp, interval '1 day') AS g (day)
         LEFT JOIN days AS d ON d.day = g.day::date AND d.currency = b.currency AND d.tier = b.tier
         LEFT JOIN opening AS o ON o.currency = b.currency AND o.tier = b.tier
         WINDOW book AS (PARTITION BY b.currency, b.tier ORDER BY g.day)
-    )
-    INSERT INTO daily_mrr (
-        day, currency, tier, start_cents, new_cents, expansion_cents, contraction_cents, churn_cents,
-        reactivation_cents, transfer_cents, end_cents, customers
+    ),
+    wrong_books AS (
+        SELECT c.currency, c.tier, min(c.day) AS day
+        FROM closing AS c
+        WHERE c.end_cents < 0 OR c.customers < 0
+        GROUP BY c.currency, c.tier
+    ),
+    kept AS (
+        INSERT INTO daily_mrr (
+            day, currency, tier, start_cents, new_cents, expansion_cents, contraction_cents, churn_cents,
+            reactivation_cents, transfer_cents, end_cents, customers
+        )
+        SELECT
+            c.day, c.currency, c.tier, c.end_cents - c.net_cents, c.new_cents, c.expansion_cents, c.contraction_cents,
+            c.churn_cents, c.reactivation_cents, c.transfer_cents, c.end_cents, c.customers
+        FROM closing AS c
+        WHERE NOT EXISTS (SELECT FROM wrong_books AS w WHERE w.currency = c.currency AND w.tier = c.tier)
+        RETURNING 1
     )
     SELECT
-        c.day, c.currency, c.tier, c.end_cents - c.net_cents, c.new_cents, c.expansion_cents, c.contraction_cents,
-        c.churn_cents, c.reactivation_cents, c.transfer_cents, c.end_cents, c.customers
-    FROM closing AS c;
-    GET DIAGNOSTICS written = ROW_COUNT;
+        (SELECT count(*) FROM kept),
+        ARRAY(SELECT format('the %s book in %s from %s', w.tier, w.currency, w.day) FROM wrong_books AS w ORDER BY 1)
+    INTO written, wrong;
+    FOR n IN 1..cardinality(wrong) LOOP
+        RAISE WARNING 'refresh_daily_mrr: left out %: the ledger comes to less than nothing', wrong[n];
+    END LOOP;
     RETURN written;
 END
 $$;

@@ -23,6 +23,11 @@ CREATE TABLE alerts (
     resolved_at timestamptz,
     object_type text,
     object_id text,
+    objects text[] NOT NULL DEFAULT '{}', -- noqa: LT01
+    consequences text[] NOT NULL DEFAULT '{}', -- noqa: LT01
+    muted_by text,
+    silenced_until timestamptz,
+    told_message text,
     CONSTRAINT alerts_fingerprint_given CHECK (fingerprint <> ''),
     CONSTRAINT alerts_severity_known CHECK (severity IN ('critical', 'warning', 'info')),
     CONSTRAINT alerts_state_known CHECK (state IN ('pending', 'firing', 'acknowledged', 'snoozed', 'resolved')),
@@ -34,7 +39,23 @@ CREATE TABLE alerts (
     CONSTRAINT alerts_snoozed_is_signed CHECK (
         state <> 'snoozed' OR (snoozed_until IS NOT NULL AND snoozed_by IS NOT NULL)
     ),
-    CONSTRAINT alerts_resolved_is_dated CHECK ((state = 'resolved') = (resolved_at IS NOT NULL))
+    CONSTRAINT alerts_resolved_is_dated CHECK ((state = 'resolved') = (resolved_at IS NOT NULL)),
+    CONSTRAINT alerts_texts_bounded CHECK (
+        octet_length(fingerprint) <= 800 AND octet_length(alert_type) <= 255 AND octet_length(subject) <= 800
+        AND octet_length(object_type) <= 255 AND octet_length(object_id) <= 800
+    ),
+    -- Neither infinite nor no number at all, which compare with no threshold.
+    CONSTRAINT alerts_value_possible CHECK (abs(value) < 1e30),
+    CONSTRAINT alerts_times_plausible CHECK (
+        least(
+            first_seen_at, last_seen_at, fired_at, notified_at, acknowledged_at, snoozed_until,
+            resolved_at, silenced_until
+        ) >= '1970-01-01 00:00:00+00'
+        AND greatest(
+            first_seen_at, last_seen_at, fired_at, notified_at, acknowledged_at, snoozed_until,
+            resolved_at, silenced_until
+        ) < '2200-01-01 00:00:00+00'
+    )
 );
 
 CREATE UNIQUE INDEX alerts_one_open_per_fingerprint ON alerts (fingerprint) WHERE state <> 'resolved';

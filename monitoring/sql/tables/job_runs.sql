@@ -19,7 +19,14 @@ CREATE TABLE job_runs (
     CONSTRAINT job_runs_job_given CHECK (job <> ''),
     CONSTRAINT job_runs_status_known CHECK (status IN ('running', 'succeeded', 'failed', 'skipped')),
     CONSTRAINT job_runs_detail_object CHECK (jsonb_typeof(detail) = 'object'),
-    CONSTRAINT job_runs_attempts_positive CHECK (attempts > 0)
+    CONSTRAINT job_runs_attempts_positive CHECK (attempts > 0),
+    CONSTRAINT job_runs_texts_bounded CHECK (
+        octet_length(job) <= 63 AND octet_length(worker) <= 255 AND octet_length("trigger") <= 255
+    ),
+    CONSTRAINT job_runs_times_plausible CHECK (
+        least(scheduled_for, started_at, finished_at, lease_until) >= '1970-01-01 00:00:00+00'
+        AND greatest(scheduled_for, started_at, finished_at, lease_until) < '2200-01-01 00:00:00+00'
+    )
 );
 
 CREATE UNIQUE INDEX job_runs_one_running ON job_runs (job) WHERE status = 'running';

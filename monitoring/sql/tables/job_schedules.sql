@@ -10,5 +10,13 @@ CREATE TABLE job_schedules (
     grace_seconds int NOT NULL,
     next_due_at timestamptz,
     updated_at timestamptz NOT NULL DEFAULT now(),
-    CONSTRAINT job_schedules_times_positive CHECK (timeout_seconds > 0 AND interval_seconds > 0 AND grace_seconds > 0)
+    switched_off_at timestamptz,
+    switched_off_by text,
+    CONSTRAINT job_schedules_times_positive CHECK (timeout_seconds > 0 AND interval_seconds > 0 AND grace_seconds > 0),
+    CONSTRAINT job_schedules_job_plain CHECK (job ~ '^[a-z][a-z0-9_]*$'),
+    CONSTRAINT job_schedules_texts_bounded CHECK (octet_length(job) <= 63 AND octet_length(cron) <= 255),
+    CONSTRAINT job_schedules_times_plausible CHECK (
+        least(next_due_at, updated_at, switched_off_at) >= '1970-01-01 00:00:00+00'
+        AND greatest(next_due_at, updated_at, switched_off_at) < '2200-01-01 00:00:00+00'
+    )
 );

@@ -29,6 +29,16 @@ CREATE TABLE mrr_movements (
     ),
     CONSTRAINT mrr_movements_tier_while_paying CHECK (
         (tier_before IS NOT NULL) = (before_cents > 0) AND (tier_after IS NOT NULL) = (after_cents > 0)
+    ),
+    CONSTRAINT mrr_movements_currency_iso CHECK (currency ~ '^[a-z]{3}$'),
+    CONSTRAINT mrr_movements_texts_bounded CHECK (
+        octet_length(kind) <= 63 AND octet_length(tier_before) <= 63 AND octet_length(tier_after) <= 63
+    ),
+    CONSTRAINT mrr_movements_amounts_possible CHECK (
+        before_cents BETWEEN 0 AND 999999999999999 AND after_cents BETWEEN 0 AND 999999999999999
+    ),
+    CONSTRAINT mrr_movements_times_plausible CHECK (
+        occurred_at >= '1970-01-01 00:00:00+00' AND occurred_at < '2200-01-01 00:00:00+00'
     )
 );
 

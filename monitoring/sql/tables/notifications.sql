@@ -23,7 +23,12 @@ CREATE TABLE notifications (
     CONSTRAINT notifications_is_alert_or_report CHECK (
         (kind = 'report') = (report_on IS NOT NULL) AND (kind = 'report') = (alert_id IS NULL)
     ),
-    CONSTRAINT notifications_sent_is_dated CHECK ((status = 'sent') = (sent_at IS NOT NULL))
+    CONSTRAINT notifications_sent_is_dated CHECK ((status = 'sent') = (sent_at IS NOT NULL)),
+    CONSTRAINT notifications_report_day_plausible CHECK (report_on >= '1970-01-01' AND report_on < '2200-01-01'),
+    CONSTRAINT notifications_times_plausible CHECK (
+        least(next_attempt_at, created_at, sent_at) >= '1970-01-01 00:00:00+00'
+        AND greatest(next_attempt_at, created_at, sent_at) < '2200-01-01 00:00:00+00'
+    )
 );
 
 CREATE INDEX notifications_due ON notifications (channel, next_attempt_at) WHERE status = 'pending';

@@ -10,6 +10,9 @@ SELECT
     a.value,
     a.detected_at,
     a.object_type,
-    a.object_id
+    a.object_id,
+    a.objects,
+    a.consequences,
+    a.silenced_until
 FROM v_alerts AS a
 WHERE a.severity = 'critical';

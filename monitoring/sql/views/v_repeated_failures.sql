@@ -1,4 +1,5 @@
--- Who failed three times or more at one endpoint within the last hour. Failed is a status of 400 and above.
+-- Who failed three times or more at one endpoint within the last hour. Failed is a status of 400 and above. An endpoint
+-- of more than 200 characters is named as in the traffic tables.
 CREATE VIEW v_repeated_failures AS
 SELECT
     f.user_id,
@@ -11,7 +12,7 @@ SELECT
 FROM (
     SELECT
         r.user_id,
-        r.endpoint,
+        traffic_endpoint(r.endpoint) AS endpoint,
         count(*) AS failures,
         max(r.created_at) AS last_failure_at,
         (array_agg(r.status_code ORDER BY r.created_at DESC, r.id DESC))[1] AS last_status_code
@@ -20,7 +21,7 @@ FROM (
         r.status_code >= 400
         AND r.created_at >= now() - interval '1 hour'
         AND r.created_at <= statement_timestamp()
-    GROUP BY r.user_id, r.endpoint
+    GROUP BY r.user_id, traffic_endpoint(r.endpoint)
     HAVING count(*) >= 3
 ) AS f
 LEFT JOIN users AS u ON f.user_id = u.id;

@@ -24,7 +24,7 @@ WITH times AS (
         GROUP BY h.endpoint, h.method, h.bucket
         UNION ALL
         SELECT
-            r.endpoint,
+            traffic_endpoint(r.endpoint) AS endpoint,
             r.method,
             r.response_time_ms AS ms,
             1::float8 AS requests,

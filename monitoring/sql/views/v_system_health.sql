@@ -2,16 +2,15 @@
 -- see, is unknown and never ok.
 CREATE VIEW v_system_health AS
 SELECT
-    c.check_name,
-    coalesce(j.status, 'unknown') AS status,
-    j.value,
-    c.warning_at,
-    c.critical_at,
-    j.message,
-    c.remediation,
-    c.title,
-    c.unit,
-    c.lower_is_worse
-FROM health_checks AS c
-LEFT JOIN judged_health AS j ON c.check_name = j.check_name
-WHERE c.is_enabled;
+    h.check_name,
+    h.status,
+    h.value,
+    h.warning_at,
+    h.critical_at,
+    h.message,
+    h.remediation,
+    h.title,
+    h.unit,
+    h.lower_is_worse,
+    h.not_measured
+FROM system_health() AS h;

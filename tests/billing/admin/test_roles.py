@@ -48,6 +48,12 @@ ACTIONS: dict[str, set[str]] = {
     "monitoring.jobschedule.reschedule": {"operator"},
     "monitoring.jobschedule.on": {"operator"},
     "monitoring.jobschedule.off": {"operator"},
+    "monitoring.databasesession.cancel": {"operator"},
+    "monitoring.databasesession.end": {"operator"},
+    "monitoring.schemadifference.repair": {"operator"},
+    "monitoring.silence.silence": {"operator"},
+    "monitoring.silence.end": {"operator"},
+    "monitoring.notification.test": {"operator"},
 }
 # Pages that not every role may open. The others are open to all four.
 PAGES = {name.replace("view_", ""): {"billing_lead", "auditor"} for name in roles.FIGURES}

@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from django.db import connection
 from django.test import Client
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
@@ -17,6 +18,7 @@ from billing.keys import lifecycle
 from billing.models import ApiUsage
 from glyphforge.web import brute_force
 from glyphforge.web.models import AuthenticationFailure
+from tests.support import factories
 from tests.support.factories import issued_key
 from tests.support.waiting import PATIENCE_SECONDS, wait_for_room
 
@@ -176,11 +178,65 @@ def test_secrets_in_an_error_message_are_not_stored() -> None:
     assert ApiUsage.objects.get().error_message == f"bad key {issued.key.key_prefix}…[masked]"
 
 
-def test_a_batch_with_an_unknown_key_is_refused_as_a_whole() -> None:
+def test_good_requests_are_recorded_and_bad_ones_come_back_by_index() -> None:
     issued, unknown = issued_key(), uuid4()
-    status, body = call("usage", {"requests": [one(issued.key.pk), one(unknown)]})
-    assert (status, body["error"]) == (400, f"There is no API key {unknown}.")
-    assert not ApiUsage.objects.exists()
+    batch = {
+        "requests": [
+            one(issued.key.pk, request_id="a"),
+            one(issued.key.pk, request_id="b", status_code=99),
+            one(unknown, request_id="c"),
+            one(issued.key.pk, request_id="d", error_message=None, request_bytes="", created_at=""),
+            None,
+            one(issued.key.pk, request_id="a"),
+            one(issued.key.pk, request_id="a", endpoint="/v1/other"),
+        ]
+    }
+    status, body = call("usage", batch)
+    assert status == 207
+    rows = body.pop("rows")
+    assert body == {"recorded": 2, "duplicates": 1, "conflicts": 1, "refused": 3}
+    assert [row["index"] for row in rows] == list(range(7))
+    assert [(row["status"], row["error"]) for row in rows] == [
+        ("recorded", None),
+        ("refused", "status_code: Input should be greater than or equal to 100"),
+        ("refused", f"There is no API key {unknown}."),
+        ("recorded", None),
+        ("refused", "body: Input should be a valid dictionary or instance of RequestIn"),
+        ("duplicate", None),
+        ("conflict", "Its request_id was recorded before, for another request."),
+    ]
+    again = call("usage", batch)[1]
+    assert (again["recorded"], again["duplicates"]) == (0, 3)
+    assert ApiUsage.objects.count() == 2
+
+
+def test_what_the_database_refuses_stops_no_other() -> None:
+    key_id = issued_key().key.pk
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE api_usage ADD CONSTRAINT no_teapots CHECK (status_code <> 418)")
+    batch = [one(key_id, status_code=418 if number == 40 else 200) for number in range(100)]
+    status, body = call("usage", {"requests": batch})
+    assert (status, body["recorded"], body["refused"]) == (207, 99, 1)
+    assert (body["rows"][40]["status"], "no_teapots" in body["rows"][40]["error"]) == ("refused", True)
+
+
+@pytest.mark.parametrize(
+    "name", ["request_bytes", "response_bytes", "ip_address", "error_message", "request_id", "created_at"]
+)
+@pytest.mark.parametrize("value", [None, ""])
+def test_optional_fields_take_null_and_nothing(name: str, value: Any) -> None:
+    assert call("usage", {"requests": [one(factories.api_key().pk, **{name: value})]}) == (
+        200,
+        {"recorded": 1, "duplicates": 0},
+    )
+    assert call("keys/authenticate", {"key": "x", "client_address": value})[0] == 200
+
+
+def test_number_of_any_length_refuses_its_own_request_only() -> None:
+    body = json.dumps({"requests": [one(issued_key().key.pk), one(uuid4(), response_time_ms="HUGE")]})
+    status, answer = call("usage", body.replace('"HUGE"', "9" * 5000))
+    assert (status, answer["recorded"], answer["refused"]) == (207, 1, 1)
+    assert "response_time_ms: Input should be a finite number" in answer["rows"][1]["error"]
 
 
 @pytest.mark.parametrize(
@@ -197,17 +253,44 @@ def test_a_batch_with_an_unknown_key_is_refused_as_a_whole() -> None:
         ({"created_at": "2020-01-01T00:00:00Z"}, "created_at", "within the last 31 days"),
         ({"created_at": "2999-01-01T00:00:00Z"}, "created_at", "not in the future"),
         ({"created_at": "2026-01-01T00:00:00"}, "created_at", "timezone"),
+        ({"created_at": "9999-12-31T23:59:59-23:59"}, "created_at", "not in the future"),
+        ({"created_at": "0001-01-01T00:00:00+23:59"}, "created_at", "within the last 31 days"),
+        ({"created_at": 1e300}, "created_at", "valid datetime"),
+        ({"created_at": True}, "created_at", "valid datetime"),
         ({"api_key_id": "glyph_sk_live_x"}, "api_key_id", "valid UUID"),
+        ({"api_key_id": 7}, "api_key_id", "UUID"),
+        ({"status_code": True}, "status_code", "not true or false"),
+        ({"status_code": 200.5}, "status_code", "fractional part"),
+        ({"response_time_ms": 1e400}, "response_time_ms", "finite number"),
+        ({"response_time_ms": 10**30}, "response_time_ms", "less than or equal"),
+        ({"endpoint": "\ud800"}, "endpoint", "valid string"),
+        ({"error_message": "\ud800"}, "error_message", "valid string"),
+        ({"error_message": "a\x00"}, "error_message", "must not contain NUL"),
+        ({"error_message": "x" * 2001}, "error_message", "at most 2000 characters"),
+        ({"request_id": "\udfff"}, "request_id", "valid string"),
+        ({"request_id": "x" * 201}, "request_id", "at most 200 characters"),
+        ({"ip_address": "fe80::1%eth0"}, "ip_address", "without a zone"),
+        ({"ip_address": False}, "ip_address", "not a valid IPv4 or IPv6 address"),
+        ({"ip_address": 1}, "ip_address", "not a valid IPv4 or IPv6 address"),
+        ({"ip_address": 4294967295}, "ip_address", "not a valid IPv4 or IPv6 address"),
+        ({"ip_address": "10.1"}, "ip_address", "not a valid IPv4 or IPv6 address"),
+        ({"ip_address": "::1\x00"}, "ip_address", "not a valid IPv4 or IPv6 address"),
+        ({"ip_address": "\ud800"}, "ip_address", "not a valid IPv4 or IPv6 address"),
+        ({"ip_address": ["::1"]}, "ip_address", "not a valid IPv4 or IPv6 address"),
         ({"respones_bytes": 1}, "respones_bytes", "not permitted"),
     ],
 )
 def test_bad_input_names_the_field_and_repeats_nothing(change: dict[str, Any], field: str, problem: str) -> None:
-    status, body = call("usage", {"requests": [one(uuid4()), one(uuid4(), **change)]})
-    assert status == 422
-    assert body["error"] == "The request is not valid."
-    assert [entry["field"].rsplit(".", 2)[1:] for entry in body["fields"]] == [["1", field]]
+    bad = one(uuid4(), **change)
+    status, body = call("usage", {"requests": [bad]})
+    assert (status, body["error"]) == (422, "The request is not valid.")
+    assert [entry["field"] for entry in body["fields"]] == [f"requests.0.{field}"]
     assert problem in body["fields"][0]["problem"]
     assert set(body["fields"][0]) == {"field", "problem"}
+
+    status, body = call("usage", {"requests": [one(factories.api_key().pk), bad]})
+    assert (status, body["recorded"], body["refused"]) == (207, 1, 1)
+    assert problem in body["rows"][1]["error"]
 
 
 @pytest.mark.parametrize(
@@ -219,9 +302,23 @@ def test_bad_input_names_the_field_and_repeats_nothing(change: dict[str, Any], f
         ("", 422, "not valid"),
         ({"requests": []}, 422, "not valid"),
         ({"requests": [{}] * 1001}, 422, "not valid"),
+        ({"requests": {"0": {}}}, 422, "not valid"),
+        ({"requests": None}, 422, "not valid"),
+        ({"requests": [{}], "request": []}, 422, "not valid"),
         ("x" * 3_000_000, 413, "too large"),
     ],
-    ids=["truncated", "bytes", "list", "empty", "no requests", "too many", "too large"],
+    ids=[
+        "truncated",
+        "bytes",
+        "list",
+        "empty",
+        "no requests",
+        "too many",
+        "object",
+        "null",
+        "unknown member",
+        "too large",
+    ],
 )
 def test_bad_bodies_are_refused_clearly(body: Any, status: int, error: str) -> None:
     answer = call("usage", body)

@@ -8,6 +8,7 @@ from typing import Any
 import boto3
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import connection
 from django.utils import timezone
 from moto import mock_aws
 
@@ -131,6 +132,17 @@ def test_changes_in_cognito_are_synced(cognito: FakeCognito) -> None:
     assert User.objects.values_list("email", "name").get() == ("ada@lovelace.example", "Ada Lovelace")
     entry = AuditEntry.objects.filter(table_name="users", action="update").latest("id")
     assert entry.actor == "cognito"
+
+
+def test_identity_that_cannot_be_stored_is_left_to_a_person_and_the_others_are_synced(cognito: FakeCognito) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE users ADD CONSTRAINT no_poison CHECK (name <> 'Poison')")
+    for address, name in (("a@example.com", "Ada"), ("b@example.com", "Poison"), ("c@example.com", "Cleo")):
+        cognito.add(address, name=name)
+    said = sync("--apply")
+    assert "2 create, 1 error" in said
+    assert "no_poison" in said
+    assert set(User.objects.values_list("name", flat=True)) == {"Ada", "Cleo"}
 
 
 def test_disabling_suspends_and_enabling_reactivates(cognito: FakeCognito) -> None:

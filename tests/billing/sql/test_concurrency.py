@@ -151,6 +151,34 @@ def test_minute_never_lets_more_through_than_the_limit(shared: str) -> None:
     assert wait_for(allowed_within_one_minute) == 30
 
 
+def test_sync_leaves_out_a_subscription_that_somebody_holds(shared: str) -> None:
+    held, free = a_key(shared), a_key(shared)
+    for key in (held, free):
+        rows(shared, f"SELECT record_api_usage('{key}', '/', 'GET', 200, 1)")
+    counts = "SELECT s.usage_count FROM subscriptions AS s INNER JOIN api_keys AS k USING (user_id) WHERE k.id = '{}'"
+    with psycopg.connect(shared) as holder:
+        holder.execute(
+            "SELECT FROM subscriptions WHERE user_id = (SELECT user_id FROM api_keys WHERE id = %s) FOR UPDATE", [held]
+        )
+        rows(shared, "SELECT sync_subscription_usage()")
+        assert [rows(shared, counts.format(key)) for key in (held, free)] == [[(0,)], [(1,)]]
+    rows(shared, "SELECT sync_subscription_usage()")
+    assert rows(shared, counts.format(held)) == [(1,)]
+
+
+def test_orphan_whom_somebody_holds_is_left_out(shared: str) -> None:
+    held, free = ("cus_held", "cus_free")
+    for customer in (held, free):
+        rows(shared, f"INSERT INTO users (stripe_customer_id) VALUES ('{customer}') RETURNING id")
+    mine = f"SELECT id FROM users WHERE stripe_customer_id IN ('{held}', '{free}')"
+    rows(shared, f"UPDATE subscriptions SET status = 'canceled' WHERE user_id IN ({mine}) RETURNING id")
+    fix = "SELECT stripe_customer_id FROM fix_orphaned_stripe_customers() ORDER BY 1"
+    with psycopg.connect(shared) as holder:
+        holder.execute("SELECT FROM users WHERE stripe_customer_id = %s FOR UPDATE", [held])
+        assert rows(shared, fix) == [(free,)]
+    assert rows(shared, fix) == [(held,)]
+
+
 def test_event_never_seen_is_given_to_one_worker(shared: str) -> None:
     events = [f"evt_new_{number}" for number in range(30)]
     claim = "SELECT start_webhook_processing(%s)"
@@ -255,3 +283,52 @@ def test_no_reader_is_stalled_by_partition_work_behind_a_long_reader(conninfo: s
     assert created.result() != [(0,)]
     assert dropped.result() == [(1,)]
     assert reading.exception() is None
+
+
+@pytest.mark.parametrize("table", ["api_usage", "audit_log"])
+def test_no_writer_waits_for_tables_to_be_made_and_filled(conninfo: str, table: str) -> None:
+    """What takes long is done before the locks are asked for, of which a request that waits gives up soon."""
+    columns, values = {
+        "api_usage": (
+            "user_id, endpoint, method, status_code, response_time_ms, created_at",
+            "gen_random_uuid(), '/', 'GET', 200, 1",
+        ),
+        "audit_log": ("action, table_name, occurred_at", "'note', 'users'"),
+    }[table]
+    months = "FROM generate_series(10, 29) AS n"
+    writing = f"INSERT INTO {table} ({columns}) SELECT {values}, now() + n * interval '1 month' {months}"
+    with psycopg.connect(conninfo, autocommit=True) as connection:
+        connection.execute(f"SELECT create_{table}_partitions()".encode())
+        connection.execute(writing.encode())
+    before = rows(conninfo, f"SELECT partition FROM monthly_partitions('{table}')")
+    with psycopg.connect(conninfo) as writer, ThreadPoolExecutor(1) as pool:
+        try:
+            writer.execute(writing.encode())
+            making = pool.submit(rows, conninfo, f"SELECT create_{table}_partitions()")
+            ((pid,),) = wait_for(lambda: waiting(conninfo, f"relation = '{table}'::regclass"))
+            held = rows(
+                conninfo,
+                "SELECT l.relation::regclass::text, l.mode FROM pg_locks AS l"
+                f" INNER JOIN pg_partition_tree('{table}') AS t ON t.relid = l.relation"
+                f" WHERE l.pid = {pid} AND l.granted",
+            )
+            made = rows(
+                conninfo,
+                "SELECT count(*) FROM pg_locks AS l LEFT JOIN pg_class AS c ON c.oid = l.relation WHERE c.oid IS NULL"
+                f" AND l.pid = {pid} AND l.mode = 'AccessExclusiveLock' AND l.locktype = 'relation'",
+            )
+        finally:
+            writer.rollback()
+    assert {mode for _, mode in held} <= {"AccessShareLock", "RowShareLock", "RowExclusiveLock"}
+    assert made[0][0] >= 6
+    making.result()
+    assert len(rows(conninfo, f"SELECT partition FROM monthly_partitions('{table}')")) == len(before) + 6
+
+
+def test_a_waiting_request_for_a_lock_gives_up_before_a_writer_has_waited_long(shared: str) -> None:
+    """Two requests and the work under them are to stay below 100 ms."""
+    assert rows(
+        shared,
+        "SELECT proname, setting FROM pg_proc, unnest(proconfig) AS setting"
+        " WHERE setting LIKE 'lock_timeout=%' AND proname ~ 'partition' ORDER BY proname",
+    ) == [("drop_partitions_before", "lock_timeout=10ms"), ("lock_for_partitions", "lock_timeout=40ms")]

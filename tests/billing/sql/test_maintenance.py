@@ -1,10 +1,9 @@
 """The maintenance functions, called as the operator's handbook shows them."""
 
 import pytest
-from django.db import DatabaseError, transaction
+from django.db import DatabaseError
 
 from tests.support import factories
-from tests.support.needs import require
 from tests.support.sql import Run, ago
 
 FAIL = "ALTER FUNCTION {} RENAME TO renamed_away"
@@ -64,87 +63,6 @@ def test_failing_task_neither_stops_nor_undoes_the_others(run: Run, user: str) -
     assert rows["roll_up_usage"][:2] == ("succeeded", 2)
     assert rows["sync_subscription_usage"][:2] == ("succeeded", 1)
     assert rows["cleanup_old_api_usage"][:2] == ("succeeded", 1)
-
-
-class TestUsageRetention:
-    def test_only_partitions_wholly_older_are_dropped_and_totals_stay(self, run: Run, user: str) -> None:
-        for days in (5, 70, 200, 400):
-            request(user, days_ago=days)
-        run("SELECT create_api_usage_partitions()")
-        before = run("SELECT * FROM monthly_usage_summary ORDER BY month")
-        assert run("SELECT cleanup_old_api_usage(90)") == [(2,)]
-        assert run("SELECT cleanup_old_api_usage(90)") == [(0,)]
-        assert run("SELECT count(*) FROM api_usage") == [(2,)]
-        assert run("SELECT * FROM monthly_usage_summary ORDER BY month") == before
-
-    def test_names_decide_nothing(self, run: Run, user: str) -> None:
-        run("CREATE TABLE api_usage_2001_01 (LIKE api_usage)")  # no partition at all
-        run("ALTER TABLE api_usage_2001_01 RENAME TO api_usage_2001_02")
-        request(user, days_ago=200)
-        run("SELECT create_api_usage_partitions()")
-        (name,) = run("SELECT partition::text FROM monthly_partitions('api_usage') ORDER BY opens LIMIT 1")[0]
-        run(f"ALTER TABLE {name} RENAME TO requests_of_spring")
-        assert run("SELECT cleanup_old_api_usage()") == [(1,)]
-        assert run("SELECT to_regclass('requests_of_spring') IS NULL, to_regclass('api_usage_2001_02') IS NULL") == [
-            (True, False)
-        ]
-
-    def test_half_done_detach_is_finished_first(self, run: Run, user: str) -> None:
-        require(run("SELECT current_setting('is_superuser')") == [("on",)], "a superuser, to fake a half-done detach")
-        request(user, days_ago=200)
-        run("SELECT create_api_usage_partitions()")
-        run(
-            "UPDATE pg_inherits SET inhdetachpending = true WHERE inhrelid ="
-            " (SELECT partition FROM monthly_partitions('api_usage') ORDER BY opens LIMIT 1)"
-        )
-        assert run("SELECT cleanup_old_api_usage(30)") == [(0,)]
-        assert run("SELECT count(*) FROM pg_inherits WHERE inhdetachpending") == [(0,)]
-
-    @pytest.mark.parametrize("zone", ["Pacific/Auckland", "America/Los_Angeles", "UTC"])
-    def test_bounds_are_utc_in_any_time_zone(self, run: Run, zone: str) -> None:
-        run(f"SET LOCAL timezone = '{zone}'")
-        run("SET LOCAL datestyle = 'SQL, DMY'")
-        run("SELECT create_api_usage_partitions(3)")  # the template's month may have ended
-        assert run("SELECT create_api_usage_partitions(5)") == [(2,)]
-        assert run(
-            "SELECT bool_and(date_trunc('month', opens AT TIME ZONE 'UTC') = opens AT TIME ZONE 'UTC'"
-            " AND closes AT TIME ZONE 'UTC' = opens AT TIME ZONE 'UTC' + interval '1 month'), count(*)"
-            " FROM monthly_partitions('api_usage') WHERE closes > now()"
-        ) == [(True, 6)]
-
-
-class TestPartitions:
-    def test_default_partition_is_drained_without_counting_twice(self, run: Run, user: str) -> None:
-        for days in (-150, 100):
-            request(user, days_ago=days)
-        assert run("SELECT count(*) FROM api_usage_default") == [(2,)]
-        run("SELECT create_api_usage_partitions(6)")
-        assert run("SELECT count(*) FROM api_usage_default") == [(0,)]
-        assert run("SELECT count(*) FROM api_usage") == [(2,)]
-        assert run("SELECT sum(total_requests) FROM monthly_usage_summary") == [(2,)]
-
-    def test_new_partition_has_every_index_and_trigger(self, run: Run) -> None:
-        run("SELECT create_api_usage_partitions(7)")
-        shapes = run(
-            "SELECT DISTINCT (SELECT count(*) FROM pg_index WHERE indrelid = partition)"
-            " = (SELECT count(*) FROM pg_index WHERE indrelid = 'api_usage'::regclass),"
-            " (SELECT array_agg(tgname::text ORDER BY tgname) FROM pg_trigger WHERE tgrelid = partition)"
-            " FROM monthly_partitions('api_usage')"
-        )
-        assert shapes == [(True, ["count_usage", "keep_counted"])]
-
-    def test_table_in_the_way_is_named(self, run: Run) -> None:
-        name = run("SELECT to_char(now() AT TIME ZONE 'UTC' + interval '4 months', '\"api_usage_\"YYYY\"_\"MM')")[0][0]
-        run(f"CREATE TABLE {name} ()")
-        with pytest.raises(DatabaseError, match=f"table {name} exists but is no partition"), transaction.atomic():
-            run("SELECT create_api_usage_partitions(4)")
-
-    def test_audit_partitions_are_made_and_refuse_truncate(self, run: Run) -> None:
-        run("SELECT create_audit_log_partitions(3)")  # the template's month may have ended
-        assert run("SELECT create_audit_log_partitions(4)") == [(1,)]
-        (name,) = run("SELECT partition::text FROM monthly_partitions('audit_log') ORDER BY opens DESC LIMIT 1")[0]
-        with pytest.raises(DatabaseError, match="audit_log: rows are append-only"), transaction.atomic():
-            run(f"TRUNCATE {name}")
 
 
 class TestWebhookCleanup:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from django.db import connection
 
+from glyphforge.database import validation
 from glyphforge.database.alteration import alter
 from glyphforge.database.connection import DatabaseError
 
@@ -71,6 +72,7 @@ def described() -> dict[str, list[Any]]:
         "rows": "SELECT to_jsonb(shelves) FROM shelves ORDER BY id",
     }
     found = {}
+    assert validation.validate() == []
     with connection.cursor() as cursor:
         for name, question in questions.items():
             cursor.execute(question)

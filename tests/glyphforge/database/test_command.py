@@ -1,6 +1,7 @@
 """`manage.py database`: what each action prints, and its exit code."""
 
 import json
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from django.core.management import CommandError, call_command
 from django.db import connections
 
 from glyphforge.database.restore import other_database
+from tests.support import processes
 
 
 def output(capsys: pytest.CaptureFixture[str], *words: str, **options: Any) -> str:
@@ -77,3 +79,14 @@ def test_backup_restore_and_drill_by_command(
     assert "can be restored" in output(capsys, "drill", path, database=operated)
     with pytest.raises(CommandError, match="holds"):
         call_command("database", "restore", path, "--into", empty, database=operated)
+
+
+@pytest.mark.slow
+@pytest.mark.django_db(transaction=True)
+def test_a_server_that_never_answers_is_given_up() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"postgresql://ada@127.0.0.1:{silent.getsockname()[1]}/x"
+        done = processes.finished("manage.py", "database", "test", DATABASE_URL=address)
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert "timeout" in line

@@ -175,6 +175,19 @@ def test_trigger_is_away_while_its_table_is_altered(library: Callable[[str, str]
         assert sorted(order, key=text.index) == order
 
 
+def test_trigger_is_away_while_a_column_of_its_table_changes_its_type(
+    library: Callable[[str, str], None], tmp_path: Path
+) -> None:
+    library("tables/shelves", TABLE)
+    library("triggers/shelves", TRIGGER)
+    freeze.freeze("library", "0001_shelves")
+    library("tables/shelves", TABLE.replace("id int", "id bigint"))
+    freeze.freeze("library", "0002_wider")
+    for text in pair(tmp_path, "0002_wider"):
+        order = ["DROP TRIGGER dust ON shelves;", "ALTER COLUMN id TYPE", "CREATE TRIGGER dust"]
+        assert sorted(order, key=text.index) == order
+
+
 def test_object_whose_file_is_gone_is_dropped_and_put_back(library: Callable[[str, str], None], tmp_path: Path) -> None:
     library("views/v_shelf", VIEW)
     library("views/v_all", "CREATE VIEW v_all AS\nSELECT * FROM v_shelf;\n")

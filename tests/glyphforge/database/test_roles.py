@@ -8,7 +8,7 @@ from django.db import ProgrammingError, connection, transaction
 
 from glyphforge import audit
 from glyphforge.database import roles, verify
-from tests.support import factories
+from tests.support import database, factories
 from tests.support.needs import require
 from tests.support.sql import run
 
@@ -122,6 +122,42 @@ def test_every_role_has_its_limits() -> None:
         {"lock_timeout", "idle_in_transaction_session_timeout"} <= settings.keys() for _, settings in limits.values()
     )
     assert limits[roles.SUPPORT][1]["default_transaction_read_only"] == "on"
+
+
+def test_a_limit_that_is_no_longer_the_roles_goes() -> None:
+    run("ALTER ROLE glyphforge_monitor SET work_mem = '512MB'")
+    roles.install()
+    ((settings,),) = run("SELECT rolconfig FROM pg_roles WHERE rolname = 'glyphforge_monitor'")
+    assert not [setting for setting in settings if setting.startswith("work_mem")]
+
+
+def test_only_the_owner_creates_in_public() -> None:
+    run("GRANT CREATE ON SCHEMA public TO PUBLIC")  # as a database has it that was upgraded from 14
+    roles.install()
+    for role in set(roles.ROLES) - {roles.OWNER, roles.BACKUP}:
+        with acting(role):
+            refuses("CREATE FUNCTION mine(int, interval) RETURNS int LANGUAGE sql AS 'SELECT 1'")
+
+
+def test_types_are_the_owners_too() -> None:
+    run("CREATE TYPE mood AS ENUM ('ok')")
+    run("CREATE TYPE pair AS (a int, b int)")
+    run("CREATE DOMAIN short AS text")
+    roles.install()
+    owners = run(
+        "SELECT DISTINCT typowner::regrole::text FROM pg_type AS t WHERE typnamespace = 'public'::regnamespace"
+        " AND NOT EXISTS (SELECT FROM pg_depend AS d WHERE d.objid = t.oid AND d.deptype = 'e')"
+        " AND NOT starts_with(typname, '_')"
+    )
+    assert owners == [(roles.OWNER,)]
+
+
+@pytest.mark.parametrize("role", [roles.APPLICATION, roles.SUPPORT, roles.MONITOR])
+def test_who_watches_sees_other_sessions(role: str) -> None:
+    with database.session(autocommit=True) as other, acting(role):
+        other.execute("SELECT 'theirs'")
+        seen = run(f"SELECT query FROM pg_stat_activity WHERE pid = {other.info.backend_pid}")
+    assert seen == [("SELECT 'theirs'",)]
 
 
 def test_installing_twice_changes_nothing_and_is_no_drift() -> None:

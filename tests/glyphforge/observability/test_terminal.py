@@ -1,11 +1,13 @@
-"""Tables in commands: nothing is cut off and nothing is taken for markup."""
+"""Tables in commands: nothing is cut off and nothing is taken for markup. Progress names what is under way."""
 
 import io
 
 import pytest
 from rich.table import Table
 
+from glyphforge.observability import terminal
 from glyphforge.observability.terminal import print_table
+from tests.support.waiting import wait_for
 
 ODD = "Stripe refused it: [/charge] [red]no such [charge]"
 LONG = "api_usage_2027_03_" * 40
@@ -39,3 +41,24 @@ def test_narrow_terminal_folds_what_does_not_fit(monkeypatch: pytest.MonkeyPatch
     assert partition == LONG
     assert error.replace(" ", "") == ODD.replace(" ", "")
     assert max(len(line) for line in output.getvalue().splitlines() if line.startswith("│")) <= 80
+
+
+def test_a_step_that_takes_long_is_named_while_it_lasts(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(terminal, "say", said.append)
+    monkeypatch.setattr(terminal, "SECONDS_BETWEEN_LINES", 0.01)
+    monkeypatch.setattr(terminal.sys, "stdout", io.StringIO())
+    with terminal.progress("Migrating", 3) as advance:
+        advance(0, "quick")
+        advance(1)
+        advance(0, "slow")  # and nothing is called for a minute
+        wait_for(lambda: "Migrating: 1 of 3 slow" in said)
+        advance(1)
+    assert said[-1].startswith("Migrating: 2 of 3 in ")
+
+
+def test_progress_ends_with_what_it_shows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(terminal.sys, "stdout", io.StringIO())
+    with pytest.raises(ValueError, match="stop"), terminal.progress("Migrating", 3):
+        raise ValueError("stop")
+    assert [thread.name for thread in terminal.threading.enumerate() if "tell" in thread.name] == []

@@ -21,6 +21,8 @@ pytestmark = pytest.mark.django_db
 HEALTH = reverse("admin:monitoring_systemhealth_changelist")
 ALERTS = reverse("admin:monitoring_currentalert_changelist")
 CONNECTIONS = reverse("admin:monitoring_healthcheck_change", args=["connections"])
+# Not by a migration, which changes what checks say.
+CHANGED = {"table_name": "health_checks", "row_id": "connections", "new_values__has_key": "warning_at"}
 
 
 @pytest.fixture
@@ -64,7 +66,7 @@ def change(client: Client, **values: Any) -> Any:
 def test_operator_changes_a_threshold_with_a_reason(operator: Client) -> None:
     assert change(operator, warning_at="70").status_code == 302
     assert HealthCheck.objects.get(pk="connections").warning_at == 70
-    entry = AuditEntry.objects.get(table_name="health_checks", action="update")
+    entry = AuditEntry.objects.get(**CHANGED)
     assert (entry.old_values, entry.new_values, entry.reason) == (
         {"warning_at": 60},
         {"warning_at": 70},
@@ -83,7 +85,7 @@ def test_operator_changes_a_threshold_with_a_reason(operator: Client) -> None:
 )
 def test_senseless_threshold_is_refused_in_words(operator: Client, values: dict[str, str], complaint: str) -> None:
     assert complaint in change(operator, **values).content.decode()
-    assert not AuditEntry.objects.filter(table_name="health_checks", action="update").exists()
+    assert not AuditEntry.objects.filter(**CHANGED).exists()
 
 
 def test_support_sees_thresholds_and_may_not_change_them(signed_in: Callable[[str], Client]) -> None:

@@ -19,11 +19,12 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def test_nothing_is_lost_or_doubled(slack: Slack, monkeypatch: pytest.MonkeyPatch) -> None:
+    factories.worker()
     factories.webhook_event(stripe_event_id="evt_1", status="dead", attempts=8)
 
     # Two evaluators: one episode, one message.
     at_once(*[evaluate_alerts] * 4)
-    alert = Alert.objects.get(fingerprint="failed_webhooks:evt_1")
+    alert = Alert.objects.get(alert_type="failed_webhooks")
     assert list(alert.notifications.values_list("kind", "channel")) == [("opened", "slack")]
 
     # While one evaluates the others return at once.

@@ -9,6 +9,7 @@ from glyphforge import roles
 from monitoring.alerts.evaluation import evaluate_alerts
 from monitoring.models import Alert, CurrentAlert, HealthCheck
 from monitoring.notifications import links
+from tests.support import factories
 from tests.support.faults import FAULTS, Fault
 from tests.support.sql import query
 
@@ -18,10 +19,11 @@ pytestmark = pytest.mark.django_db
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
 def test_fault_fires_and_resolves(fault: Fault) -> None:
     query("DELETE FROM job_schedules")
+    factories.worker()
     repair, broken = fault.inject()
     evaluate_alerts()
     evaluate_alerts()
-    alert = Alert.objects.get(fingerprint=f"{fault.alerts_as}:{broken}" if broken else fault.check)
+    alert = Alert.objects.get(fingerprint=fault.fingerprint(broken))
     assert (alert.state, alert.severity) == ("firing", fault.severity or fault.status)
     repair()
     query("SELECT pg_stat_clear_snapshot()")
@@ -40,6 +42,7 @@ def test_alert_leads_to_the_page_of_its_fix(
 ) -> None:
     """One check for each kind of object, one that has a list, and one that has none."""
     query("DELETE FROM job_schedules")
+    factories.worker()
     next(fault for fault in FAULTS if fault.alerts_as == check).inject()
     evaluate_alerts()
     evaluate_alerts()

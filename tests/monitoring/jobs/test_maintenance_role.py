@@ -1,10 +1,9 @@
-"""With least privilege: the application may not, the role that docs/back-up-and-restore.md names may."""
+"""With least privilege: the application may not, the role of MAINTENANCE_DATABASE_URL may."""
 
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import psycopg
 import pytest
 from django.conf import settings
 from django.db import connection
@@ -13,8 +12,6 @@ from glyphforge.database import roles
 from tests.support import processes, topology
 from tests.support.needs import needs
 
-ROOT = Path(__file__).resolve().parents[3]
-DOCUMENTED = "CREATE ROLE glyphforge_backup LOGIN CREATEDB IN ROLE glyphforge_owner"
 Manage = Callable[..., "subprocess.CompletedProcess[str]"]
 
 pytestmark = [
@@ -41,19 +38,26 @@ def manage(tmp_path: Path) -> Iterator[Manage]:
 
         installed = run("database", "init", "--roles")
         assert installed.returncode == 0, installed.stderr
-        with psycopg.connect(url) as superuser:
-            superuser.execute(DOCUMENTED)
         yield run
 
 
-def test_backup_drill_and_comparison_need_the_role_of_the_docs(manage: Manage) -> None:
-    assert DOCUMENTED in (ROOT / "docs" / "back-up-and-restore.md").read_text()
-
+def test_backup_drill_and_comparison_need_the_role_for_them(manage: Manage) -> None:
     compared = manage("run_job", "verify", role=roles.APPLICATION)
     assert "verify: skipped: permission denied for database" in compared.stdout
     refused = manage("run_job", "backup", role=roles.APPLICATION)
     assert (refused.returncode, "permission denied for table" in refused.stderr) == (1, True)
 
     for job in ("verify", "backup", "drill"):
-        done = manage("run_job", job, role=roles.APPLICATION, maintenance="glyphforge_backup")
+        done = manage("run_job", job, role=roles.APPLICATION, maintenance=roles.BACKUP)
+        assert done.returncode == 0, done.stderr
+
+
+def test_commands_take_the_role_that_their_jobs_take(manage: Manage) -> None:
+    for words in (("verify",), ("backup",)):
+        refused = manage("database", *words, role=roles.APPLICATION)
+        assert refused.returncode == 1
+        assert "permission denied" in refused.stderr
+        assert refused.stderr.rstrip().endswith(": name a role that may in MAINTENANCE_DATABASE_URL")
+    for words in (("verify",), ("backup",), ("drill",)):
+        done = manage("database", *words, role=roles.APPLICATION, maintenance=roles.BACKUP)
         assert done.returncode == 0, done.stderr

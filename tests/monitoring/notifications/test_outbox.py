@@ -75,7 +75,7 @@ class TestSlack:
         seen = see(evt_1="critical")
         for fingerprint, observation in list(seen.items()):
             seen[fingerprint] = Observation(
-                **{**observation.__dict__, "subject": "<&>" * 900, "message": "&" * 9000, "remediation": "<" * 9000}
+                **{**observation.__dict__, "subject": "<&>" * 250, "message": "&" * 9000, "remediation": "<" * 9000}
             )
         observe(seen)
         deliver_notifications()
@@ -196,6 +196,9 @@ class TestMail:
         assert deliver_notifications().rows == 1
         (mail,) = mailbox.messages
         assert mail["To"] == "oncall@example.com"
+        assert mail["Subject"] == "[Glyph Forge] New critical: invoice.paid evt_1"
+        # Once as its title, which the subject is, and not again in the line below.
+        assert str(mail.get_body(("plain",))).count("invoice.paid evt_1") == 1
         assert mail["Subject"].startswith("[Glyph Forge] New critical: invoice.paid evt_1")
         text, html = (part.get_content() for part in mail.iter_parts())
         assert "What to do: Map the price, then retry." in text

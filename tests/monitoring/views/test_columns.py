@@ -30,6 +30,11 @@ PUBLIC = {
     "v_database_size": "table_name total_bytes table_bytes index_bytes row_estimate dead_rows",
     "v_database_connections": "total active idle idle_in_transaction max_connections percent_used",
     "v_long_running_queries": "pid username state duration_seconds wait_event query",
+    "v_database_sessions": "session_id pid application_name username client state since transaction_since wait_event"
+    " blocked_by blocks query",
+    "v_top_queries": "id query calls total_ms mean_ms percent_of_time rows_returned username",
+    "v_index_findings": "index_name table_name problem detail bytes scans definition",
+    "v_schema_differences": "id problem kind name detail sql found_at",
 }
 MODELS = {
     model._meta.db_table: model for model in apps.get_app_config("monitoring").get_models() if not model._meta.managed

@@ -1,10 +1,12 @@
 -- Writes who changed a row, and only what changed, into audit_log. The first argument names the table's key column; the
 -- others name its counters, which like updated_at are no changes. Actor, reason and request id come from the settings
--- app.actor, app.reason and app.request_id; without an actor the session's role stands. Secrets and hashes are masked.
+-- app.actor, app.reason and app.request_id, cut to 200 characters (the reason to 2,000); without an actor the session's
+-- role stands. Secrets and hashes are masked.
 CREATE FUNCTION audit_row_change() RETURNS trigger
 LANGUAGE plpgsql
 SECURITY DEFINER
 SET search_path = public, pg_temp
+SET timezone = 'UTC'
 AS $$
 DECLARE
     before jsonb := CASE WHEN TG_OP <> 'INSERT' THEN to_jsonb(OLD) END;
@@ -29,14 +31,14 @@ BEGIN
     END IF;
     INSERT INTO audit_log (actor, action, table_name, row_id, old_values, new_values, reason, request_id)
     VALUES (
-        coalesce(nullif(current_setting('app.actor', true), ''), session_user),
+        coalesce(nullif(left(current_setting('app.actor', true), 200), ''), session_user),
         lower(TG_OP),
         TG_TABLE_NAME,
         key,
         CASE WHEN TG_OP <> 'INSERT' THEN old_values END,
         CASE WHEN TG_OP <> 'DELETE' THEN new_values END,
-        nullif(current_setting('app.reason', true), ''),
-        nullif(current_setting('app.request_id', true), '')
+        nullif(left(current_setting('app.reason', true), 2000), ''),
+        nullif(left(current_setting('app.request_id', true), 200), '')
     );
     RETURN NULL;
 END

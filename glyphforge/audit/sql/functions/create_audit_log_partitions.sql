@@ -1,14 +1,14 @@
--- Makes the monthly partitions of audit_log for this month (UTC) and `months` ahead, 0 to 120, and moves the rows of
--- the default partition into partitions of their own. Returns how many of those months were missing; a second caller
--- waits.
+-- Makes the monthly partitions of audit_log for this month (UTC) and `months` ahead, 0 to 120, and moves rows of the
+-- default partition into partitions of their own, up to six months at a call. Returns how many of this month and the
+-- ones ahead were made; create_monthly_partitions() says how, and what becomes of a month that cannot be made.
 CREATE FUNCTION create_audit_log_partitions(months int DEFAULT 3) RETURNS int
 LANGUAGE plpgsql
 SECURITY DEFINER
 SET search_path = public, pg_temp
 AS $$
+#variable_conflict error
 BEGIN
-    PERFORM pg_advisory_xact_lock(hashtextextended('audit_log partitions', 0));
-    RETURN create_monthly_partitions('audit_log', months);
+    RETURN (SELECT count(*)::int FROM create_monthly_partitions('audit_log'::regclass, months, 6) AS m WHERE m.ahead);
 END
 $$;
 

@@ -16,7 +16,11 @@ CREATE TABLE audit_log (
     CONSTRAINT audit_log_action_given CHECK (action <> ''),
     CONSTRAINT audit_log_actor_given CHECK (actor <> ''),
     CONSTRAINT audit_log_occurred_at_plausible
-    CHECK (occurred_at >= '1970-01-01 00:00:00+00' AND occurred_at < '2200-01-01 00:00:00+00')
+    CHECK (occurred_at >= '1970-01-01 00:00:00+00' AND occurred_at < '2200-01-01 00:00:00+00'),
+    CONSTRAINT audit_log_texts_bounded CHECK (
+        octet_length(actor) <= 800 AND octet_length(action) <= 255 AND octet_length(table_name) <= 63
+        AND octet_length(row_id) <= 800 AND octet_length(request_id) <= 800
+    )
 ) PARTITION BY RANGE (occurred_at);
 
 ALTER SEQUENCE audit_log_id_seq OWNED BY audit_log.id;

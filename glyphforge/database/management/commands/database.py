@@ -8,11 +8,23 @@ from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
-from django.db import DEFAULT_DB_ALIAS, Error
+from django.db import DEFAULT_DB_ALIAS, Error, transaction
 from rich.filesize import decimal
 from rich.table import Table
 
-from glyphforge.database import backup, connection, diagram, drill, freeze, restore, roles, status, verify
+from glyphforge.database import (
+    backup,
+    connection,
+    diagram,
+    drill,
+    freeze,
+    installation,
+    mending,
+    restore,
+    roles,
+    status,
+    verify,
+)
 from glyphforge.database.connection import DatabaseError
 from glyphforge.database.migrate import migrate
 from glyphforge.observability.terminal import print_table
@@ -27,7 +39,10 @@ class Command(BaseCommand):
     help = "Test, initialise, verify, describe, back up and restore the database."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--database", default=DEFAULT_DB_ALIAS, help="alias of the connection")
+        parser.add_argument(
+            "--database",
+            help="alias of the connection; by default MAINTENANCE_DATABASE_URL's for verify, backup, restore and drill",
+        )
         actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
         self._add(actions, "test", self._test, "connect; say server version, role and latency")
         initialising = self._add(actions, "init", self._init, "migrate; install groups and schedules")
@@ -37,8 +52,20 @@ class Command(BaseCommand):
             dest="with_roles",
             help="also create the SQL roles and grant them their rights (superuser)",
         )
-        self._add(actions, "verify", self._verify, "compare the database with what the migrations define")
+        verifying = self._add(
+            actions, "verify", self._verify, "compare the database with what the migrations define", maintenance=True
+        )
+        verifying.add_argument(
+            "--sql", action="store_true", help="print the statements that mend each difference, for psql"
+        )
         self._add(actions, "status", self._status, "migrations, sizes, partitions, last runs of jobs and backups")
+        for name, text in (
+            ("adopt", "make a copy production: schedules run, messages go out, Stripe is written to"),
+            ("disown", "make this database a copy, which is silent; for a clone that its identity does not give away"),
+        ):
+            deciding = self._add(actions, name, self._decide, text, maintenance=True)
+            deciding.set_defaults(name=name)
+            deciding.add_argument("--apply", action="store_true", help="do it; without, only say what would be done")
         self._add(actions, "diagram", self._diagram, "print the entity-relationship diagram as Mermaid text")
         freezing = self._add(actions, "freeze", self._freeze, "write a migration's frozen SQL from the definitions")
         freezing.add_argument("app", help="the app's label")
@@ -47,33 +74,45 @@ class Command(BaseCommand):
             "objects", nargs="*", metavar="OBJECT", help="its kind and name, as views/NAME; default: all"
         )
         freezing.add_argument("--recreate", action="store_true", help="drop changed views and make them anew")
-        taking = self._add(actions, "backup", self._backup, "write a verified backup with its manifest")
+        taking = self._add(
+            actions, "backup", self._backup, "write a verified backup with its manifest", maintenance=True
+        )
         taking.add_argument("file", type=Path, nargs="?", help="default: a dated file in BACKUP_DIR, else var/backups")
         content = taking.add_mutually_exclusive_group()
         content.add_argument("--schema-only", action="store_true")
         content.add_argument("--data-only", action="store_true")
-        restoring = self._add(actions, "restore", self._restore, "restore a backup into an empty database")
+        restoring = self._add(
+            actions, "restore", self._restore, "restore a backup into an empty database", maintenance=True
+        )
         restoring.add_argument("file", type=Path)
         restoring.add_argument("--into", metavar="NAME", help="another database of this server, created when missing")
         drilling = self._add(
-            actions, "drill", self._drill, "restore a backup into a scratch database, compare, drop it"
+            actions,
+            "drill",
+            self._drill,
+            "restore a backup into a scratch database, compare, drop it",
+            maintenance=True,
         )
         drilling.add_argument("file", type=Path, nargs="?", help="default: the newest in BACKUP_DIR, else var/backups")
 
     @staticmethod
-    def _add(actions: Any, name: str, run: Callable[..., None], text: str) -> ArgumentParser:
+    def _add(
+        actions: Any, name: str, run: Callable[..., None], text: str, *, maintenance: bool = False
+    ) -> ArgumentParser:
         parser: ArgumentParser = actions.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
         parser.add_argument("--json", action="store_true", help="print the result as one JSON object")
-        parser.set_defaults(run=run)
+        parser.set_defaults(run=run, maintenance=maintenance)
         return parser
 
-    def handle(self, *, run: Callable[..., None], **options: Any) -> None:
+    def handle(self, *, run: Callable[..., None], database: str | None, maintenance: bool, **options: Any) -> None:
+        alias = database or (connection.maintenance_alias() if maintenance else DEFAULT_DB_ALIAS)
         try:
-            run(**options)
-        except DatabaseError as error:
-            raise CommandError(str(error)) from error
-        except Error as error:
-            raise CommandError(connection.one_line(error)) from error
+            run(database=alias, **options)
+        except (DatabaseError, Error) as error:
+            problem = connection.one_line(error)
+            if maintenance and "permission denied" in problem and alias == DEFAULT_DB_ALIAS:
+                problem += ": name a role that may in MAINTENANCE_DATABASE_URL"
+            raise CommandError(problem) from error
 
     def _test(self, *, database: str, json: bool, **_: Any) -> None:
         found = connection.probe(database)
@@ -90,12 +129,18 @@ class Command(BaseCommand):
         text = f"Ready: {ran} migrations applied, groups and schedules in place"
         if installed:
             text += f"; SQL roles {', '.join(installed)}: give each a password with \\password in psql"
+        if not installation.is_production(database):
+            text += f". {installation.COPY}"
         self._print(json, {"migrations": ran, "roles": installed}, text)
 
-    def _verify(self, *, database: str, json: bool, **_: Any) -> None:
-        found = verify.differences(database)
+    def _verify(self, *, database: str, json: bool, sql: bool, **_: Any) -> None:
+        compared = verify.compare(database)
+        found = compared.differences
+        values: dict[str, Any] = {"differences": [asdict(each) for each in found]}
         text = "\n".join(map(str, found)) or "The database is what the migrations define."
-        self._print(json, {"differences": [asdict(each) for each in found]}, text)
+        if sql:
+            values["sql"] = text = mending.script(compared)
+        self._print(json, values, text)
         if found:
             raise SystemExit(1)
 
@@ -111,6 +156,21 @@ class Command(BaseCommand):
         for part, rows in found.items():
             if isinstance(rows, list):
                 self._table(part, rows)
+
+    def _decide(self, *, database: str, json: bool, name: str, apply: bool, **_: Any) -> None:
+        here, before = installation.this(database), installation.adopted(database)
+        decide = installation.adopt if name == "adopt" else installation.disown
+        with transaction.atomic(using=database):
+            decide(database, actor=installation.command_user())
+            if not apply:
+                transaction.set_rollback(True, using=database)
+        installation.forget()
+        becomes = "production" if name == "adopt" else "a copy"
+        self._print(
+            json,
+            {"database": asdict(here), "production": asdict(before) if before else None, "applied": apply},
+            f"{here} is now {becomes}" if apply else f"{here} would become {becomes}: --apply does it",
+        )
 
     def _diagram(self, *, json: bool, **_: Any) -> None:
         drawn = diagram.entity_relationship_diagram()
@@ -135,7 +195,8 @@ class Command(BaseCommand):
     def _restore(self, *, database: str, json: bool, file: Path, into: str | None, **_: Any) -> None:
         made = restore.restore(file, into=into, alias=database)
         rows = sum(made.row_counts.values())
-        self._print(json, {"file": str(file), "rows": rows}, f"Restored {file}: {rows:,} rows, as the manifest says")
+        text = f"Restored {file}: {rows:,} rows, as the manifest says. The database is a copy, which is silent"
+        self._print(json, {"file": str(file), "rows": rows}, f"{text} until manage.py database adopt --apply")
 
     def _drill(self, *, database: str, json: bool, file: Path | None, **_: Any) -> None:
         done = drill.drill(file, alias=database)

@@ -4,13 +4,15 @@ CREATE FUNCTION analyze_partitioned_tables() RETURNS int
 LANGUAGE plpgsql
 SECURITY DEFINER
 SET search_path = public, pg_temp
+SET quote_all_identifiers = off
+SET client_min_messages = 'error'
 AS $$
 DECLARE
     parents CONSTANT regclass[] := ARRAY(
         SELECT t.partrelid::regclass
         FROM pg_partitioned_table AS t
         INNER JOIN pg_class AS c ON c.oid = t.partrelid
-        WHERE c.relnamespace = 'public'::regnamespace AND partition_key(t.partrelid) IS NOT NULL
+        WHERE c.relnamespace = 'public'::regnamespace::oid AND partition_key(t.partrelid::regclass) IS NOT NULL
         ORDER BY c.relname
     );
     parent regclass;
@@ -19,7 +21,7 @@ BEGIN
     FOREACH parent IN ARRAY parents LOOP
         PERFORM pg_advisory_xact_lock(hashtextextended(format('%s partitions', parent), 0));
     END LOOP;
-    IF parents <> '{}' THEN
+    IF cardinality(parents) > 0 THEN
         EXECUTE format('ANALYZE (SKIP_LOCKED) %s', array_to_string(parents, ', '));
     END IF;
     RETURN cardinality(parents);

@@ -7,5 +7,6 @@ AS $$
     SELECT a.attname::text
     FROM pg_partitioned_table AS t
     INNER JOIN pg_attribute AS a ON a.attrelid = t.partrelid AND a.attnum = t.partattrs[0]
-    WHERE t.partrelid = parent AND t.partstrat = 'r' AND t.partnatts = 1 AND a.atttypid = 'timestamptz'::regtype
+    WHERE t.partrelid = parent::oid
+        AND t.partstrat = 'r' AND t.partnatts = 1 AND a.atttypid = 'timestamptz'::regtype::oid
 $$;

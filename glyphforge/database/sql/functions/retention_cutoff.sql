@@ -10,6 +10,6 @@ BEGIN
             USING ERRCODE = 'invalid_parameter_value';
     END IF;
     -- No date lies millions of days back.
-    RETURN now() - least(days, 100000) * interval '24 hours';
+    RETURN now() - make_interval(hours => 24 * least(days, 100000));
 END
 $$;

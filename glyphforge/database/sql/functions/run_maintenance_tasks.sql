@@ -8,7 +8,7 @@ AS $$
 DECLARE
     started timestamptz;
 BEGIN
-    FOR n IN 1..cardinality(tasks) LOOP
+    FOR n IN 1..coalesce(cardinality(tasks), 0) LOOP
         task := tasks[n];
         started := clock_timestamp();
         BEGIN
@@ -20,7 +20,7 @@ BEGIN
             rows_affected := NULL;
             error := SQLERRM;
         END;
-        duration_ms := extract(epoch FROM clock_timestamp() - started) * 1000;
+        duration_ms := extract(epoch FROM clock_timestamp() - started) * 1000::numeric;
         RETURN NEXT;
     END LOOP;
 END

@@ -10,7 +10,11 @@ CREATE TABLE backup_runs (
     started_at timestamptz NOT NULL,
     finished_at timestamptz NOT NULL DEFAULT now(),
     CONSTRAINT backup_runs_error_explains_failure CHECK ((status = 'failed') = (error IS NOT NULL)),
-    CONSTRAINT backup_runs_ends_after_start CHECK (finished_at >= started_at)
+    CONSTRAINT backup_runs_ends_after_start CHECK (finished_at >= started_at),
+    CONSTRAINT backup_runs_times_plausible CHECK (
+        least(started_at, finished_at) >= '1970-01-01 00:00:00+00'
+        AND greatest(started_at, finished_at) < '2200-01-01 00:00:00+00'
+    )
 );
 
 CREATE INDEX backup_runs_latest ON backup_runs (kind, finished_at DESC) INCLUDE (status);

@@ -3,13 +3,12 @@ CREATE FUNCTION cleanup_authentication_failures(days int DEFAULT 30)
 RETURNS int
 LANGUAGE plpgsql
 SET search_path = public, pg_temp
+SET timezone = 'UTC'
+SET datestyle = 'ISO'
 AS $$
 DECLARE
     cutoff CONSTANT timestamptz := retention_cutoff('cleanup_authentication_failures', days);
-    deleted int;
 BEGIN
-    DELETE FROM authentication_failures WHERE window_start < cutoff;
-    GET DIAGNOSTICS deleted = ROW_COUNT;
-    RETURN deleted;
+    RETURN delete_rows('authentication_failures', format('window_start < %L', cutoff));
 END
 $$;

@@ -11,7 +11,14 @@ CREATE TABLE authentication_failures (
     CONSTRAINT authentication_failures_window_key UNIQUE (kind, source, window_start),
     CONSTRAINT authentication_failures_kind_known
     CHECK (kind IN ('api_key', 'service_token', 'staff_password', 'staff_second_factor')),
-    CONSTRAINT authentication_failures_counted CHECK (failures > 0)
+    CONSTRAINT authentication_failures_counted CHECK (failures > 0),
+    CONSTRAINT authentication_failures_texts_bounded CHECK (
+        octet_length(source) <= 800 AND octet_length(last_subject) <= 800
+    ),
+    CONSTRAINT authentication_failures_times_plausible CHECK (
+        least(window_start, last_failure_at) >= '1970-01-01 00:00:00+00'
+        AND greatest(window_start, last_failure_at) < '2200-01-01 00:00:00+00'
+    )
 );
 
 CREATE INDEX authentication_failures_recent ON authentication_failures (window_start);

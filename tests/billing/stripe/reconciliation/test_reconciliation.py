@@ -19,12 +19,14 @@ from billing.models import (
 )
 from billing.services import reconciliation
 from billing.stripe.events import inbox
+from billing.stripe.reconciliation import holder
 from billing.stripe.reconciliation import run as engine
 from billing.stripe.resync import resync
 from demo.stripe import recordings
 from demo.stripe.server import StripeServer
 from demo.stripe.world import StripeWorld
 from glyphforge.errors import Refused
+from monitoring.models import JobRun
 from tests.support import factories
 from tests.support.expected import assert_reached
 
@@ -225,9 +227,12 @@ def test_failing_stripe_fails_the_run_and_the_next_one_goes_on(
 
 
 def test_two_runs_at_once_are_refused(world: StripeWorld) -> None:
-    assert engine.open_run(ingest=True, repair=False, actor="a", reason="r")
-    with pytest.raises(Refused, match="under way"):
-        reconciliation.run(**WHO)
+    with holder.held():
+        with pytest.raises(Refused, match="under way"):
+            reconciliation.run(**WHO)
+        call_command("run_job", "reconcile")
+        assert JobRun.objects.get(job="reconcile").status == "skipped"
+    assert reconciliation.run(**WHO).status == "finished"
 
 
 def test_next_run_lists_events_from_where_the_last_one_started(
@@ -330,7 +335,7 @@ def test_interrupted_run_is_gone_on_with_at_once(
     def interrupt(*_: Any) -> None:
         raise error
 
-    monkeypatch.setattr(engine, "_objects_page", interrupt)
+    monkeypatch.setattr(engine._Work, "_objects_page", interrupt)
     with pytest.raises(error):
         reconciliation.run(**WHO)
     monkeypatch.undo()

@@ -1,6 +1,6 @@
 -- Checks on the database server; of sessions only on those in this database. A NULL value is unknown: this role may not
 -- see it (pg_read_all_stats).
-CREATE VIEW health_of_server AS
+CREATE VIEW health_of_postgres AS
 WITH privilege AS (
     SELECT pg_has_role(current_user, 'pg_read_all_stats', 'USAGE') AS sees_all
 ),
@@ -17,13 +17,99 @@ sessions AS MATERIALIZED (
         a.pid <> pg_backend_pid()
         AND a.datname = current_database()
         AND a.backend_type = 'client backend'
+),
+
+-- Not pg_partition_tree(), which waits for locks on each.
+counted AS (
+    SELECT 'api_usage'::regclass AS relid
+    UNION ALL
+    SELECT i.inhrelid::regclass AS relid
+    FROM pg_inherits AS i
+    WHERE i.inhparent = 'api_usage'::regclass
+),
+
+holders AS (
+    SELECT
+        a.usename,
+        count(*) AS sessions
+    FROM pg_stat_activity AS a
+    WHERE a.usename IS NOT NULL
+    GROUP BY a.usename
 )
 
 SELECT
     'connections' AS check_name,
     c.percent_used::numeric AS value,
-    format('%s of %s connections are used.', c.total, c.max_connections) AS message
+    format(
+        '%s of %s connections are used: %s.',
+        c.total,
+        c.max_connections,
+        (
+            SELECT
+                string_agg(
+                    format(
+                        '%s by %s as %s', t.sessions, coalesce(nullif(t.application_name, ''), 'somebody'), t.usename
+                    ),
+                    ', '
+                    ORDER BY t.sessions DESC, t.application_name ASC
+                )
+            FROM (
+                SELECT
+                    a.usename,
+                    a.application_name,
+                    count(*) AS sessions
+                FROM pg_stat_activity AS a
+                WHERE a.usename IS NOT NULL
+                GROUP BY a.usename, a.application_name
+                ORDER BY sessions DESC, a.application_name ASC
+                LIMIT 3
+            ) AS t
+        )
+    ) AS message
 FROM v_database_connections AS c
+UNION ALL
+-- What is left of the connections that a role may have is for its own programs only.
+SELECT
+    'role_connections' AS check_name,
+    coalesce(round(max(100.0 * coalesce(h.sessions, 0) / r.rolconnlimit), 1), 0) AS value,
+    coalesce(
+        string_agg(
+            format(
+                '%s has %s of %s left', r.rolname, greatest(r.rolconnlimit - coalesce(h.sessions, 0), 0), r.rolconnlimit
+            ),
+            ', '
+            ORDER BY coalesce(h.sessions, 0)::numeric / r.rolconnlimit DESC, r.rolname ASC
+        ) || '.',
+        'No role has a limit.'
+    ) AS message
+FROM pg_roles AS r
+LEFT JOIN holders AS h ON r.rolname = h.usename
+WHERE r.rolconnlimit > 0 AND r.rolcanlogin
+UNION ALL
+SELECT
+    'retained_wal' AS check_name,
+    coalesce(round(max(s.bytes) / 1073741824, 2), 0) AS value,
+    coalesce(
+        string_agg(
+            format(
+                'Slot %s (%s) keeps %s',
+                s.slot_name, CASE WHEN s.active THEN 'active' ELSE 'nobody reads it' END, pg_size_pretty(s.bytes)
+            ),
+            ', '
+            ORDER BY s.bytes DESC, s.slot_name ASC
+        ) || '.',
+        'There is no replication slot.'
+    ) AS message
+FROM (
+    SELECT
+        p.slot_name,
+        p.active,
+        pg_wal_lsn_diff(
+            CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END, p.restart_lsn
+        ) AS bytes
+    FROM pg_replication_slots AS p
+    WHERE p.restart_lsn IS NOT NULL
+) AS s
 UNION ALL
 SELECT
     'blocked_sessions' AS check_name,
@@ -76,28 +162,6 @@ SELECT
 FROM pg_database AS d
 UNION ALL
 SELECT
-    'sequences' AS check_name,
-    CASE WHEN count(*) FILTER (WHERE NOT s.is_readable) = 0 THEN round(coalesce(max(s.percent), 0), 1) END AS value,
-    CASE
-        WHEN count(*) FILTER (WHERE NOT s.is_readable) > 0 THEN 'This role may not read every sequence.'
-        ELSE coalesce(
-            'The fullest is ' || (array_agg(s.sequencename ORDER BY s.percent DESC NULLS LAST))[1] || '.',
-            'There are none.'
-        )
-    END AS message
-FROM (
-    SELECT
-        p.sequencename,
-        100.0 * p.last_value / p.max_value AS percent,
-        -- A sequence that may not be read has the same NULL as one that was never used.
-        has_sequence_privilege(c.oid, 'SELECT, USAGE') AS is_readable
-    FROM pg_sequences AS p
-    INNER JOIN pg_namespace AS n ON p.schemaname = n.nspname
-    INNER JOIN pg_class AS c ON n.oid = c.relnamespace AND p.sequencename = c.relname
-    WHERE p.increment_by > 0 AND NOT p.cycle
-) AS s
-UNION ALL
-SELECT
     'invalid_indexes' AS check_name,
     count(*)::numeric AS value,
     coalesce('Invalid: ' || string_agg(i.indexrelid::regclass::text, ', ') || '.', 'Every index is valid.') AS message
@@ -121,7 +185,7 @@ FROM (
     UNION ALL
     -- An insert straight into a partition is counted by the partition's own trigger.
     SELECT format('count_usage on %s is missing', f.relid) AS trouble
-    FROM pg_partition_tree('api_usage') AS f
+    FROM counted AS f
     WHERE
         NOT EXISTS (
             SELECT
@@ -169,3 +233,6 @@ SELECT
 FROM privilege AS p
 LEFT JOIN pg_stat_replication AS r ON true
 GROUP BY p.sees_all;
+
+-- What it says is no secret, and who may read v_system_health reads it as themselves.
+GRANT SELECT ON health_of_postgres TO public;

@@ -1,0 +1,145 @@
+"""While any one table is locked, the watch answers in time and says what it could not measure."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from django.conf import LazySettings
+from django.contrib.auth.models import User as Staff
+from django.db import Error, connection
+from django.test import Client
+
+from monitoring.alerts.evaluation import evaluate_alerts
+from monitoring.jobs.functions.alerts import process_alerts
+from monitoring.jobs.outcome import JobFailed
+from tests.support.database import session
+from tests.support.sql import query, run, scalar
+
+pytestmark = [pytest.mark.django_db(transaction=True)]
+
+# Without these nobody can sign in or be known, so no page can be shown; the metrics and the evaluation need none.
+OF_THE_SIGN_IN = {"django_session", "auth_user", "auth_user_groups", "auth_group", "auth_group_permissions",
+                  "auth_permission", "auth_user_user_permissions", "django_content_type",
+                  "mfa_authenticator"}  # fmt: skip
+# What of the job cannot be done without them.
+OF_THE_ALERTS = {"alerts": "evaluated", "notifications": "sent"}
+PAGES = ("/admin/", "/admin/monitoring/systemhealth/", "/admin/monitoring/currentalert/",
+         "/admin/monitoring/criticalalert/")  # fmt: skip
+TOKEN = "a-token-of-prometheus"
+GROUPS = 8
+
+
+@contextmanager
+def locked(table: str) -> Iterator[None]:
+    with session() as other:
+        other.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
+        yield
+        other.rollback()
+
+
+@contextmanager
+def in_time() -> Iterator[None]:
+    """Whatever takes longer than five seconds is an error, and a lock is not waited for as long as in production."""
+    run("SELECT set_config('statement_timeout', '5s', false), set_config('app.check_patience_ms', '40', false)")
+    yield
+    run("RESET statement_timeout")
+    run("RESET app.check_patience_ms")
+
+
+def unmeasured() -> str:
+    row = query("SELECT status, message FROM v_system_health WHERE check_name = 'unmeasured_checks'")[0]
+    return str(row["message"]) if row["status"] != "ok" else ""
+
+
+@pytest.fixture
+def browser(settings: LazySettings, monkeypatch: pytest.MonkeyPatch) -> Client:
+    settings.METRICS_TOKEN = TOKEN
+    monkeypatch.setattr("glyphforge.database.budget.LOCK_SECONDS", 0.04)
+    client = Client()
+    client.force_login(Staff.objects.create_superuser("root"))
+    return client
+
+
+def _answers(browser: Client, table: str) -> None:
+    health = {row["check_name"]: row for row in query("SELECT * FROM v_system_health")}
+    assert health["blocked_sessions"]["value"] is not None
+    hidden = {name: row["message"] for name, row in health.items() if row["not_measured"]}
+    assert all("locked by process" in message for message in hidden.values()), hidden
+    said = health["unmeasured_checks"]
+    assert said["status"] == ("warning" if hidden else "ok")
+    assert (table in said["message"]) is bool(hidden)
+    wrong = {row["alert_type"] for row in query("SELECT alert_type FROM v_alerts")}
+    assert ("unmeasured_checks" in wrong) is bool(hidden)
+    query("SELECT 1 FROM v_critical_alerts")
+
+    metrics = Client().get("/metrics", headers={"Authorization": f"Bearer {TOKEN}"})
+    assert metrics.status_code == 200
+    assert 'glyphforge_health{check="blocked_sessions"}' in metrics.text
+    if table not in OF_THE_SIGN_IN:
+        for page in PAGES:
+            answer = browser.get(page)
+            assert answer.status_code == 200, page
+        if hidden:
+            assert table in browser.get("/admin/monitoring/systemhealth/?q=unmeasured_checks").text
+    else:
+        # Only what is read of it on the way, and then in words.
+        run("SET lock_timeout = '40ms'")
+        browser.raise_request_exception = False
+        answer = browser.get("/admin/")
+        assert answer.status_code == 200 or (answer.status_code == 503 and f"table {table} (by process" in answer.text)
+        run("RESET lock_timeout")
+    if table in OF_THE_ALERTS:
+        with pytest.raises(JobFailed, match=f"cannot be {OF_THE_ALERTS[table]}"):
+            process_alerts()
+    else:
+        outcome = evaluate_alerts()
+        # And those of which the value is known, but not whom it is about.
+        assert set(outcome.detail.get("unmeasured", [])) >= set(hidden)
+
+
+@pytest.mark.parametrize("group", range(GROUPS))
+def test_watch_answers_while_any_one_table_is_locked(browser: Client, group: int) -> None:
+    tables = run("SELECT relname FROM pg_class WHERE relkind IN ('r', 'p') AND relnamespace = 'public'::regnamespace"
+                 " AND NOT relispartition ORDER BY relname")  # fmt: skip
+    named = [table for number, (table,) in enumerate(tables) if number % GROUPS == group]
+    failed: dict[str, str] = {}
+    with in_time():
+        for table in named:
+            with locked(table):
+                try:
+                    _answers(browser, table)
+                except (AssertionError, Error) as error:
+                    failed[table] = f"{type(error).__name__}: {error}"[:600]
+                    connection.close()
+                    run("SELECT set_config('statement_timeout', '5s', false),"
+                        " set_config('app.check_patience_ms', '40', false)")  # fmt: skip
+    assert failed == {}
+    assert unmeasured() == ""
+
+
+def test_hidden_check_is_critical_after_fifteen_minutes(browser: Client) -> None:
+    with in_time():
+        with locked("stripe_webhook_events"):
+            evaluate_alerts()
+            evaluate_alerts()
+            assert query("SELECT severity, state FROM alerts WHERE fingerprint = 'unmeasured_checks'") == [
+                {"severity": "warning", "state": "firing"}
+            ]
+            run("UPDATE unmeasured_checks SET first_at = first_at - interval '16 minutes'")
+            evaluate_alerts()
+            assert scalar("SELECT severity FROM alerts WHERE fingerprint = 'unmeasured_checks'") == "critical"
+            assert scalar("SELECT status FROM v_system_health WHERE check_name = 'unmeasured_checks'") == "critical"
+        evaluate_alerts()
+        evaluate_alerts()
+    assert scalar("SELECT state FROM alerts WHERE fingerprint = 'unmeasured_checks'") == "resolved"
+    assert run("SELECT * FROM unmeasured_checks") == []
+
+
+def test_alert_of_a_hidden_check_stays_as_it_is(browser: Client) -> None:
+    run("INSERT INTO stripe_webhook_events (stripe_event_id, event_type, payload, status, attempts)"
+        " VALUES ('evt_1', 'invoice.paid', '{}', 'dead', 8)")  # fmt: skip
+    evaluate_alerts()
+    with in_time(), locked("stripe_webhook_events"):
+        for _ in range(3):
+            evaluate_alerts()
+    assert scalar("SELECT state FROM alerts WHERE alert_type = 'failed_webhooks'") == "firing"

@@ -1,0 +1,361 @@
+"""Each remedy is true: a reader who does what it says, as it stands there, heals what it is for."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from django.conf import LazySettings
+from django.test import Client
+from django_q.tasks import async_task
+
+from billing.models import Subscription, UnmatchedCustomer, User
+from demo.stripe.world import StripeWorld
+from monitoring.jobs import runner
+from monitoring.models import DatabaseSession, FailedWebhookEvent, JobSchedule, SchemaDifference
+from tests.support import factories, processes
+from tests.support.database import session, sleeping
+from tests.support.event_stream import EventStream, deliver_new
+from tests.support.faults import FAULTS
+from tests.support.remedies import Reader, actions, work_off_the_queue
+from tests.support.sql import ago, insert, one, query, scalar
+from tests.support.waiting import wait_for
+
+pytestmark = pytest.mark.django_db
+
+Named = dict[str, Any]
+ONE_ROW: dict[str, str] = {}
+
+
+@dataclass
+class Scene:
+    """What a case may use, and must leave behind nothing of: other sessions end with the test."""
+
+    world: StripeWorld
+    backups: Path
+    sessions: ExitStack = field(default_factory=ExitStack)
+
+    def connected(self, **options: Any) -> psycopg.Connection:
+        """Another session, which may be ended before the test does."""
+        other = session(**options)
+        self.sessions.callback(other.close)
+        return other
+
+
+@dataclass(frozen=True)
+class Case:
+    """`breaks` returns what the remedy's words stand for; `does` are its actions that are done, as they stand in it.
+
+    `then` is what others do about it afterwards: the customer, or time.
+    """
+
+    check: str
+    breaks: Callable[[Scene], Named]
+    does: tuple[str, ...]
+    then: Callable[[Scene], object] = lambda _: None
+
+    def __str__(self) -> str:
+        return f"{self.check}: {', '.join(self.does) or 'wait'}"
+
+
+def fault(check: str, number: int = 0, **named: Any) -> Callable[[Scene], Named]:
+    """The fault of that check and number among those that the checks are tested with."""
+
+    def inject(scene: Scene) -> Named:
+        _, broken = [each for each in FAULTS if each.check == check][number].inject()
+        return {"NAME": broken, **{f'"{name}"': value for name, value in named.items()}}
+
+    return inject
+
+
+def strictly(check: str, warning: float = 0) -> None:
+    query("UPDATE health_checks SET warning_at = %s, critical_at = NULL WHERE check_name = %s", warning, check)
+
+
+def _stale(scene: Scene) -> Named:
+    row = EventStream(scene.world).signed_up().row
+    stripe = scene.world.objects[row.stripe_subscription_id]
+    for item in (stripe, *stripe["items"]["data"]):
+        item["current_period_end"] = scalar("SELECT extract(EPOCH FROM now() + interval '9 days')::bigint")
+    Subscription.objects.filter(pk=row.pk).update(current_period_end=ago("4 days"))
+    return {'"Sync from Stripe"': (row.user, ONE_ROW)}
+
+
+def _duplicate(scene: Scene) -> Named:
+    row = EventStream(scene.world).signed_up().row
+    Subscription.objects.filter(pk=row.pk).update(is_duplicate=True)
+    return {'"Cancel subscription"': (row, {"when": "now"})}
+
+
+def _unmatched(scene: Scene) -> Named:
+    stream = EventStream(scene.world)
+    row = UnmatchedCustomer.objects.create(stripe_customer_id=stream.customer["id"], email="a@example.com", reason="no")
+    owner = factories.customer()
+    return {'"Link to a customer"': (row, {"email": owner.email}), '"Create a customer"': (row, ONE_ROW)}
+
+
+def _without_key(scene: Scene) -> Named:
+    strictly("paid_users_without_keys")
+    user = User.objects.get(pk=factories.subscription().user_id)
+    return {'"Create key"': (user, {"environment": "production"})}
+
+
+def _failing_requests(scene: Scene) -> Named:
+    key = factories.api_key()
+    factories.requests(key.user_id, 51, status_code=500)
+    return {'"Revoke"': (key, ONE_ROW)}
+
+
+def _queued_usage(scene: Scene) -> Named:
+    strictly("unfolded_usage", 5)
+    user = factories.customer()
+    for _ in range(6):
+        factories.requests(user)
+    return {}
+
+
+def _unfolded_traffic(scene: Scene) -> Named:
+    strictly("unfolded_traffic", 5)
+    factories.requests(factories.customer(), 6)
+    return {}
+
+
+def _session(pid: int) -> DatabaseSession:
+    query("SELECT pg_stat_clear_snapshot()")
+    return DatabaseSession.objects.get(pid=pid)
+
+
+def _failing_job(scene: Scene) -> Named:
+    factories.job_schedule()
+    for hours in (3, 2, 1):
+        moment = ago(f"{hours} hours")
+        insert("job_runs", job="partitions", status="failed", started_at=moment, finished_at=moment)
+    return {"NAME": "partitions"}
+
+
+def _many_sessions(scene: Scene) -> Named:
+    """One session more than is good."""
+    other = scene.connected(autocommit=True)
+    query("SELECT pg_stat_clear_snapshot()")
+    used = scalar("SELECT value FROM v_system_health WHERE check_name = 'connections'")
+    strictly("connections", float(used) - 0.1)
+    return {'"End session"': (_session(other.info.backend_pid), ONE_ROW)}
+
+
+def _blocking(scene: Scene) -> Named:
+    strictly("blocked_sessions")
+    holder, waiting = scene.connected(), scene.connected()
+    holder.execute("SELECT pg_advisory_xact_lock(42)")
+    waiting.pgconn.send_query(b"SELECT pg_advisory_xact_lock(42)")
+    wait_for(lambda: status("blocked_sessions") == "warning")
+    pid = holder.info.backend_pid
+    return {"pid": pid, '"End session"': (_session(pid), ONE_ROW)}
+
+
+def _idle(scene: Scene) -> Named:
+    strictly("idle_in_transaction")
+    idle = scene.connected()
+    idle.execute("SELECT 1")
+    wait_for(lambda: status("idle_in_transaction") == "warning")
+    return {'"End session"': (_session(idle.info.backend_pid), ONE_ROW)}
+
+
+def _long(scene: Scene) -> Named:
+    strictly("long_running_queries")
+    other = scene.sessions.enter_context(sleeping())
+    wait_for(lambda: status("long_running_queries") == "warning")
+    pid = other.info.backend_pid
+    return {"pid": pid, '"Cancel query"': (_session(pid), ONE_ROW)}
+
+
+def _narrow(scene: Scene) -> Named:
+    query("CREATE SEQUENCE narrow_ids AS smallint")
+    query("CREATE TABLE narrow (id smallint DEFAULT nextval('narrow_ids'))")
+    query("SELECT setval('narrow_ids', 32000)")
+    return {"t": "narrow", "c": "id", "s": "narrow_ids"}
+
+
+def _differing(check: str, kind: str, number: int = 0) -> Callable[[Scene], Named]:
+    """The fault, and the row of the comparison that tells of it."""
+
+    def inject(scene: Scene) -> Named:
+        named = fault(check, number)(scene)
+        runner.run("verify", trigger="manual")
+        row = SchemaDifference.objects.filter(kind=kind).first()
+        return {**named, "i": "users_created_at", '"Repair"': (row, ONE_ROW)}
+
+    return inject
+
+
+def _backed_up(scene: Scene) -> Named:
+    Reader(Client(), {}, {"BACKUP_DIR": str(scene.backups)}).do(BACKUP)
+    return fault("restore_drill_age")(scene)
+
+
+def _an_hour_later(scene: Scene) -> None:
+    query("DELETE FROM api_usage")
+    query("UPDATE authentication_failures SET window_start = window_start - interval '2 hours'")
+
+
+def _on_the_next_plan(scene: Scene) -> None:
+    query("UPDATE subscriptions SET monthly_request_limit = 10000")
+
+
+BACKUP, DRILL = "manage.py database backup", "manage.py database drill"
+FIX, RETRY = "manage.py fix_orphans --apply", "manage.py retry_webhooks --apply"
+FAILED = {"Retry webhooks": (FailedWebhookEvent, ONE_ROW)}
+JOB = "manage.py run_job NAME"
+
+
+def _job(check: str) -> Callable[[Scene], Named]:
+    def inject(scene: Scene) -> Named:
+        named = fault(check)(scene)
+        return {**named, '"Run now"': (JobSchedule.objects.get(job=named["NAME"]), ONE_ROW)}
+
+    return inject
+
+
+CASES = [
+    Case("stale_subscriptions", _stale, ('"Sync from Stripe"',)),
+    Case("orphaned_stripe_customers", fault("orphaned_stripe_customers"), (FIX, "manage.py reconcile_stripe")),
+    Case("orphaned_stripe_customers", fault("orphaned_stripe_customers", **{"Fix orphans": (User, ONE_ROW)}),
+         ('"Fix orphans"',)),
+    Case("duplicate_subscriptions", _duplicate, ('"Cancel subscription"',), lambda scene: deliver_new(scene.world)),
+    Case("unmatched_stripe_customers", _unmatched, ('"Link to a customer"',)),
+    Case("unmatched_stripe_customers", _unmatched, ('"Create a customer"',)),
+    Case("paid_users_without_keys", _without_key, ('"Create key"',)),
+    Case("users_near_limit", fault("users_near_limit"), (), _on_the_next_plan),
+    Case("failed_webhooks", fault("failed_webhooks", **FAILED), ('"Retry webhooks"',)),
+    Case("failed_webhooks", fault("failed_webhooks"), (RETRY,)),
+    Case("dead_webhooks", fault("dead_webhooks", **FAILED), ('"Retry webhooks"',)),
+    Case("dead_webhooks", fault("dead_webhooks"), (RETRY,)),
+    Case("webhook_delay", fault("webhook_delay"), ("manage.py run_job webhooks",)),
+    Case("error_rate", _failing_requests, ('"Revoke"',), _an_hour_later),
+    Case("partitions_ahead", fault("partitions_ahead"), ("manage.py run_job partitions",)),
+    Case("default_partition_rows", fault("default_partition_rows"), ("manage.py run_job partitions",)),
+    Case("unfolded_usage", _queued_usage, ("manage.py run_job rollup",)),
+    Case("unfolded_traffic", _unfolded_traffic, ("manage.py run_job rollup",)),
+    Case("overdue_jobs", fault("overdue_jobs"), (JOB,)),
+    Case("overdue_jobs", _job("overdue_jobs"), ('"Run now"',), lambda _: work_off_the_queue()),
+    Case("failed_jobs", fault("failed_jobs"), (JOB,)),
+    Case("failed_jobs", _job("failed_jobs"), ('"Run now"',), lambda _: work_off_the_queue()),
+    Case("failures_in_a_row", _failing_job, (JOB,)),
+    Case("connections", _many_sessions, ('"End session"',)),
+    Case("blocked_sessions", _blocking, ('"End session"',)),
+    Case("blocked_sessions", _blocking, ("SELECT pg_terminate_backend(pid)",)),
+    Case("idle_in_transaction", _idle, ('"End session"',)),
+    Case("long_running_queries", _long, ('"Cancel query"',)),
+    Case("long_running_queries", _long, ("SELECT pg_cancel_backend(pid)",)),
+    Case("sequences", _narrow, ("ALTER TABLE t ALTER COLUMN c TYPE bigint", "ALTER SEQUENCE s AS bigint")),
+    Case("invalid_indexes", _differing("invalid_indexes", "index"), ("REINDEX INDEX CONCURRENTLY i",)),
+    Case("invalid_indexes", _differing("invalid_indexes", "index"), ("manage.py run_job verify", '"Repair"')),
+    Case("disabled_triggers", _differing("disabled_triggers", "trigger"),
+         ("manage.py run_job verify", '"Repair"', "manage.py run_job sync")),
+    Case("disabled_triggers", fault("disabled_triggers", 1), ("manage.py database verify --sql",)),
+    Case("authentication_failures", fault("authentication_failures"), (), _an_hour_later),
+    Case("drift", _differing("drift", "function"), ('"Repair"',)),
+    Case("drift", _differing("drift", "function"), ("manage.py database verify --sql", "manage.py run_job verify")),
+]  # fmt: skip
+# With programs that read what is committed.
+COMMITTED = [
+    Case("backup_age", fault("backup_age"), (BACKUP,)),
+    Case("restore_drill_age", _backed_up, (DRILL,)),
+    Case("failed_backups", fault("failed_backups"), (BACKUP, DRILL)),
+]
+
+# What cannot be broken or healed inside a test's transaction, on a server that others use.
+NOT_BROKEN = {
+    "wraparound": "takes two thousand million transactions",
+    "replication_lag": "takes a replica, as tests/deploy has one",
+    "dead_rows": "the test's own transaction might still look at the rows: see test_dead_rows_are_seen_until_removed",
+    "queue_age": "takes a worker: see test_started_worker",
+    # What is measured outside of the database is broken and healed in test_measured.py.
+    **dict.fromkeys(("disk_used", "disk_full_in"), "takes a disk"),
+    **dict.fromkeys(("alert_channels", "heartbeat_url", "stripe_mode", "other_mode_events"), "takes another setting"),
+    **dict.fromkeys(("missing_rights", "role_connections"), "takes another role"),
+    "retained_wal": "takes a replication slot",
+    "unmeasured_checks": "takes a lock for longer: see tests/faults/test_locked_tables.py",
+    "switched_off_jobs": "is a person's decision, and so is its end",
+    # And what Stripe or an API server has to correct, in tests/billing.
+    "unrepaired_differences": "takes a correction at Stripe",
+    "request_id_conflicts": "takes another API server",
+    "worker_silence": "takes a worker: see test_started_worker",
+}
+# Actions that are one of several ways, or a part of another check's case.
+ELSEWHERE = {
+    "webhook_delay": {"manage.py worker"},
+    "unfolded_traffic": {'"End session"'},
+}
+
+
+def status(check: str) -> str:
+    query("SELECT pg_stat_clear_snapshot()")
+    return str(one("SELECT status FROM v_system_health WHERE check_name = %s", check)["status"])
+
+
+def remedy(check: str) -> str:
+    return str(one("SELECT remediation FROM health_checks WHERE check_name = %s", check)["remediation"])
+
+
+@pytest.fixture
+def scene(world: StripeWorld, settings: LazySettings, tmp_path: Path) -> Iterator[Scene]:
+    settings.BACKUP_DIR = str(tmp_path)
+    query("DELETE FROM job_schedules")
+    factories.forget_older_requests()
+    scene = Scene(world, tmp_path)
+    with scene.sessions:
+        yield scene
+
+
+def heal(case: Case, scene: Scene, client: Client, variables: dict[str, str] | None = None) -> None:
+    """Break the check, do what its remedy says, and see it well."""
+    assert status(case.check) in {"ok", "unknown"}
+    reader = Reader(client, case.breaks(scene), variables)
+    assert status(case.check) in {"warning", "critical"}
+    named = actions(remedy(case.check))
+    for action in case.does:
+        assert action in named
+        reader.do(action)
+    case.then(scene)
+    wait_for(lambda: status(case.check) == "ok")
+
+
+@pytest.mark.slow
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("case", COMMITTED, ids=str)
+def test_what_the_remedy_of_backups_says_heals(case: Case, scene: Scene, admin_client: Client) -> None:
+    heal(case, scene, admin_client, {"BACKUP_DIR": str(scene.backups)})
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_what_the_remedy_says_heals(case: Case, scene: Scene, admin_client: Client) -> None:
+    heal(case, scene, admin_client)
+
+
+def test_every_check_has_a_case() -> None:
+    known = {row["check_name"] for row in query("SELECT check_name FROM health_checks")}
+    assert known == {case.check for case in (*CASES, *COMMITTED)} | NOT_BROKEN.keys()
+
+
+def test_every_action_that_a_remedy_names_is_done_by_a_case() -> None:
+    undone = {}
+    for check in {case.check for case in (*CASES, *COMMITTED)}:
+        done = {action for case in (*CASES, *COMMITTED) if case.check == check for action in case.does}
+        undone[check] = set(actions(remedy(check))) - done - ELSEWHERE.get(check, set())
+    assert {check: left for check, left in undone.items() if left} == {}
+
+
+@pytest.mark.slow
+@pytest.mark.django_db(transaction=True)
+def test_started_worker() -> None:
+    """Of both checks that say so: the queue is read, and the worker gives a sign of life."""
+    assert {"manage.py worker"} == {*actions(remedy("worker_silence")), *actions(remedy("queue_age"))}
+    insert("worker_heartbeats", host="a", pid=1, cluster_pid=1, role="pusher", seen_at=ago("6 minutes"))
+    async_task("monitoring.jobs.runner.run_now", "rollup", trigger="manual")
+    query("UPDATE django_q_ormq SET lock = now() - interval '6 minutes'")
+    assert (status("worker_silence"), status("queue_age")) == ("critical", "warning")
+    with processes.worker():
+        wait_for(lambda: (status("worker_silence"), status("queue_age")) == ("ok", "ok"))
