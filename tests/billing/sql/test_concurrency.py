@@ -80,7 +80,7 @@ DIFFERING_KEYS = """
 
 @pytest.mark.slow
 def test_counting_is_exact_under_concurrent_writes(conninfo: str) -> None:
-    concurrently = Concurrently(conninfo, seconds=float(os.environ.get("CONCURRENCY_SECONDS", "20")))
+    concurrently = Concurrently(conninfo, seconds=float(os.environ.get("CONCURRENCY_SECONDS", "8")))
     concurrently.run()
     assert concurrently.unexpected == []
     assert rows(conninfo, "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()") == [(0,)]

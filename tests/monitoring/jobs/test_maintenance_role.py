@@ -41,7 +41,7 @@ def manage(tmp_path: Path) -> Iterator[Manage]:
         yield run
 
 
-def test_backup_drill_and_comparison_need_the_role_for_them(manage: Manage) -> None:
+def test_backup_drill_and_comparison_need_the_role_for_them_as_jobs_and_as_commands(manage: Manage) -> None:
     compared = manage("run_job", "verify", role=roles.APPLICATION)
     assert "verify: skipped: permission denied for database" in compared.stdout
     refused = manage("run_job", "backup", role=roles.APPLICATION)
@@ -51,8 +51,6 @@ def test_backup_drill_and_comparison_need_the_role_for_them(manage: Manage) -> N
         done = manage("run_job", job, role=roles.APPLICATION, maintenance=roles.BACKUP)
         assert done.returncode == 0, done.stderr
 
-
-def test_commands_take_the_role_that_their_jobs_take(manage: Manage) -> None:
     for words in (("verify",), ("backup",)):
         refused = manage("database", *words, role=roles.APPLICATION)
         assert refused.returncode == 1
