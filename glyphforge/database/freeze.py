@@ -329,7 +329,11 @@ def _migration(config: AppConfig, name: str) -> str:
     made = type("Migration", (Migration,), {})(name, config.label)
     made.operations = [RunSQLFile(config.name, name, state_operations=states)]
     made.dependencies = [*loader.graph.leaf_nodes(config.label), *sorted(others)]
-    return MigrationWriter(made, include_header=False).as_string()
+    imports, rest = MigrationWriter(made, include_header=False).as_string().split("\n\n", 1)
+    ours = f"import {__package__}."
+    # As the linter sorts them: the packages that are installed, then those of the project.
+    groups = [[line for line in imports.splitlines() if line.startswith(ours) is own] for own in (False, True)]
+    return "\n\n".join(["\n".join(group) for group in groups] + [rest])
 
 
 def _last_of_others(config: AppConfig, loader: MigrationLoader) -> set[tuple[str, str]]:
