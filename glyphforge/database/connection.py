@@ -5,11 +5,15 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import psycopg
 from django.db import DEFAULT_DB_ALIAS, Error, connections
 
 from glyphforge.embedded.binaries import with_client
 
 MAINTENANCE = "maintenance"
+# A host that drops packets would else hold up who only asks for minutes:
+# https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNECT-CONNECT-TIMEOUT
+CONNECT_SECONDS = 2
 # Django's DATABASES entry to libpq's environment: passwords never appear in a list of processes.
 VARIABLES = {"HOST": "PGHOST", "PORT": "PGPORT", "USER": "PGUSER", "PASSWORD": "PGPASSWORD"}
 OPTION_VARIABLES = {
@@ -48,6 +52,19 @@ def probe(alias: str = "default") -> Probe:
     except Error as error:
         raise DatabaseError(one_line(error)) from error
     return Probe(database, role, version, round(latency, 2))
+
+
+def takes_a_connection(alias: str) -> bool:
+    """Whether the server of `alias` takes a new connection within two seconds."""
+    parameters = connections[alias].get_connection_params() | {"connect_timeout": CONNECT_SECONDS}
+    # Django's own, unknown to psycopg.
+    for unused in ("cursor_factory", "context", "pool", "prepare_threshold"):
+        parameters.pop(unused, None)
+    try:
+        psycopg.connect(**parameters).close()
+    except psycopg.OperationalError:
+        return False
+    return True
 
 
 def maintenance_alias() -> str:

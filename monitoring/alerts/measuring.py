@@ -15,6 +15,7 @@ from django.db import Error, connection
 
 from billing.stripe import mode
 from glyphforge.database.budget import LOCK_SECONDS, SECONDS, Budget, limited
+from glyphforge.database.connection import takes_a_connection
 from monitoring.notifications import dead_mans_switch, routing
 
 logger = logging.getLogger(__name__)
@@ -104,11 +105,21 @@ def _missing_rights() -> Measured:
     return 1, f"{role} does not see what other sessions do: GRANT pg_read_all_stats TO {role}."
 
 
+def _replica_away() -> Measured:
+    """Whether the database of DATABASE_REPLICA_URL takes a connection from here."""
+    if "replica" not in settings.DATABASES:
+        return 0, "DATABASE_REPLICA_URL is not set: every page reads the primary."
+    if takes_a_connection("replica"):
+        return 0, "The replica of DATABASE_REPLICA_URL answers."
+    return 1, "The replica of DATABASE_REPLICA_URL does not answer: its pages read the primary meanwhile."
+
+
 MEASURES: dict[str, Callable[[], Measured]] = {
     "alert_channels": _alert_channels,
     "stripe_mode": _stripe_mode,
     "other_mode_events": _other_mode_events,
     "missing_rights": _missing_rights,
+    "replica_away": _replica_away,
 }
 
 

@@ -66,6 +66,7 @@ AS $$
         ('heartbeat_url', 'health_of_machines', NULL, '{}'),
         ('stripe_mode', 'health_of_machines', NULL, '{}'),
         ('other_mode_events', 'health_of_machines', NULL, '{stripe_mode}'),
-        ('missing_rights', 'health_of_machines', NULL, '{}')
+        ('missing_rights', 'health_of_machines', NULL, '{}'),
+        ('replica_away', 'health_of_machines', NULL, '{}')
     ) AS k (check_name, measured_by, alerts_by, follows_from)
 $$;

@@ -237,4 +237,8 @@ VALUES
 (
     'missing_rights', 'Rights that the application lacks', 'rights', false, 0, NULL,
     'Run manage.py database init --roles as a superuser, or grant what the message names.'
+),
+(
+    'replica_away', 'Replicas that pages cannot read', 'replicas', false, 0, NULL,
+    'Start the replica, or correct DATABASE_REPLICA_URL for web and worker and restart both.'
 );

@@ -277,6 +277,7 @@ NOT_BROKEN = {
     **dict.fromkeys(("alert_channels", "heartbeat_url", "stripe_mode", "other_mode_events"), "takes another setting"),
     **dict.fromkeys(("missing_rights", "role_connections"), "takes another role"),
     "retained_wal": "takes a replication slot",
+    "replica_away": "takes a replica: see tests/faults/test_replica_away.py",
     "unmeasured_checks": "takes a lock for longer: see tests/faults/test_locked_tables.py",
     "switched_off_jobs": "is a person's decision, and so is its end",
     # And what Stripe or an API server has to correct, in tests/billing.
