@@ -44,7 +44,9 @@ if os.environ.get("GLYPHFORGE_PROCESS") == "web" and not EMBEDDED_DATABASE:
     DATABASES["default"]["OPTIONS"]["pool"] = {
         "min_size": 1,
         "max_size": _pool_size,
-        "timeout": 10,
+        "timeout": 5,  # seconds that a request waits for one
+        # Then each request tries anew: a pause that doubles would outlast a long outage by minutes.
+        "reconnect_timeout": 5,
     }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 

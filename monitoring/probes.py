@@ -32,14 +32,18 @@ def healthz(request: HttpRequest) -> JsonResponse:
 @never_cache
 def readyz(request: HttpRequest) -> JsonResponse:
     """200 when the database is reachable, every migration applied and a worker alive; else 503, naming what is not."""
-    _note_asked()
     checks: dict[str, str] = {}
     for name, problem in CHECKS.items():
+        if checks.get("database", "ok") != "ok":
+            checks[name] = "not asked: the database does not answer"  # each would wait for it in vain
+            continue
         try:
             checks[name] = problem() or "ok"
         except Error as error:
             # The class says enough to a prober; the message may name hosts and roles.
             checks[name] = f"database error ({type(error).__name__})"
+    if checks["database"] == "ok":
+        _note_asked()
     ready = all(result == "ok" for result in checks.values())
     return JsonResponse({"status": "ok" if ready else "unavailable", "checks": checks}, status=200 if ready else 503)
 

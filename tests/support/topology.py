@@ -44,7 +44,7 @@ def started(primary: embedded.Server, folder: Path) -> Iterator[Topology]:
     standby = embedded.server(folder / "standby", options={"max_connections": "200", "fsync": "off"})
     copy_to_standby(primary, standby)
     standby.start()
-    pooler, port = _start_pgbouncer(primary, folder)
+    pooler, port = start_pgbouncer(primary, folder)
     try:
         yield Topology(primary, standby, port)
     finally:
@@ -81,11 +81,11 @@ def copy_to_standby(primary: embedded.Server, standby: embedded.Server) -> None:
     )  # fmt: skip
 
 
-def _start_pgbouncer(primary: embedded.Server, folder: Path) -> tuple["subprocess.Popen[bytes]", int]:
+def start_pgbouncer(primary: embedded.Server, folder: Path) -> tuple["subprocess.Popen[bytes]", int]:
     """The process and its port: another one when somebody else has taken that before PgBouncer could."""
     for _ in range(5):
         port = free_port()
-        process = _pgbouncer_at(primary, folder, port)
+        process = pgbouncer_at(primary, folder, port)
         wait_for(lambda process=process, port=port: process.poll() is not None or _is_pgbouncer(port))
         if process.poll() is None:
             return process, port
@@ -104,7 +104,8 @@ def _is_pgbouncer(port: int) -> bool:
     return True
 
 
-def _pgbouncer_at(primary: embedded.Server, folder: Path, port: int) -> "subprocess.Popen[bytes]":
+def pgbouncer_at(primary: embedded.Server, folder: Path, port: int) -> "subprocess.Popen[bytes]":
+    """PgBouncer before `primary`, as it was just started: it may not listen yet, or find the port taken."""
     assert PGBOUNCER
     owner = primary._account()
     text = (ROOT / "deploy" / "pgbouncer" / "pgbouncer.ini").read_text()
