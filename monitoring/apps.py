@@ -31,8 +31,9 @@ class MonitoringConfig(AppConfig):
         from monitoring.models import Notification  # noqa: PLC0415
         from monitoring.notifications import outbox  # noqa: PLC0415
         from monitoring.reports import sending  # noqa: PLC0415
-        from monitoring.worker import heartbeat  # noqa: PLC0415
+        from monitoring.worker import heartbeat, serialization  # noqa: PLC0415
 
+        serialization.install()
         outbox.register_sender(Notification.Kind.REPORT, sending.deliver)
         admin.site.index_template = "monitoring/dashboard.html"
         post_migrate.connect(schedules.install_after_migrate, sender=self)
