@@ -174,7 +174,7 @@ def _as_listed(
         currency=price["currency"],
         interval=recurring.get("interval", ""),
         interval_count=int(recurring.get("interval_count") or 1),
-        is_active=bool(price.get("active")),
+        is_active=mirror.is_active(price),
         sells=sells,
         kept=tuple(sorted(kept)),
         subscribers=sum(kept.values()),

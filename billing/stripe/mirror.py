@@ -270,6 +270,11 @@ def recurring_prices() -> list[Price]:
     return [row.stripe_data for row in rows.order_by("-created")]
 
 
+def is_active(price: Price) -> bool:
+    """Whether a price is sold still; one that is archived goes on for who has it."""
+    return bool(price.get("active"))
+
+
 def product_names(product_ids: Iterable[str]) -> dict[str, str]:
     """The names of those of the products that are known here, by their ids."""
     return dict(models.Product.objects.filter(id__in=set(product_ids)).values_list("id", "name"))
