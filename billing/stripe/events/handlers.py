@@ -69,7 +69,10 @@ def handle_customer(customer_id: str, *, deleted: bool = False) -> None:
         return
     subscriptions.ensure_free(users.project(customer))
     if customer.get("discount") != discount:
-        _project_live(customer_id)
+        try:
+            _project_live(customer_id)
+        except PermanentError:  # of one whose own event waits
+            logger.warning("what customer %s pays is not worked out anew", customer_id, exc_info=True)
 
 
 def _delete_customer(customer_id: str) -> None:

@@ -88,7 +88,9 @@ def forget_user(customer_id: str) -> None:
     Who signs in, has a key, notes, usage or another subscription, or is named by the customer's metadata, stays. The
     caller holds the customer's lock.
     """
-    user = User.objects.filter(stripe_customer_id=customer_id, cognito_user_id__isnull=True).first()
+    # Locked, so that none of that comes meanwhile.
+    users = User.objects.select_for_update(of=("self",))
+    user = users.filter(stripe_customer_id=customer_id, cognito_user_id__isnull=True).first()
     if user is None or _has_something(user) or str(user.pk) == mirror.customer_metadata(customer_id).get("user_id"):
         return
     if is_only_foreign(customer_id):

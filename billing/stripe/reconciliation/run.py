@@ -181,9 +181,10 @@ class _Work:
         items, more = _page(self.run, kind, **filters)
         found: list[Finding] = []
         for item in map(gateway.as_json, items):
-            found += self._patiently(kind, item["id"], partial(comparison.compare, kind, item))
-            if kind == "customer":
+            differing = self._patiently(kind, item["id"], partial(comparison.compare, kind, item))
+            if kind == "customer" and differing:
                 _remember_unmatched(item)
+            found += differing
         self._report(kind, [item["id"] for item in items], found)
         self.run.compared += len(items)
         _advance_position(self.run, items, more)
