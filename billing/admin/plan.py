@@ -5,11 +5,11 @@ from typing import Any
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
 
-from billing.admin.price_operations import MapPrice, billing_period
+from billing.admin.price_operations import MapPrice, UnmapPrice, billing_period
 from billing.admin.stripe_links import stripe_id, stripe_id_column
-from billing.models import Plan, PlanPrice, Tier
+from billing.models import Plan, PlanPrice, Sold
 from billing.services import prices
-from glyphforge.admin.columns import badge_column, column, copyable_column, moment_column, number
+from glyphforge.admin.columns import badge_column, choice_badge, column, copyable_column, moment_column, number
 from glyphforge.admin.model_admin import ReadOnlyModelAdmin
 from glyphforge.admin.operations import OperationsMixin
 from glyphforge.money import money
@@ -34,35 +34,39 @@ class PlanAdmin(ReadOnlyModelAdmin):
 
 @admin.register(PlanPrice)
 class PlanPriceAdmin(OperationsMixin, ReadOnlyModelAdmin):
-    """Which plan each Stripe price sells, and above that the prices that none claims."""
+    """Which plan each Stripe price sells, and above that the prices that none claims or somebody is subscribed to."""
 
-    operations = (MapPrice(),)
-    list_before_template = "billing/prices/unmapped.html"
+    operations = (MapPrice(), UnmapPrice())
+    list_before_template = "billing/prices/list.html"
     nothing = "No price is mapped by hand: metadata or lookup keys name the plan of each"
-    price = copyable_column("stripe_price_id", description="Stripe price")
-    stripe_price = stripe_id_column("stripe_price_id", description="Stripe price")
-    tier = badge_column("plan__tier", Tier, description="plan")
+    price = copyable_column("stripe_price_id", description="Stripe price or product")
+    stripe_price = stripe_id_column("stripe_price_id", description="Stripe price or product")
+    tier = badge_column("tier", Sold, description="plan")
     updated = moment_column("updated_at", description="updated")
 
     list_display = ("stripe_price_id", "tier", "note", "updated")
-    list_filter = ("plan",)
-    list_select_related = ("plan",)
+    list_filter = ("tier",)
     sortable_by = ()
     search_fields = ("stripe_price_id__exact",)
-    search_help_text = "A Stripe price"
+    search_help_text = "A Stripe price or product"
     fieldsets = ((None, {"fields": ("stripe_price", "tier", "note", "updated")}),)
     readonly_fields = ("stripe_price", "tier", "updated")
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        unmapped = prices.unmapped_prices()
-        rows = [
-            {
-                "price": price,
-                "stripe": stripe_id(price.stripe_price_id),
-                "product": stripe_id(price.product_id),
-                "amount": billing_period(price.amount_cents, price.currency, price.interval, price.interval_count),
-            }
-            for price in unmapped
-        ]
-        context = {"unmapped": rows, "unmapped_shown": prices.AT_MOST}
+        context = {
+            "unclaimed": [_shown(price) for price in prices.unclaimed()],
+            "unclaimed_at_most": prices.AT_MOST,
+            "subscribed": [_shown(price) for price in prices.subscribed()],
+        }
         return super().changelist_view(request, {**context, **(extra_context or {})})
+
+
+def _shown(price: prices.ListedPrice) -> dict[str, Any]:
+    return {
+        "price": price,
+        "stripe": stripe_id(price.stripe_price_id),
+        "product": stripe_id(price.product_id),
+        "amount": billing_period(price.amount_cents, price.currency, price.interval, price.interval_count),
+        "sells": choice_badge(Sold(price.sells)) if price.sells else None,
+        "kept": [choice_badge(Sold(tier)) for tier in price.kept],
+    }

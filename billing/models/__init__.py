@@ -4,12 +4,12 @@ from billing.models.api_key import ApiKey
 from billing.models.cognito_sync import CognitoSyncCursor
 from billing.models.customer_note import CustomerNote
 from billing.models.payment import Payment
-from billing.models.plan import Plan, PlanPrice
+from billing.models.plan import CatalogueEntry, Plan, PlanPrice
 from billing.models.rate_limit import RateLimit
 from billing.models.reconciliation import Difference, ReconciliationRun
 from billing.models.replay_run import ReplayRun
 from billing.models.subscription import Subscription
-from billing.models.tier import Tier
+from billing.models.tier import Sold, Tier
 from billing.models.tombstone import Tombstone
 from billing.models.unmatched_customer import UnmatchedCustomer
 from billing.models.usage import ApiUsage, MonthlyUsageSummary
@@ -19,6 +19,7 @@ from billing.models.webhook_event import WebhookEvent
 __all__ = [
     "ApiKey",
     "ApiUsage",
+    "CatalogueEntry",
     "CognitoSyncCursor",
     "CustomerNote",
     "Difference",
@@ -29,6 +30,7 @@ __all__ = [
     "RateLimit",
     "ReconciliationRun",
     "ReplayRun",
+    "Sold",
     "Subscription",
     "Tier",
     "Tombstone",

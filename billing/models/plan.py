@@ -1,8 +1,11 @@
-"""`plans`, filled with the four tiers by its SQL, and `plan_prices`, written by `billing.services.prices`."""
+"""`plans`, filled with the four tiers by its SQL, and which Stripe prices sell them.
+
+`plan_prices` is written by `billing.services.prices`, `stripe_catalogue` by `billing.stripe.tiers`.
+"""
 
 from django.db import models
 
-from billing.models.tier import Tier
+from billing.models.tier import Sold, Tier
 from glyphforge.rows import created_at, updated_at
 
 
@@ -30,10 +33,10 @@ class Plan(models.Model):
 
 
 class PlanPrice(models.Model):
-    """Which tier a Stripe price sells; support edits this where the price's own metadata does not say."""
+    """What a Stripe price, or each price of a product, is declared to sell; it wins over what they say themselves."""
 
     stripe_price_id = models.TextField(primary_key=True)
-    plan = models.ForeignKey(Plan, on_delete=models.PROTECT, db_column="tier", related_name="prices")
+    tier = models.TextField("plan", choices=Sold.choices)
     note = models.TextField(db_default="", blank=True)
     created_at = created_at()
     updated_at = updated_at()
@@ -41,7 +44,22 @@ class PlanPrice(models.Model):
     class Meta:
         db_table = "plan_prices"
         permissions = [("map_planprice", "Can say which plan a Stripe price sells")]
-        ordering = ["plan", "stripe_price_id"]
+        ordering = ["tier", "stripe_price_id"]
 
     def __str__(self) -> str:
         return self.stripe_price_id
+
+
+class CatalogueEntry(models.Model):
+    """What a Stripe price or product says itself about the tier that it sells, as it was mirrored last."""
+
+    stripe_id = models.TextField(primary_key=True)
+    stripe_product_id = models.TextField(null=True)
+    named_tier = models.TextField(choices=Sold.choices, null=True)
+    updated_at = updated_at()
+
+    class Meta:
+        db_table = "stripe_catalogue"
+
+    def __str__(self) -> str:
+        return self.stripe_id

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from django.db import transaction
+from django.db.models import Count
 
-from billing.models import Plan, PlanPrice
-from billing.stripe import mirror
+from billing.models import PlanPrice, Sold, Subscription, UnmatchedCustomer
+from billing.services.stripe_calls import errors_as_refused
+from billing.stripe import gateway, mirror, tiers
+from billing.stripe.errors import MissingError, PermanentError
 from billing.stripe.events import replay
 from billing.stripe.events.event_object import identifier
 from billing.stripe.events.filter import parked_counts, parked_for
@@ -19,6 +22,7 @@ from glyphforge.errors import Refused
 
 PRICE_ID = re.compile(r"(price|plan)_\w+|\w[\w-]*", re.ASCII)
 AT_MOST = 50
+SUBSCRIBED_AT_MOST = 1_000
 LONGEST_ID = 255
 LONGEST_NOTE = 200
 
@@ -32,11 +36,13 @@ class Mapped:
 
 
 @dataclass(frozen=True)
-class UnmappedPrice:
-    """A price that no tier claims.
+class ListedPrice:
+    """A price as the page of prices shows it, with who has it and what waits for it.
 
+    `sells` is the tier that somebody claims it for, None without one; `kept` are the tiers that its subscribers have.
     `amount_cents` is for `interval_count` intervals; None where Stripe has no whole amount, because the price is tiered
-    or has fractions of the smallest unit: https://docs.stripe.com/api/prices/object
+    or has fractions of the smallest unit: https://docs.stripe.com/api/prices/object. `currency` is empty for a price
+    of which nothing is mirrored.
     """
 
     stripe_price_id: str
@@ -47,57 +53,119 @@ class UnmappedPrice:
     currency: str
     interval: str
     interval_count: int
+    is_active: bool
+    sells: str | None
+    kept: tuple[str, ...]
+    subscribers: int
     events_waiting: int
 
 
 def map_price(stripe_price_id: str, tier: str, *, actor: str, reason: str, note: str = "") -> Mapped:
-    """Let `stripe_price_id` sell `tier`, replay the events that waited for it and sync who has it.
+    """Let a price, or each price of a product, sell `tier`, replay the events that waited and sync who has it.
 
-    Customers are synced by tasks of their own, later. Refuses an unknown tier, a malformed price id and a note over 200
-    characters. Mapping a price
-    again moves it to the new tier; an empty `note` keeps the old one.
+    `Sold.FOREIGN` declares it to be none of ours. Customers are synced by tasks of their own, later. Refuses an unknown
+    tier, a malformed id, a note over 200 characters, what Stripe does not know, unless somebody is subscribed to it,
+    and to decide while Stripe does not answer. Mapping again moves to the new tier; an empty `note` keeps the old one.
     """
     price_id = stripe_price_id.strip()
     if not PRICE_ID.fullmatch(price_id):
-        raise Refused(f"{stripe_price_id!r} is not a Stripe price id (price_…).")
+        raise Refused(f"{stripe_price_id!r} is not the id of a Stripe price (price_…) or product (prod_…).")
     if len(price_id) > LONGEST_ID or len(note) > LONGEST_NOTE:
         raise Refused(f"A price id has at most {LONGEST_ID} characters, a note {LONGEST_NOTE}.")
-    if not Plan.objects.filter(pk=tier).exists():
-        raise Refused(f"There is no plan {tier!r}.")
+    if tier not in Sold.values:
+        raise Refused(f"There is no plan {tier!r}; there are {', '.join(Sold.values)}.")
+    _look_up(price_id)
     with acting_as(actor=actor, reason=reason), transaction.atomic():
-        values = {"plan_id": tier} | ({"note": note} if note else {})
+        values = {"tier": tier} | ({"note": note} if note else {})
         PlanPrice.objects.update_or_create(stripe_price_id=price_id, defaults=values)
-        record(
-            "map_price",
-            table_name="plan_prices",
-            row_id=price_id,
-            reason=reason,
-            new_values={"tier": tier},
-        )
-        replayed = replay.replay_all(parked_for(price_id), actor=actor, reason=reason)
-        resynced = prices.move_subscribers(price_id, tier)
+        record("map_price", table_name="plan_prices", row_id=price_id, reason=reason, new_values={"tier": tier})
+        followed = _follow(price_id, actor=actor, reason=reason)
+        if tier != Sold.FOREIGN:
+            return followed
+        # Who waits for a person may have nothing but that.
+        unmatched = UnmatchedCustomer.objects.values_list("pk", flat=True)
+        again = sum(replay.replay_all(parked_for(each), actor=actor, reason=reason) for each in unmatched)
+        return replace(followed, replayed=followed.replayed + again)
+
+
+def unmap_price(stripe_price_id: str, *, actor: str, reason: str) -> Mapped:
+    """Take back what was said of a price or product: what it says itself counts again. Refuses one that is not mapped.
+
+    Who has it keeps the plan where nothing else claims the price.
+    """
+    with acting_as(actor=actor, reason=reason), transaction.atomic():
+        row = PlanPrice.objects.select_for_update().get(pk=stripe_price_id)
+        record("unmap_price", table_name="plan_prices", row_id=row.pk, reason=reason, old_values={"tier": row.tier})
+        row.delete()
+        return _follow(stripe_price_id, actor=actor, reason=reason)
+
+
+def _look_up(stripe_id: str) -> None:
+    """Fetch a price or product into the mirror, so that its page names it."""
+    kind = "product" if stripe_id.startswith("prod_") else "price"
+    with errors_as_refused():
+        try:
+            fetched = gateway.retrieve(kind, stripe_id)
+        except MissingError:
+            if Subscription.objects.filter(stripe_price_id=stripe_id).exists():
+                return
+            raise PermanentError(f"Stripe knows no {kind} {stripe_id}: copy its id from Stripe's dashboard.") from None
+
+        def store() -> None:
+            with transaction.atomic():
+                mirror.store(fetched)
+
+        mirror.with_catalogue(store)
+
+
+def _follow(stripe_id: str, *, actor: str, reason: str) -> Mapped:
+    replayed = resynced = 0
+    for price_id, tier in prices.sold_by(stripe_id).items():
+        replayed += replay.replay_all(parked_for(price_id), actor=actor, reason=reason)
+        resynced += prices.follow(price_id, tier)
     return Mapped(replayed, resynced)
 
 
-def unmapped_prices(limit: int = AT_MOST) -> list[UnmappedPrice]:
+def unclaimed(limit: int = AT_MOST) -> list[ListedPrice]:
     """The newest active recurring prices that Stripe told us about and no tier claims, the most waited for first.
 
-    In four queries, however many there are.
+    In six queries, however many there are.
     """
-    mapped = set(PlanPrice.objects.values_list("pk", flat=True))
-    found = [
-        price for price in mirror.recurring_prices() if price["id"] not in mapped and not prices.named_tier(price)
-    ][:limit]
+    recurring = mirror.recurring_prices()
+    sold = tiers.tiers_of(recurring)
+    found = [price for price in recurring if not sold[price["id"]]][:limit]
+    return sorted(_listed(found), key=lambda price: -price.events_waiting)
+
+
+def subscribed() -> list[ListedPrice]:
+    """Each price that live subscriptions have, mirrored or not, the one with the most of them first; 1,000 at most."""
+    live = Subscription.objects.filter(status__in=Subscription.LIVE, stripe_price_id__isnull=False)
+    counted = live.values_list("stripe_price_id").annotate(n=Count("pk")).order_by("-n", "stripe_price_id")
+    ids = [str(price_id) for price_id, _ in counted[:SUBSCRIBED_AT_MOST]]
+    known = mirror.prices(ids)
+    return _listed([known.get(price_id, {"id": price_id, "currency": ""}) for price_id in ids])
+
+
+def _listed(found: list[Price]) -> list[ListedPrice]:
+    ids = [price["id"] for price in found]
+    sold = tiers.tiers_of(found)
     names = mirror.product_names(identifier(price.get("product")) or "" for price in found)
-    waiting = parked_counts([price["id"] for price in found])
-    unmapped = [_unmapped(price, names, waiting[price["id"]]) for price in found]
-    return sorted(unmapped, key=lambda price: -price.events_waiting)
+    waiting = parked_counts(ids)
+    kept: dict[str, dict[str, int]] = {}
+    live = Subscription.objects.filter(status__in=Subscription.LIVE, stripe_price_id__in=ids)
+    for price_id, tier, subscribers in live.values_list("stripe_price_id", "tier").annotate(n=Count("pk")):
+        kept.setdefault(str(price_id), {})[tier] = subscribers
+    return [
+        _as_listed(price, names, sold[price["id"]], kept.get(price["id"], {}), waiting[price["id"]]) for price in found
+    ]
 
 
-def _unmapped(price: Price, names: dict[str, str], events_waiting: int) -> UnmappedPrice:
+def _as_listed(
+    price: Price, names: dict[str, str], sells: str | None, kept: dict[str, int], events_waiting: int
+) -> ListedPrice:
     recurring = price.get("recurring") or {}
     product_id = identifier(price.get("product")) or ""
-    return UnmappedPrice(
+    return ListedPrice(
         stripe_price_id=price["id"],
         product_id=product_id,
         product_name=names.get(product_id, ""),
@@ -106,5 +174,9 @@ def _unmapped(price: Price, names: dict[str, str], events_waiting: int) -> Unmap
         currency=price["currency"],
         interval=recurring.get("interval", ""),
         interval_count=int(recurring.get("interval_count") or 1),
+        is_active=mirror.is_active(price),
+        sells=sells,
+        kept=tuple(sorted(kept)),
+        subscribers=sum(kept.values()),
         events_waiting=events_waiting,
     )

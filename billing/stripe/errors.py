@@ -50,5 +50,9 @@ class UnmappedPriceError(PermanentError):
         self.stripe_price_id = stripe_price_id
 
 
+class ForeignError(Exception):
+    """It is declared to be none of ours: there is nothing to do."""
+
+
 class InvalidSignatureError(Exception):
     """A delivery that does not come from Stripe, or is too old or too far ahead to be accepted."""

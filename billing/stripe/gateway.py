@@ -20,6 +20,7 @@ from typing import Any
 import stripe
 from django.conf import settings
 
+from billing.stripe.completion import Lookups, complete
 from billing.stripe.errors import MissingError, PermanentError, TransientError
 from glyphforge.database import installation
 from glyphforge.text import storable_json
@@ -141,45 +142,15 @@ def page(kind: str, *, limit: int | None = None, **filters: Any) -> tuple[list[A
 def _as_complete_as_can_be(kind: str, item: Any) -> Any:
     """An object of an unknown form stays as it is, and does not keep the others of its page away."""
     try:
-        return _completed(kind, item)
+        return complete(kind, item, Lookups(_coupon, _tiers, _options, _nothing))
     except (AttributeError, LookupError, TypeError):
         logger.warning("%s %s has an unknown form", kind, item.get("id"), exc_info=True)
         return item
 
 
-def _completed(kind: str, item: Any) -> Any:
-    """Page through a cut list of subscription items; put coupons in place of their ids, and amounts into prices."""
-    if kind == "subscription":
-        lines = item["items"]
-        if lines["has_more"]:
-            lines["data"] = list(lines.auto_paging_iter())
-            lines["has_more"] = False
-        for holder in (item, *lines["data"]):
-            for discount in holder.get("discounts") or []:
-                _put_coupon(discount)
-        for line in lines["data"]:
-            _put_amounts(line["price"], item["currency"])
-    if kind == "customer" and item.get("discount"):
-        _put_coupon(item["discount"])
-    return item
-
-
-def _put_coupon(discount: Any) -> None:
-    """Newer versions name the coupon at `source.coupon`, older ones (and dj-stripe) at `coupon`.
-
-    Which products it is for, and what it takes off in other currencies, is said only to who asks for the coupon itself.
-    """
-    if isinstance(discount, str):
-        return
-    coupon = discount.get("coupon") or (discount.get("source") or {}).get("coupon")
-    if coupon:
-        known = coupon if isinstance(coupon, str) else coupon["id"]
-        created = None if isinstance(coupon, str) else coupon.get("created")
-        found = _coupon(known, created)
-        # Under the id of a deleted coupon another one may have been made, with other terms.
-        same = found and created in (None, found.get("created"))
-        coupon = found if same else None if isinstance(coupon, str) else coupon
-    discount["coupon"] = coupon
+def _nothing() -> Any:
+    empty = {"object": "list", "data": [], "has_more": False, "url": ""}
+    return stripe.ListObject.construct_from(empty, api_key())
 
 
 @lru_cache(maxsize=1024)
@@ -196,27 +167,28 @@ def _coupon(coupon_id: str, created: int | None) -> Any:
         raise
 
 
-def _put_amounts(price: Any, currency: str) -> None:
-    """Tiers, and amounts in other currencies than the price's own, are said only to who asks for the price itself."""
-    if price["currency"] != currency:
-        price["currency_options"] = _options(price["id"], currency)
-    elif price.get("billing_scheme") == "tiered" and not price.get("tiers"):
-        price["tiers"] = _tiers(price["id"])
-
-
 @lru_cache(maxsize=1024)
 def _tiers(price_id: str) -> Any:
-    """A price's tiers never change, so one look is enough."""
-    return stripe.Price.retrieve(price_id, api_key=api_key(), expand=["tiers"])["tiers"]
+    """A price's tiers never change, so one look is enough. None of a price that is gone."""
+    return _of_price(price_id, "tiers", [])
 
 
 def _options(price_id: str, currency: str) -> Any:
     """What the price costs in other currencies; unlike its own amount that may be changed, so it is looked up anew."""
-    expand = ["currency_options", f"currency_options.{currency}.tiers"]
-    return stripe.Price.retrieve(price_id, api_key=api_key(), expand=expand)["currency_options"]
+    return _of_price(price_id, "currency_options", [f"currency_options.{currency}.tiers"])
 
 
-def _iterate(kind: str, **filters: Any) -> Iterator[Any]:
+def _of_price(price_id: str, member: str, expand: list[str]) -> Any:
+    """A member of a price that has to be asked for; None where the price is gone: its subscriptions go on."""
+    try:
+        return stripe.Price.retrieve(price_id, api_key=api_key(), expand=[member, *expand])[member]
+    except stripe.InvalidRequestError as error:
+        if error.code == "resource_missing":
+            return None
+        raise
+
+
+def iterate(kind: str, **filters: Any) -> Iterator[Any]:
     """Yield all members of a list, newest first, fetched a page at a time. `filters` are as for `page`."""
     after: dict[str, Any] = {}
     more = True
@@ -233,7 +205,7 @@ def disputes(charge_id: str) -> list[Any]:
     For the statuses see https://docs.stripe.com/api/disputes/object
     """
     try:
-        return list(_iterate("dispute", charge=charge_id))
+        return list(iterate("dispute", charge=charge_id))
     except MissingError:
         return []
 
@@ -243,7 +215,7 @@ def refunds_that_failed(charge_id: str) -> int:
 
     For the statuses see https://docs.stripe.com/api/refunds/object
     """
-    return sum(refund["status"] in ("failed", "canceled") for refund in _iterate("refund", charge=charge_id))
+    return sum(refund["status"] in ("failed", "canceled") for refund in iterate("refund", charge=charge_id))
 
 
 def as_json(item: Any) -> Any:

@@ -11,15 +11,17 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar
 
+from django.conf import settings
 from django.core.exceptions import ObjectDoesNotExist
 from django.db.models import Q
 from djstripe import models
 from djstripe.models.base import StripeModel
 from psycopg.errors import NotNullViolation
 
-from billing.stripe import gateway
+from billing.stripe import gateway, tiers
 from billing.stripe.errors import MissingError, PermanentError
-from billing.stripe.objects import Discount, Dispute, Invoice, Price
+from billing.stripe.events.event_object import identifier
+from billing.stripe.objects import Charge, Discount, Dispute, Invoice, Price
 from billing.stripe.unstorable import explained
 
 T = TypeVar("T")
@@ -66,11 +68,13 @@ def store(fetched: Any) -> Any:
 
 
 def _sync(fetched: Any) -> Any:
+    if fetched["object"] == "product" and fetched.get("deleted"):
+        return _gone_product(fetched["id"])
     model = MODELS[fetched["object"]]
     sync = partial(model.sync_from_stripe_data, fetched, api_key=gateway.api_key())
     subject = f"{fetched['object']} {fetched['id']}"
     try:
-        return dict(gateway.translate(sync, subject).stripe_data)
+        data: Any = dict(gateway.translate(sync, subject).stripe_data)
     except ObjectDoesNotExist as error:
         # dj-stripe asked for what the object refers to, got nothing, and could not insert the row without it.
         refused = getattr(error.__context__, "__cause__", None)
@@ -78,6 +82,18 @@ def _sync(fetched: Any) -> Any:
             raise
         name = str(refused.diag.column_name).removesuffix("_id")
         raise PermanentError(f"Stripe does not know the {name} of {subject}.") from error
+    if data["object"] in ("price", "product"):
+        tiers.note(data)
+    return data
+
+
+def _gone_product(product_id: str) -> Any:
+    """A product that was deleted, for the prices that refer to it."""
+    gone = {"id": product_id, "object": "product", "deleted": True}
+    said = {"name": product_id, "livemode": settings.STRIPE_LIVE_MODE, "stripe_data": gone}
+    models.Product.objects.get_or_create(id=product_id, defaults=said)
+    mark_deleted("product", product_id)
+    return gone
 
 
 def with_catalogue(action: Callable[[], T], *, broken: Broken | None = None) -> T:
@@ -107,35 +123,24 @@ def with_catalogue(action: Callable[[], T], *, broken: Broken | None = None) -> 
 
 
 def require_catalogue(objects: Iterable[Any], *, broken: Broken | None = None) -> None:
-    """Raise CatalogueMissingError for all that the objects refer to, but for what is `broken`.
-
-    Raises PermanentError for a product that Stripe does not know; with `broken` its price is noted there.
-    """
+    """Raise CatalogueMissingError for all that the objects refer to, but for what is `broken`."""
     wanted: dict[tuple[str, str], Any] = {}
     prices: dict[tuple[str, str], Any] = {}  # to be mirrored themselves
-    subjects: dict[tuple[str, str], str] = {}
     for fetched in objects:
         if fetched["object"] == "price":
             prices["price", fetched["id"]] = fetched
-            subjects["price", fetched["id"]] = f"price {fetched['id']}"
         # Of an object of an unknown form nothing is known: mirroring it says so.
         with suppress(AttributeError, LookupError, TypeError):
-            for name, known in _catalogue(fetched):
-                wanted[name] = known
-                subjects.setdefault(name, f"{fetched['object']} {fetched['id']}")
+            wanted |= dict(_catalogue(fetched))
     missing = {name: wanted[name] for name in _unmirrored(wanted) if name not in (broken or {})}
     first: dict[tuple[str, str], Any] = {}
-    for name, price in {name: each for name, each in (missing | prices).items() if name[0] == "price"}.items():
+    for price in [each for (kind, _), each in (missing | prices).items() if kind == "price"]:
         product = ("product", _id_of(price["product"]))
         if product not in first and _unmirrored([product]):
             try:
                 first[product] = gateway.retrieve(*product)
-            except MissingError as error:
-                problem = PermanentError(f"Stripe does not know the product of {subjects[name]}.")
-                if broken is None:
-                    raise problem from error
-                broken[name] = problem
-                missing.pop(name)
+            except MissingError:  # deleted, which does not end the subscriptions to it
+                first[product] = {"id": product[1], "object": "product", "deleted": True}
     if not models.Account.objects.exists():
         first["account", "itself"] = gateway.account()
     if first or missing:
@@ -171,6 +176,13 @@ def _catalogue(fetched: Any) -> Iterator[tuple[tuple[str, str], Any]]:
             yield ("tax_rate", rate["id"]), rate
 
 
+def note_catalogue() -> None:
+    """Write anew what every mirrored price and product says of its tier: `tiers.note` may not have seen them all."""
+    for kind in ("price", "product"):
+        for row in MODELS[kind].objects.iterator():
+            tiers.note({"id": row.id, "object": kind, **row.stripe_data})
+
+
 def mark_deleted(kind: str, object_id: str) -> None:
     """Note in the mirror that the object is gone. The row stays: deleting it would cascade to its history."""
     for row in MODELS[kind].objects.filter(id=object_id):
@@ -201,6 +213,51 @@ def invoice_paid_by(customer_id: str, charge_id: str, payment_intent_id: str | N
     return row.stripe_data if row else None
 
 
+def invoice_of(charge: Charge) -> Invoice | None:
+    """The invoice that a charge paid or tried to pay, if it is known here.
+
+    A charge named it before API version 2025-03-31, the invoice's payments name the charge since.
+    """
+    if named := identifier(charge.get("invoice")):
+        return invoice(named)
+    customer_id = identifier(charge.get("customer"))
+    if customer_id is None:
+        return None
+    return invoice_paid_by(customer_id, charge["id"], identifier(charge.get("payment_intent")))
+
+
+def holdings(customer_id: str) -> Iterator[tuple[str, Any]]:
+    """Kind and object of each subscription and invoice of a customer that is known here."""
+    for kind in ("subscription", "invoice"):
+        for row in MODELS[kind].objects.filter(customer_id=customer_id):
+            yield kind, row.stripe_data
+
+
+def customers_with(price_id: str) -> set[str]:
+    """The customers who have, or had, a subscription or an invoice with the price, as far as that is known here."""
+    line = [{"pricing": {"price_details": {"price": price_id}}}]
+    found = models.Invoice.objects.filter(stripe_data__lines__data__contains=line)
+    subscribed = models.Subscription.objects.filter(items__price__id=price_id)
+    return {*found.values_list("customer_id", flat=True), *subscribed.values_list("customer_id", flat=True)}
+
+
+def customer_metadata(customer_id: str) -> dict[str, str]:
+    """The metadata of a customer, if it is known here."""
+    row = models.Customer.objects.filter(id=customer_id).first()
+    return (row.stripe_data.get("metadata") if row else None) or {}
+
+
+def price(price_id: str) -> Price | None:
+    """A price, if it is known here."""
+    row = models.Price.objects.filter(id=price_id).first()
+    return row.stripe_data if row else None
+
+
+def prices(price_ids: Iterable[str]) -> dict[str, Price]:
+    """Those of the prices that are known here, by their ids."""
+    return {row.id: row.stripe_data for row in models.Price.objects.filter(id__in=set(price_ids))}
+
+
 def invoice(invoice_id: str) -> Invoice | None:
     """An invoice, if it is known here."""
     row = models.Invoice.objects.filter(id=invoice_id).first()
@@ -211,6 +268,11 @@ def recurring_prices() -> list[Price]:
     """The active recurring prices that are known here, newest first."""
     rows = models.Price.objects.filter(stripe_data__active=True, stripe_data__type="recurring")
     return [row.stripe_data for row in rows.order_by("-created")]
+
+
+def is_active(price: Price) -> bool:
+    """Whether a price is sold still; one that is archived goes on for who has it."""
+    return bool(price.get("active"))
 
 
 def product_names(product_ids: Iterable[str]) -> dict[str, str]:

@@ -74,16 +74,23 @@ class Amounts(TypedDict, total=False):
     unit_amount_decimal: str | None
 
 
-class Price(Amounts):
-    """https://docs.stripe.com/api/prices/object; `currency_options` maps other currencies to their amounts."""
+class CatalogueObject(TypedDict):
+    """What a price and a product have in common; only a price has a lookup key and a product."""
 
     id: str
-    currency: str
-    billing_scheme: NotRequired[str]
-    currency_options: NotRequired[dict[str, Amounts] | None]
     lookup_key: NotRequired[str | None]
     metadata: NotRequired[dict[str, str] | None]
+    object: NotRequired[str]
     product: NotRequired[Reference]
+
+
+class Price(Amounts, CatalogueObject):
+    """https://docs.stripe.com/api/prices/object; `currency_options` maps other currencies to their amounts."""
+
+    currency: str
+    billing_scheme: NotRequired[str]
+    active: NotRequired[bool]
+    currency_options: NotRequired[dict[str, Amounts] | None]
     recurring: NotRequired[Recurring | None]
     tiers_mode: NotRequired[str | None]
     transform_quantity: NotRequired[Packages | None]
@@ -183,8 +190,40 @@ class Invoice(TypedDict):
     """https://docs.stripe.com/api/invoices/object, with its `payments` expanded."""
 
     id: str
+    customer: NotRequired[Reference | None]
     hosted_invoice_url: NotRequired[str | None]
+    lines: NotRequired[InvoiceLines | None]
     payments: NotRequired[InvoicePayments | None]
+
+
+class InvoiceLines(TypedDict, total=False):
+    """All lines of an invoice: the gateway pages through a list that Stripe cut."""
+
+    data: list[InvoiceLine]
+
+
+class InvoiceLine(TypedDict, total=False):
+    """https://docs.stripe.com/api/invoice-line-item/object
+
+    The price was at `price`, before that at `plan`, and is at `pricing.price_details` since API version 2025-03-31.
+    """
+
+    plan: Price | None
+    price: Price | None
+    pricing: LinePricing | None
+
+
+class LinePricing(TypedDict, total=False):
+    """How an invoice's line came to its amount."""
+
+    price_details: LinePrice | None
+
+
+class LinePrice(TypedDict, total=False):
+    """The price and the product of an invoice's line."""
+
+    price: Reference | None
+    product: Reference | None
 
 
 class InvoicePayments(TypedDict, total=False):
@@ -228,6 +267,8 @@ class EventData(TypedDict):
 
 class EventPayload(TypedDict, total=False):
     """What is read of an event's object, whatever its kind; the rest is fetched anew."""
+
+    subscription: Reference | None
 
     charge: Reference | None
     customer: Reference | None

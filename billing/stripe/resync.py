@@ -9,9 +9,16 @@ from typing import Any
 from django.db import transaction
 
 from billing.stripe import customer_lock, gateway, mirror
-from billing.stripe.errors import MissingError, PartlyDoneError, PermanentError, TransientError, UnlinkedCustomerError
+from billing.stripe.errors import (
+    ForeignError,
+    MissingError,
+    PartlyDoneError,
+    PermanentError,
+    TransientError,
+    UnlinkedCustomerError,
+)
 from billing.stripe.events.handlers import handle_customer, project_subscription
-from billing.stripe.projection import payments
+from billing.stripe.projection import foreign, payments
 from billing.stripe.unstorable import explained
 
 
@@ -28,8 +35,9 @@ def resync(customer_id: str, *, audit: Callable[[], None] | None = None) -> list
     """Fetch a customer, its subscriptions, invoices and charges, and project them; returns what needs a person.
 
     One transaction a page, each under the customer's lock, so that events are not kept waiting; `audit` is called in
-    the first that commits. Raises MissingError and UnlinkedCustomerError, when there is nobody whose the rest could be.
-    Raises TransientError when nothing was written, PartlyDoneError when something was.
+    the first that commits. Of a customer who has only foreign things nothing is left here. Raises MissingError and
+    UnlinkedCustomerError, when there is nobody whose the rest could be. Raises TransientError when nothing was written,
+    PartlyDoneError when something was.
     """
     return _Resync(customer_id, audit or (lambda: None)).run()
 
@@ -47,6 +55,8 @@ class _Resync:
             self._pages("subscription", status="all")
             self._pages("invoice")
             self._pages("charge")
+        except ForeignError:
+            foreign.dismiss(self.customer_id)
         except TransientError as error:
             if self.is_written:
                 raise PartlyDoneError(str(error), error.retry_after) from error

@@ -70,13 +70,17 @@ class _Table:
         others = [
             each for each in statements if each is not made and not _INDEX.match(each) and not _INSERT.match(each)
         ]
+        columns, constraints = {}, {each.split()[1]: each for each in items if each.startswith("CONSTRAINT ")}
+        for item in items:
+            if not item.startswith("CONSTRAINT ") and item not in unnamed:
+                name = item.split()[0]
+                columns[name], own = _apart(name, item)
+                constraints |= own
         return cls(
             name=head["name"],
             options=(made[: head.start("name")], made[end + 1 :].strip(), *unnamed, *others),
-            columns={
-                each.split()[0]: each for each in items if not each.startswith("CONSTRAINT ") and each not in unnamed
-            },
-            constraints={each.split()[1]: each for each in items if each.startswith("CONSTRAINT ")},
+            columns=columns,
+            constraints=constraints,
             indexes=indexes,
             rows={match["table"]: dict(_inserted(match)) for match in inserts},
         )
@@ -112,6 +116,27 @@ def _closing(text: str, opening: int) -> int:
             if depth == 0:
                 return at
     raise DatabaseError("a bracket is never closed")
+
+
+def _apart(column: str, item: str) -> tuple[str, dict[str, str]]:
+    """A column without the constraints that have a name, and those as they would stand below the columns, by name."""
+    kept: list[str] = []
+    constraints: dict[str, str] = {}
+    clauses = _CLAUSE.split(item)
+    while clauses:
+        clause = clauses.pop(0)
+        if not clause.startswith("CONSTRAINT "):
+            kept.append(clause)
+            continue
+        rule = clauses.pop(0)
+        while rule.count("(") > rule.count(")"):
+            rule += f" {clauses.pop(0)}"
+        if rule.startswith("REFERENCES "):
+            rule = f"FOREIGN KEY ({column}) {rule}"
+        elif not rule.startswith("CHECK "):
+            rule = f"{rule} ({column})"
+        constraints[clause.split()[1]] = f"{clause} {rule}"
+    return " ".join(kept), constraints
 
 
 def _inserted(match: re.Match[str]) -> Iterator[tuple[str, dict[str, str]]]:

@@ -19,6 +19,7 @@ from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.questioner import NonInteractiveMigrationQuestioner
 from django.db.migrations.state import ProjectState
 from django.db.migrations.writer import MigrationWriter
+from django.db.models import NOT_PROVIDED
 
 from glyphforge.database.alteration import alter
 from glyphforge.database.connection import DatabaseError
@@ -316,12 +317,17 @@ def _sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+class _NobodyAsked(NonInteractiveMigrationQuestioner):
+    """What a new column holds in the rows that are there is for the SQL to say."""
+
+    def ask_not_null_addition(self, field_name: str, model_name: str) -> object:
+        return NOT_PROVIDED
+
+
 def _migration(config: AppConfig, name: str) -> str:
     """The migration's text: it runs the pair, and its state is that of today's models."""
     loader = MigrationLoader(None)
-    detector = MigrationAutodetector(
-        loader.project_state(), ProjectState.from_apps(apps), NonInteractiveMigrationQuestioner()
-    )
+    detector = MigrationAutodetector(loader.project_state(), ProjectState.from_apps(apps), _NobodyAsked())
     changes = detector.changes(graph=loader.graph, trim_to_apps={config.label}).get(config.label, [])
     states = [operation for change in changes for operation in change.operations]
     others = {needed for change in changes for needed in change.dependencies if needed[0] != config.label}

@@ -13,6 +13,7 @@ LISTED_ON = {
     "stale_subscriptions": "monitoring_stalesubscription",
     "orphaned_stripe_customers": "monitoring_orphanedstripecustomer",
     "duplicate_subscriptions": "billing_subscription?is_duplicate__exact=1",
+    "unclaimed_prices": "billing_planprice",
     "paid_users_without_keys": "monitoring_paiduserwithoutkey",
     "users_near_limit": "monitoring_usernearlimit",
     "failed_webhooks": "monitoring_failedwebhookevent",

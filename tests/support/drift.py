@@ -9,7 +9,7 @@ SABOTAGE = {
     "ALTER TABLE users ALTER COLUMN created_at DROP NOT NULL": "different column users.created_at",
     "ALTER TABLE payment_history DROP COLUMN receipt_url": "missing column payment_history.receipt_url",
     "ALTER TABLE api_keys ADD COLUMN plain_key text": "extra column api_keys.plain_key",
-    "DROP TABLE plan_prices": "missing table plan_prices",
+    "DROP TABLE plan_prices CASCADE": "missing table plan_prices",
     "CREATE TABLE users_backup AS SELECT 1 AS x": "extra table users_backup",
     "ALTER TABLE rate_limits SET LOGGED": "different table rate_limits",
     "ALTER TABLE api_usage_deltas RESET (autovacuum_vacuum_threshold)": "different table api_usage_deltas",

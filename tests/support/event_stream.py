@@ -4,6 +4,9 @@ import copy
 from collections.abc import Iterable
 from typing import Any
 
+from django_q.models import OrmQ
+
+from billing import tasks
 from billing.models import Payment, Subscription, User, WebhookEvent
 from billing.stripe.events import inbox, processing
 from demo.stripe import recordings
@@ -93,6 +96,16 @@ def process_pending() -> None:
     """What a worker does with the events that wait for it."""
     for event_id in WebhookEvent.objects.filter(status="pending").values_list("stripe_event_id", flat=True):
         processing.process(event_id)
+
+
+def run_tasks() -> None:
+    """What a worker does with the queue, until nothing is left: events, and customers to be brought in line."""
+    while task := OrmQ.objects.order_by("pk").first():
+        task.delete()
+        if task.func() == "billing.tasks.resync_customer":
+            tasks.resync_customer(*task.args())
+        elif task.func() == inbox.TASK:
+            processing.process(*task.args())
 
 
 def last_error() -> str:

@@ -92,6 +92,13 @@ def _duplicate() -> tuple[Cure, UUID]:
     return _run("UPDATE subscriptions SET status = 'canceled' WHERE id = %s", duplicate), user
 
 
+def _unclaimed_price() -> tuple[Cure, str]:
+    insert("stripe_catalogue", stripe_id="price_old")
+    user = factories.subscription(stripe_price_id="price_old").user_id
+    factories.api_key(user)
+    return _run("INSERT INTO plan_prices (stripe_price_id, tier) VALUES ('price_old', 'starter')"), "price_old"
+
+
 def _guessing(times: int) -> tuple[Cure, None]:
     insert(
         "authentication_failures", kind="api_key", source="203.0.113.9", window_start=ago("1 minute"), failures=times
@@ -210,6 +217,7 @@ FAULTS = [
     Fault("near limit", "users_near_limit", "warning", _near_limit),
     Fault("orphans", "orphaned_stripe_customers", "warning", _orphans),
     Fault("duplicate", "duplicate_subscriptions", "warning", _duplicate),
+    Fault("unclaimed price", "unclaimed_prices", "warning", _unclaimed_price),
     Fault("unmatched", "unmatched_stripe_customers", "warning", _unmatched_customer),
     Fault("guessing", "authentication_failures", "warning", lambda: _guessing(21)),
     Fault("guessing on", "authentication_failures", "critical", lambda: _guessing(101)),

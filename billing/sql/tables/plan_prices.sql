@@ -1,10 +1,12 @@
--- Which Stripe prices sell a tier. Support edits this; it wins over a price's metadata and lookup key.
+-- What a Stripe price, or each price of a product (prod_…), sells: support edits this, and it wins over what they say
+-- themselves. `none` is nothing of ours: what another business sells on the same Stripe account.
 CREATE TABLE plan_prices (
     stripe_price_id text PRIMARY KEY CONSTRAINT plan_prices_id_given CHECK (stripe_price_id <> ''),
-    tier text NOT NULL CONSTRAINT plan_prices_tier_fkey REFERENCES plans (tier) ON DELETE RESTRICT,
+    tier text NOT NULL,
     note text NOT NULL DEFAULT '',
     created_at timestamptz NOT NULL DEFAULT now(),
     updated_at timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT plan_prices_tier_known CHECK (tier IN ('free', 'starter', 'professional', 'enterprise', 'none')),
     -- It stands in the address of its page.
     CONSTRAINT plan_prices_id_plain CHECK (stripe_price_id ~ '^[A-Za-z0-9_-]+$'),
     CONSTRAINT plan_prices_texts_bounded CHECK (

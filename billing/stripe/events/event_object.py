@@ -75,7 +75,8 @@ def of_event(event_type: str, payload: Json) -> EventObject | None:
     item = cast(EventPayload, found)
     # Credit notes and invoice payments matter for the invoice that they belong to.
     wanted: Reference | None = item.get("invoice") if item.get("object") in ("credit_note", "invoice_payment") else item
-    object_id = identifier(wanted)
+    # A discount has no id in older versions, and is read at its customer.
+    object_id = identifier(wanted) or (identifier(item.get("customer")) if kind == "discount" else None)
     if not object_id:
         raise PermanentError(f"The event names no {kind} (data.object.id) for {event_type}.")
     customer_id = object_id if kind == "customer" else identifier(item.get("customer"))

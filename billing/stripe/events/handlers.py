@@ -7,25 +7,33 @@ from collections.abc import Callable
 from typing import Any
 
 from billing.models import Payment, Subscription, User
-from billing.stripe import customer_lock, gateway, mirror, objects, tombstones
-from billing.stripe.errors import MissingError, PermanentError
-from billing.stripe.events import inbox
+from billing.stripe import customer_lock, gateway, mirror, objects, tiers, tombstones
+from billing.stripe.errors import ForeignError, MissingError, PermanentError
 from billing.stripe.events.event_object import EventObject, identifier
-from billing.stripe.projection import payments, prices, subscriptions, users
+from billing.stripe.projection import foreign, payments, prices, subscriptions, users
 from billing.stripe.projection.rows import write
 from billing.stripe.unstorable import explained
 
 logger = logging.getLogger(__name__)
 
+# What is nothing to us without a customer; the mirror does not take it either.
+OF_CUSTOMERS = frozenset({"invoice", "invoiceitem"})
 
-def handle(event_object: EventObject) -> None:
-    """Fetch, mirror and project what the event is about, under its customer's lock.
+
+def handle(event_object: EventObject) -> str | None:
+    """Fetch, mirror and project what the event is about, under its customer's lock; says why that is none of ours.
 
     Runs inside the caller's transaction. Raises the errors of `billing.stripe.errors`, and CatalogueMissingError.
     """
     customer_lock.acquire(_owner(event_object) or event_object.object_id)
     with explained(f"{event_object.kind} {event_object.object_id}"):
-        HANDLERS[event_object.kind](event_object)
+        try:
+            HANDLERS[event_object.kind](event_object)
+        except ForeignError as error:
+            if event_object.customer_id:
+                foreign.dismiss(event_object.customer_id)
+            return str(error)
+    return None
 
 
 def _owner(event_object: EventObject) -> str | None:
@@ -54,18 +62,24 @@ def handle_customer(customer_id: str, *, deleted: bool = False) -> None:
     if deleted or tombstones.has_tombstone(customer_id):
         _delete_customer(customer_id)
         return
+    discount = mirror.customer_discount(customer_id)
     customer: objects.Customer = mirror.store(gateway.retrieve("customer", customer_id))
     if customer.get("deleted"):
         _delete_customer(customer_id)
-    else:
-        subscriptions.ensure_free(users.project(customer))
+        return
+    subscriptions.ensure_free(users.project(customer))
+    if customer.get("discount") != discount:
+        try:
+            _project_live(customer_id)
+        except PermanentError:  # of one whose own event waits
+            logger.warning("what customer %s pays is not worked out anew", customer_id, exc_info=True)
 
 
 def _delete_customer(customer_id: str) -> None:
     if tombstones.has_tombstone(customer_id) and not User.objects.filter(stripe_customer_id=customer_id).exists():
         return  # its user came back with another customer
-    user = users.delete_customer(customer_id)
     mirror.mark_deleted("customer", customer_id)
+    user = users.delete_customer(customer_id)
     paid = Subscription.objects.filter(user=user, status__in=Subscription.LIVE, stripe_subscription_id__isnull=False)
     for row in paid:
         try:
@@ -127,13 +141,15 @@ def _refund(event_object: EventObject) -> None:
 
 def _discount(event_object: EventObject) -> None:
     """A discount changes what the customer's subscriptions cost, whichever of them carries it."""
-    if event_object.customer_id is None:
-        return
-    handle_customer(event_object.customer_id)
+    if event_object.customer_id:
+        handle_customer(event_object.customer_id)
+        _project_live(event_object.customer_id)
+
+
+def _project_live(customer_id: str) -> None:
+    """Work out anew what the customer's live subscriptions cost."""
     live = Subscription.objects.filter(
-        user__stripe_customer_id=event_object.customer_id,
-        status__in=Subscription.LIVE,
-        stripe_subscription_id__isnull=False,
+        user__stripe_customer_id=customer_id, status__in=Subscription.LIVE, stripe_subscription_id__isnull=False
     )
     for stripe_id in live.values_list("stripe_subscription_id", flat=True):
         handle_subscription(str(stripe_id))
@@ -155,20 +171,33 @@ def _deletable(event_object: EventObject) -> Any:
         tombstones.add_tombstone(event_object.kind, event_object.object_id)
     if not tombstones.has_tombstone(event_object.object_id):
         try:
-            return mirror.store(gateway.retrieve(event_object.kind, event_object.object_id))
+            fetched = gateway.retrieve(event_object.kind, event_object.object_id)
         except MissingError:
             logger.info("%s %s is gone at Stripe", event_object.kind, event_object.object_id)
+        else:
+            if event_object.kind in OF_CUSTOMERS and not identifier(fetched.get("customer")):
+                raise ForeignError(f"The {event_object.kind} {event_object.object_id} is of no customer.")
+            return mirror.store(fetched)
     mirror.mark_deleted(event_object.kind, event_object.object_id)
     return None
 
 
 def _price(event_object: EventObject) -> None:
     """A price that sells a tier since repairs what waited for it, and moves who has it."""
+    was_foreign = tiers.is_named_foreign(event_object.object_id)
     price: objects.Price | None = _deletable(event_object)
-    tier = prices.tier_of(price) if price else None
-    if tier is not None:
-        inbox.retry_waiting(event_object.object_id)
-        prices.move_subscribers(event_object.object_id, tier)
+    tier = tiers.tier_of(price) if price else None
+    if tier or was_foreign:
+        prices.follow(event_object.object_id, tier)
+
+
+def _product(event_object: EventObject) -> None:
+    """A product that is foreign since, or is not any more, takes its prices along."""
+    was_foreign = tiers.is_named_foreign(event_object.object_id)
+    _deletable(event_object)
+    if tiers.is_named_foreign(event_object.object_id) != was_foreign:
+        for price_id, tier in prices.sold_by(event_object.object_id).items():
+            prices.follow(price_id, tier)
 
 
 HANDLERS: dict[str, Callable[[EventObject], None]] = {
@@ -182,7 +211,7 @@ HANDLERS: dict[str, Callable[[EventObject], None]] = {
     "payment_intent": _mirrored,
     "payment_method": _mirrored,
     "price": _price,
-    "product": _mirrored,
+    "product": _product,
     "refund": _refund,
     "subscription": _subscription,
 }

@@ -38,6 +38,11 @@ def parse(body: bytes) -> Event:
         event = json.loads(body, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
         raise NotAnEventError("the body is not JSON") from error
+    if isinstance(event, dict) and str(event.get("object")).startswith("v2."):
+        raise NotAnEventError(
+            f"the event is a {event['object']} of Stripe's API v2, a thin one without its object: let this endpoint"
+            " be sent snapshot events of API v1"
+        )
     if not isinstance(event, dict) or event.get("object") != "event":
         raise NotAnEventError("the JSON is not a Stripe event")
     for name in ("id", "type", *(["api_version"] if event.get("api_version") is not None else [])):

@@ -87,8 +87,8 @@ def _apply(event_id: str) -> str:
             if reason:
                 return _ignore(event_id, reason)
             about = event_object.of_event(event.event_type, event.payload)
-            if about:
-                handle(about)
+            if about and (reason := handle(about)):
+                return _ignore(event_id, reason)
             if not claims.complete(event_id, None):
                 raise LeaseLostError
     return WebhookEvent.Status.PROCESSED

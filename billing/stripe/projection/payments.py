@@ -6,7 +6,7 @@ from billing.models import Payment
 from billing.stripe import mirror
 from billing.stripe.events.event_object import identifier
 from billing.stripe.objects import Charge, Dispute, Invoice
-from billing.stripe.projection import users
+from billing.stripe.projection import foreign, users
 from billing.stripe.projection.rows import Columns, moment, write
 from glyphforge.text import cut
 
@@ -19,7 +19,7 @@ RELEASED = "The authorization was released; nothing was charged."
 
 
 def project(charge: Charge) -> Payment | None:
-    """Bring the payment of a charge in line with it; None for a charge of no customer, which is no business of ours.
+    """Bring the payment of a charge in line with it; None for one of no customer or for foreign things.
 
     The caller holds the customer's lock. Raises UnlinkedCustomerError when only a person can say whose charge it is.
     """
@@ -28,8 +28,13 @@ def project(charge: Charge) -> Payment | None:
         return None
     row = Payment.objects.select_related("user").filter(stripe_charge_id=charge["id"]).first()
     user = users.of_customer(customer_id, row.user if row else None)
+    if foreign.is_foreign_charge(charge):
+        if row:
+            row.delete()
+        foreign.forget_user(customer_id)
+        return None
     row = row or Payment(stripe_charge_id=charge["id"])
-    write(row, values(charge) | {"user_id": user.pk} | _invoice_columns(charge, customer_id))
+    write(row, values(charge) | {"user_id": user.pk} | _invoice_columns(charge))
     return row
 
 
@@ -96,31 +101,36 @@ def _costs(disputes: list[Dispute]) -> bool:
 
 
 def link_invoice(invoice: Invoice) -> None:
-    """Tell the payments that paid `invoice`, or tried to, its id and address.
+    """Tell the payments that paid `invoice`, or tried to, its id and address; those of a foreign one are removed.
 
     Reads the invoice's `payments`, as the gateway expands them; payments that are not here yet find it when they come.
     """
     columns = _columns_of(invoice)
+    is_foreign = foreign.is_foreign_invoice(invoice)
     for payment_intent_id, charge_id in _paid_by(invoice):
         found = Payment.objects.none()
         if payment_intent_id:
             found = Payment.objects.filter(stripe_payment_intent_id=payment_intent_id)
         if charge_id:
             found |= Payment.objects.filter(stripe_charge_id=charge_id)
+        if is_foreign:
+            found.delete()
         for row in found:
             write(row, columns)
+    customer_id = identifier(invoice.get("customer"))
+    if is_foreign and customer_id:
+        foreign.forget_user(customer_id)
 
 
-def _invoice_columns(charge: Charge, customer_id: str) -> Columns:
+def _invoice_columns(charge: Charge) -> Columns:
     """The invoice of a charge: named by the charge before API version 2025-03-31, by the invoice's payments since.
 
     Nothing is said where nobody links the two, so a link that is known already stays.
     """
+    if invoice := mirror.invoice_of(charge):
+        return _columns_of(invoice)
     named = identifier(charge.get("invoice"))
-    if named:
-        return _columns_of(mirror.invoice(named) or {"id": named})
-    invoice = mirror.invoice_paid_by(customer_id, charge["id"], identifier(charge.get("payment_intent")))
-    return _columns_of(invoice) if invoice else {}
+    return _columns_of({"id": named}) if named else {}
 
 
 def _columns_of(invoice: Invoice) -> Columns:

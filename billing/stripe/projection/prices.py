@@ -1,17 +1,18 @@
-"""Which tier a Stripe price sells, and what a subscription costs a month."""
+"""What a subscription costs a month, and who has a price whose tier changes."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from decimal import ROUND_HALF_UP, Decimal
 
+from django.db.models import QuerySet
 from django_q.tasks import async_task
 
-from billing.models import PlanPrice, Subscription, Tier
-from billing.stripe import objects
+from billing.models import CatalogueEntry, Sold, Subscription, Tier
+from billing.stripe import mirror, objects, tiers
 from billing.stripe.errors import PermanentError
+from billing.stripe.events import inbox
 from billing.stripe.events.event_object import identifier
 from billing.stripe.objects import Amounts, Coupon, Discount, Price, PriceTier, SubscriptionItem
 
@@ -25,32 +26,36 @@ PER_MONTH = {
 RANK = {tier: position for position, tier in enumerate(Tier.values)}
 
 
-def tier_of(price: Price) -> str | None:
-    """The tier of a price: support's mapping first, then the metadata `tier`, then the lookup key; None without any."""
-    mapped = PlanPrice.objects.filter(pk=price["id"]).values_list("plan_id", flat=True).first()
-    return str(mapped) if mapped else named_tier(price)
+def sold_by(stripe_id: str) -> dict[str, str | None]:
+    """What a price, or each known price of a product, sells now, by the ids of the prices."""
+    of_product = CatalogueEntry.objects.filter(stripe_product_id=stripe_id).values_list("pk", flat=True)
+    itself: Price = {"id": stripe_id, "currency": ""}
+    return tiers.tiers_of(list(({stripe_id: itself} | mirror.prices([stripe_id, *of_product])).values()))
 
 
-def named_tier(price: Price) -> str | None:
-    """The tier that a price itself names, by its metadata `tier` or the first word of its lookup key; None without."""
-    named = str((price.get("metadata") or {}).get("tier") or "").strip().lower()
-    if named in RANK:
-        return named
-    # starter_monthly, professional-yearly: the first word names the tier.
-    word = re.split(r"[^a-z]", str(price.get("lookup_key") or "").lower(), maxsplit=1)[0]
-    return word if word in RANK else None
+def follow(stripe_id: str, tier: str | None) -> int:
+    """Set going what waits for a price that sells `tier` now, and bring in line who has it on another.
 
-
-def move_subscribers(price_id: str, tier: str) -> int:
-    """Have each customer who has the price on another tier brought in line; returns how many those are.
-
-    Each by a task of its own, later, under the customer's lock. In a transaction the tasks appear when it commits.
+    Returns how many customers those are. Each by a task of its own, later, under the customer's lock. In a transaction
+    the tasks appear when it commits.
     """
-    on_another = Subscription.objects.filter(stripe_price_id=price_id, status__in=Subscription.LIVE).exclude(tier=tier)
-    customers = on_another.values_list("user__stripe_customer_id", flat=True).distinct()
-    for customer_id in customers:
+    inbox.retry_waiting(stripe_id)
+    having = Subscription.objects.filter(stripe_price_id=stripe_id)
+    customers = mirror.customers_with(stripe_id)
+    if tier == Sold.FOREIGN:
+        customers |= _customers(having)
+    else:
+        # Of a price that was foreign there are no rows.
+        customers -= _customers(having)
+        if tier:
+            customers |= _customers(having.filter(status__in=Subscription.LIVE).exclude(tier=tier))
+    for customer_id in sorted(customers):
         async_task("billing.tasks.resync_customer", customer_id)
     return len(customers)
+
+
+def _customers(rows: QuerySet[Subscription]) -> set[str]:
+    return {customer_id for customer_id in rows.values_list("user__stripe_customer_id", flat=True) if customer_id}
 
 
 def monthly_cents(subscription: objects.Subscription, customer_discount: Discount | None = None) -> int:

@@ -6,27 +6,56 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from billing.models import MonthlyUsageSummary, Subscription, Tier, User
-from billing.stripe import mirror, objects
+from billing.stripe import mirror, objects, tiers
 from billing.stripe.errors import PermanentError, UnmappedPriceError
 from billing.stripe.events.event_object import identifier
-from billing.stripe.projection import prices, users
+from billing.stripe.projection import foreign, prices, users
 from billing.stripe.projection.rows import Columns, moment, write
 
 Period = Literal["current_period_start", "current_period_end"]
 
 
-def project(data: objects.Subscription) -> Subscription:
+def project(data: objects.Subscription) -> Subscription | None:
     """Bring the row of a subscription, and who is entitled by it, in line with Stripe; returns the row.
+
+    None for one that leaves no row: a foreign one, and one that ended, or never began, without items or a row.
 
     Of two live ones the higher tier counts; the other stays as a marked duplicate. The free row ends when a paid one
     lives and comes back when none does. The caller holds the customer's lock. Raises what `values` raises, and
     UnlinkedCustomerError when only a person can say whose subscription it is.
     """
     row = Subscription.objects.select_related("user").filter(stripe_subscription_id=data["id"]).first()
+    if row is None and leaves_no_row(data):
+        foreign.forget_user(_customer_id(data))
+        return None
+    if row and foreign.is_foreign_subscription(data):
+        _let_go(row)
+        foreign.forget_user(_customer_id(data))
+        return None
     user = users.of_customer(_customer_id(data), row.user if row else None)
     row = row or Subscription(stripe_subscription_id=data["id"], usage_count=_requests_this_month(user))
     _bring_in_line(row, user, values(data) | {"user_id": user.pk})
+    for item in data["items"]["data"]:
+        tiers.note(item["price"])
     return row
+
+
+def _has_no_plan(data: objects.Subscription) -> bool:
+    """Whether a subscription that is not live has no items that would say what it is, or was, for."""
+    return (
+        not data["items"]["data"] and data["status"] in Subscription.Status and data["status"] not in Subscription.LIVE
+    )
+
+
+def leaves_no_row(data: objects.Subscription) -> bool:
+    """Whether a subscription that is not here needs no row: a foreign one, or one over and without items."""
+    return bool(foreign.is_foreign_subscription(data)) or _has_no_plan(data)
+
+
+def _let_go(row: Subscription) -> None:
+    """Remove the row of a subscription that is declared foreign since."""
+    _bring_in_line(row, row.user, {"status": Subscription.Status.CANCELED, "canceled_at": datetime.now(UTC)})
+    row.delete()
 
 
 def project_end(data: objects.Subscription) -> bool:
@@ -66,12 +95,18 @@ def _bring_in_line(row: Subscription, user: User, wanted: Columns) -> None:
 def values(data: objects.Subscription) -> Columns:
     """The columns that Stripe decides, from the current state of a subscription; `price_cents` is a month's.
 
-    Raises UnmappedPriceError when no tier claims any of its prices, PermanentError when it has no items, no customer or
-    a price that says no amount.
+    Foreign items do not count. Of one that is not live and has no items only its end is said. Raises UnmappedPriceError
+    when no tier claims any of its prices, PermanentError when it has no items, no customer or a price that says no
+    amount.
     """
+    canceled = data["status"] == Subscription.Status.CANCELED
+    # Stripe's canceled_at is when somebody asked for it; ours is when it was over.
+    ended = {"canceled_at": moment(data.get("ended_at") or data.get("canceled_at")) if canceled else None}
+    if _has_no_plan(data):
+        return {"status": data["status"], **ended}
+    data = foreign.ours(data)
     item, tier = _main_item(data)
     recurring = item["price"].get("recurring") or {}
-    canceled = data["status"] == Subscription.Status.CANCELED
     quantity = item.get("quantity")
     cents = prices.monthly_cents(data, mirror.customer_discount(_customer_id(data)))
     return {
@@ -85,10 +120,9 @@ def values(data: objects.Subscription) -> Columns:
         "current_period_start": moment(_period(data, item, "current_period_start")),
         "current_period_end": moment(_period(data, item, "current_period_end")),
         "cancel_at_period_end": bool(data.get("cancel_at_period_end")) or (not canceled and _ends_with_period(data)),
-        # Stripe's canceled_at is when somebody asked for it; ours is when it was over.
-        "canceled_at": moment(data.get("ended_at") or data.get("canceled_at")) if canceled else None,
         "trial_end": moment(data.get("trial_end")),
         "created_at": moment(data["created"]),
+        **ended,
     }
 
 
@@ -120,18 +154,20 @@ def _main_item(data: objects.Subscription) -> tuple[objects.SubscriptionItem, st
         raise PermanentError(f"Subscription {data['id']} has no items at Stripe, so no plan can be told.")
     if not all(item.get("price") for item in items):
         raise PermanentError(f"Subscription {data['id']} has an item without a price at Stripe.")
-    tiers = [(item, prices.tier_of(item["price"])) for item in items]
-    claimed = [(item, tier) for item, tier in tiers if tier]
-    if not claimed and data["status"] == Subscription.Status.CANCELED:
-        # Its end must not wait for a mapping.
-        known = Subscription.objects.filter(stripe_subscription_id=data["id"]).first()
-        claimed = [(items[0], known.tier)] if known else []
+    known = Subscription.objects.filter(stripe_subscription_id=data["id"]).first()
+    sold = tiers.tiers_of([item["price"] for item in items])
+    if known and known.stripe_price_id in sold:
+        # Prices age: one that lost its key, its metadata or its mapping sells to who has it what it sold.
+        sold[known.stripe_price_id] = sold[known.stripe_price_id] or known.tier
+    claimed = [(item, tier) for item in items if (tier := sold[item["price"]["id"]])]
+    if not claimed and known and data["status"] == Subscription.Status.CANCELED:
+        claimed = [(items[0], known.tier)]  # its end must not wait for a mapping
     if not claimed:
-        unknown = items[0]["price"]["id"]
         raise UnmappedPriceError(
-            f"No plan claims price {unknown} of subscription {data['id']}. "
-            "Map it to a plan under Plan prices: this event is then tried again by itself.",
-            stripe_price_id=unknown,
+            f"No plan claims price {', '.join(sold)} of subscription {data['id']}. "
+            "Map it to a plan, or declare it to be none of ours, under Plan prices: this event is then tried again by"
+            " itself.",
+            stripe_price_id=items[0]["price"]["id"],
         )
     return max(claimed, key=lambda pair: prices.RANK[pair[1]])
 

@@ -18,6 +18,7 @@ from billing.stripe import gateway, mirror, tombstones
 from billing.stripe.errors import PermanentError, UnlinkedCustomerError
 from billing.stripe.events import inbox
 from billing.stripe.objects import Customer
+from billing.stripe.projection import foreign
 from billing.stripe.projection.rows import Columns, write
 from glyphforge.text import cut
 
@@ -85,7 +86,8 @@ def delete_customer(customer_id: str) -> User:
     """Remember that a customer is gone, and keep its user as a row without a name: its payments refer to it.
 
     A user who signs in through Cognito keeps name and address. The free subscription ends here; those at Stripe are for
-    the caller to bring in line. A customer that was never here gets a deleted user, for the payments that may follow.
+    the caller to bring in line. A customer that was never here gets a deleted user, for the payments that may follow;
+    raises ForeignError when nothing of it is ours.
     """
     if not tombstones.has_tombstone(customer_id):
         tombstones.add_tombstone("customer", customer_id)
@@ -93,6 +95,7 @@ def delete_customer(customer_id: str) -> User:
     UnmatchedCustomer.objects.filter(stripe_customer_id=customer_id).delete()
     user = User.objects.filter(stripe_customer_id=customer_id).first()
     if user is None:
+        foreign.require_ours(customer_id)
         return User.objects.create(stripe_customer_id=customer_id, status=User.Status.DELETED, email=None)
     erased: Columns = {} if user.cognito_user_id else {"email": None, "name": ""}
     address = user.email
@@ -118,7 +121,7 @@ def has_customer(user: User) -> bool:
 def find_or_new(customer: Customer) -> User:
     """The user that an unlinked customer names in its metadata, or a new one, unsaved.
 
-    Raises UnlinkedCustomerError when only a person can decide.
+    Raises UnlinkedCustomerError when only a person can decide, ForeignError when nothing of the customer's is ours.
     """
     metadata = customer.get("metadata") or {}
     user = _named(metadata)
@@ -129,6 +132,7 @@ def find_or_new(customer: Customer) -> User:
                 f"names customer {user.pk} in its metadata, who already has Stripe customer {user.stripe_customer_id}",
             )
         return user
+    foreign.require_ours(customer["id"])
     email = (customer.get("email") or "").strip()
     if email and User.objects.filter(email__iexact=email).exists():
         raise _unlinked(customer, f"has the e-mail address of a customer here ({email}) but names nobody")

@@ -8,11 +8,11 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from billing.models import Difference, Payment, Subscription, User
+from billing.models import Difference, Payment, Sold, Subscription, User
 from billing.stripe import gateway, mirror, objects, tombstones
 from billing.stripe.errors import PermanentError, UnstorableError
 from billing.stripe.events.event_object import identifier
-from billing.stripe.projection import payments, subscriptions, users
+from billing.stripe.projection import foreign, payments, subscriptions, users
 from billing.stripe.projection.rows import Columns, problem
 from billing.stripe.unstorable import explained
 
@@ -43,6 +43,8 @@ def customer(data: objects.Customer) -> list[Finding]:
     The discount is compared with the one that was mirrored last.
     """
     user = User.objects.filter(stripe_customer_id=data["id"]).first()
+    if user is None and foreign.is_known_as_only_foreign(data["id"]):
+        return []
     if user is None:
         return [Finding(Kind.MISSING_LOCALLY, "customer", data["id"], data["id"], stripe_value=data.get("email"))]
     subject = Finding(Kind.DIFFERS, "customer", data["id"], data["id"], user.pk)
@@ -57,12 +59,19 @@ def customer(data: objects.Customer) -> list[Finding]:
 
 
 def subscription(data: objects.Subscription) -> list[Finding]:
-    """Compare a subscription with its row; an unmapped price, or one without an amount, is a difference in `tier`."""
+    """Compare a subscription with its row; an unmapped price, or one without an amount, is a difference in `tier`.
+
+    So is a row of a foreign one.
+    """
     customer_id = identifier(data["customer"])
     row = Subscription.objects.filter(stripe_subscription_id=data["id"]).first()
+    if row is None and subscriptions.leaves_no_row(data):
+        return []
     if row is None:
         return [Finding(Kind.MISSING_LOCALLY, "subscription", data["id"], customer_id, stripe_value=data["status"])]
     wanted = _or_problem(lambda: subscriptions.values(data), "tier")
+    if foreign.is_foreign_subscription(data):
+        wanted = {"tier": Sold.FOREIGN}
     return _differing(Finding(Kind.DIFFERS, "subscription", data["id"], customer_id, row.user_id), row, wanted)
 
 
@@ -75,12 +84,16 @@ def charge(data: objects.Charge) -> list[Finding]:
     if customer_id is None:
         return []
     row = Payment.objects.filter(stripe_charge_id=data["id"]).first()
+    if row is None and foreign.is_foreign_charge(data):
+        return []
     if row is None:
         charged = f"{data['amount']} {data['currency']} {data['status']}"
         return [Finding(Kind.MISSING_LOCALLY, "charge", data["id"], customer_id, stripe_value=charged)]
     # An event of a dispute may be among what never arrived, and changes nothing at the charge.
     disputes = gateway.disputes(data["id"]) if data.get("disputed") else []
     subject = Finding(Kind.DIFFERS, "charge", data["id"], customer_id, row.user_id)
+    if foreign.is_foreign_charge(data, ask=False):
+        return [replace(subject, field="amount_cents", local_value=str(row.amount_cents), stripe_value=Sold.FOREIGN)]
     return _differing(subject, row, _or_problem(lambda: payments.values(data, disputes), "amount_cents"))
 
 

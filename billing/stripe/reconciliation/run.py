@@ -19,9 +19,10 @@ from django.db.models import Q
 from django.utils import timezone
 
 from billing.models import Difference, ReconciliationRun, Subscription, User, WebhookEvent
-from billing.stripe import gateway
+from billing.stripe import gateway, mirror
 from billing.stripe.errors import (
     BusyError,
+    ForeignError,
     MissingError,
     PermanentError,
     TransientError,
@@ -66,6 +67,7 @@ def open_run(*, ingest: bool, repair: bool, actor: str, reason: str, budget: int
     https://docs.stripe.com/api/events/list
     """
     now = timezone.now()
+    mirror.note_catalogue()
     with transaction.atomic():
         unfinished = ReconciliationRun.objects.select_for_update().exclude(status=Status.FINISHED)
         unfinished.filter(status=Status.RUNNING).update(status=Status.FAILED, error="Its process died.")
@@ -179,9 +181,10 @@ class _Work:
         items, more = _page(self.run, kind, **filters)
         found: list[Finding] = []
         for item in map(gateway.as_json, items):
-            found += self._patiently(kind, item["id"], partial(comparison.compare, kind, item))
-            if kind == "customer":
+            differing = self._patiently(kind, item["id"], partial(comparison.compare, kind, item))
+            if kind == "customer" and differing:
                 _remember_unmatched(item)
+            found += differing
         self._report(kind, [item["id"] for item in items], found)
         self.run.compared += len(items)
         _advance_position(self.run, items, more)
@@ -268,8 +271,8 @@ def _remember_unmatched(customer: Customer) -> None:
             users.find_or_new(customer)
     except UnlinkedCustomerError as error:
         repair.remember_unmatched(error)
-    except UnstorableError:
-        pass  # its comparison has said so
+    except (ForeignError, UnstorableError):
+        pass  # none of ours, or its comparison has said so
 
 
 def _advance_position(run: ReconciliationRun, items: list[Any], more: bool) -> None:

@@ -38,6 +38,7 @@ AS $$
         ),
         ('stale_subscriptions', 'health_of_subscriptions', 'alerts_of_subscriptions', '{}'),
         ('duplicate_subscriptions', 'health_of_subscriptions', 'alerts_of_subscriptions', '{}'),
+        ('unclaimed_prices', 'health_of_subscriptions', 'alerts_of_subscriptions', '{}'),
         ('orphaned_stripe_customers', 'health_of_customers', NULL, '{}'),
         ('unmatched_stripe_customers', 'health_of_customers', NULL, '{}'),
         ('unrepaired_differences', 'health_of_reconciliation', NULL, '{}'),

@@ -42,6 +42,11 @@ VALUES
     || 'they are charged for both.'
 ),
 (
+    'unclaimed_prices', 'Most customers of a price that no plan claims', 'customers', false, 0, NULL,
+    'Press "Map price" on the page Plan prices and say which plan it sells: its customers keep theirs meanwhile, and '
+    || 'new subscriptions to it wait.'
+),
+(
     'unmatched_stripe_customers', 'Customers at Stripe who belong to nobody here', 'customers', false, 0, NULL,
     'Press "Link to a customer" or "Create a customer" on the page Unmatched customers: the events that wait are '
     || 'then tried again by themselves.'

@@ -1,4 +1,5 @@
--- The subscriptions past their end, and the customers with two at Stripe, as far as they alert.
+-- The subscriptions past their end, the customers with two at Stripe, and the prices that no plan claims, as far as
+-- they alert.
 CREATE VIEW alerts_of_subscriptions AS
 SELECT
     'stale_subscriptions' AS check_name,
@@ -42,4 +43,19 @@ FROM (
     GROUP BY s.user_id, u.email
 ) AS d
 INNER JOIN health_checks AS t ON t.check_name = 'duplicate_subscriptions'
-WHERE d.duplicates > least(t.warning_at, t.critical_at);
+WHERE d.duplicates > least(t.warning_at, t.critical_at)
+UNION ALL
+SELECT
+    'unclaimed_prices' AS check_name,
+    p.stripe_price_id AS cause,
+    CASE WHEN p.subscribers > t.critical_at THEN 'critical' ELSE 'warning' END AS severity,
+    p.stripe_price_id AS subject,
+    format('No plan claims the price any more; customers who have it: %s.', p.subscribers) AS message,
+    p.subscribers::numeric AS value,
+    now() AS detected_at,
+    'price' AS object_type,
+    p.stripe_price_id AS object_id,
+    ARRAY[p.stripe_price_id] AS objects
+FROM unclaimed_prices AS p
+INNER JOIN health_checks AS t ON t.check_name = 'unclaimed_prices'
+WHERE p.subscribers > least(t.warning_at, t.critical_at);

@@ -15,4 +15,10 @@ SELECT
     count(DISTINCT s.user_id)::numeric AS value,
     format('Customers who pay for more than one subscription: %s.', count(DISTINCT s.user_id)) AS message
 FROM live_subscriptions AS s
-WHERE s.is_duplicate;
+WHERE s.is_duplicate
+UNION ALL
+SELECT
+    'unclaimed_prices' AS check_name,
+    coalesce(max(p.subscribers), 0)::numeric AS value,
+    format('Prices that customers have and no plan claims: %s.', count(*)) AS message
+FROM unclaimed_prices AS p;

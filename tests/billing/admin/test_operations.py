@@ -13,10 +13,12 @@ from django_q.models import OrmQ
 from billing.admin.customer_operations import Suspend
 from billing.models import ApiKey, CustomerNote, PlanPrice, Subscription, UnmatchedCustomer, User, WebhookEvent
 from billing.services import payments
+from demo.stripe.world import StripeWorld
 from glyphforge.audit.models import AuditEntry
 from glyphforge.errors import Refused
 from tests.support import factories
 from tests.support.admin_pages import CONFIRMED, page_of, row_page
+from tests.support.event_stream import EventStream
 
 pytestmark = pytest.mark.django_db
 
@@ -194,13 +196,20 @@ def test_note_is_kept_with_its_author_and_without_keys(lead: Client) -> None:
     assert AuditEntry.objects.get(action="add_note").row_id == str(user.pk)
 
 
-def test_price_is_mapped_and_says_what_followed(lead: Client) -> None:
+def test_price_is_mapped_and_says_what_followed(lead: Client, world: StripeWorld) -> None:
+    stream = EventStream(world)
+    stream.copy_of(stream.item["price"], id="price_new", metadata={}, lookup_key=None)
     url = page_of(PlanPrice, "map_price_all")
     assert 'value="price_new"' in lead.get(url, {"stripe_price_id": "price_new"}).content.decode()
     done = lead.post(url, CONFIRMED | {"stripe_price_id": "price_new", "tier": "starter"})
     assert "price_new sells Starter: 0 events tried again" in said(done)
-    assert PlanPrice.objects.get(pk="price_new").plan_id == "starter"
+    assert PlanPrice.objects.get(pk="price_new").tier == "starter"
     assert audited(action="map_price").row_id == "price_new"
+    done = lead.post(url, CONFIRMED | {"stripe_price_id": stream.item["price"]["product"], "tier": "none"})
+    assert f"{stream.item['price']['product']} is not ours" in said(done)
+    done = lead.post(row_page(PlanPrice.objects.get(pk="price_new"), "unmap_price"), CONFIRMED)
+    assert "price_new is mapped no more" in said(done)
+    assert audited(action="unmap_price").old_values == {"tier": "starter"}
 
 
 def test_refusal_is_shown_and_changes_nothing(lead: Client) -> None:

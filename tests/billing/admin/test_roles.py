@@ -39,6 +39,7 @@ ACTIONS: dict[str, set[str]] = {
     "billing.replayrun.stop": EVERYBODY,
     "billing.difference.repair": EVERYBODY,
     "billing.planprice.map_price": {"billing_lead"},
+    "billing.planprice.unmap_price": {"billing_lead"},
     "billing.unmatchedcustomer.link": {"billing_lead"},
     "billing.unmatchedcustomer.create_customer": {"billing_lead"},
     "monitoring.alert.acknowledge": EVERYBODY,

@@ -1,4 +1,4 @@
-"""The prices that no plan claims, on the page that maps them."""
+"""The prices that no plan claims and those that customers have, on the page that maps them."""
 
 from collections.abc import Callable
 
@@ -7,6 +7,7 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
+from django.utils import timezone
 
 from billing.models import PlanPrice
 from billing.services import prices
@@ -16,7 +17,7 @@ from tests.support.factories import stripe_price as price
 pytestmark = pytest.mark.django_db
 
 PAGE = reverse("admin:billing_planprice_changelist")
-QUERIES = 15
+QUERIES = 22
 
 
 def waiting_for(name: str) -> None:
@@ -31,7 +32,7 @@ def test_unmapped_price_is_shown_with_what_waits_for_it(signed_in: Callable[[str
     response = signed_in("billing_lead").get(PAGE)
     rows = [
         (row["price"].stripe_price_id, row["amount"], row["price"].events_waiting)
-        for row in response.context["unmapped"]
+        for row in response.context["unclaimed"]
     ]
     assert rows == [("price_waited_for", "249.00 USD a year", 2), ("price_by_quarter", "tiered every 3 months", 0)]
     assert "Pro plan" in response.content.decode()
@@ -41,8 +42,8 @@ def test_price_that_something_names_is_no_gap(signed_in: Callable[[str], Client]
     price("price_metadata", metadata={"tier": "starter"})
     price("price_key", lookup_key="professional_yearly")
     price("price_inactive", active=False)
-    PlanPrice.objects.create(stripe_price_id=price("price_mapped"), plan_id="starter")
-    assert prices.unmapped_prices() == []
+    PlanPrice.objects.create(stripe_price_id=price("price_mapped"), tier="starter")
+    assert prices.unclaimed() == []
     assert "no plan claims" not in signed_in("billing_lead").get(PAGE).content.decode()
 
 
@@ -64,5 +65,22 @@ def test_page_costs_the_same_however_many_there_are(signed_in: Callable[[str], C
     with CaptureQueriesContext(connection) as queries:
         response = lead.get(PAGE)
     assert len(queries) <= QUERIES, [query["sql"][:150] for query in queries]
-    assert len(response.context["unmapped"]) == prices.AT_MOST
-    assert all(row["price"].events_waiting == 1 for row in response.context["unmapped"])
+    assert len(response.context["unclaimed"]) == prices.AT_MOST
+    assert all(row["price"].events_waiting == 1 for row in response.context["unclaimed"])
+
+
+def test_every_price_that_customers_have_is_listed(signed_in: Callable[[str], Client]) -> None:
+    price("price_archived", active=False)
+    for price_id in ("price_archived", "price_archived", "price_nobody_mirrored"):
+        factories.subscription(stripe_price_id=price_id, tier="professional")
+    factories.subscription(stripe_price_id="price_over", status="canceled", canceled_at=timezone.now())
+    response = signed_in("billing_lead").get(PAGE)
+    rows = [
+        (row["price"].stripe_price_id, row["price"].subscribers, row["price"].kept)
+        for row in response.context["subscribed"]
+    ]
+    assert rows == [("price_archived", 2, ("professional",)), ("price_nobody_mirrored", 1, ("professional",))]
+    shown = response.content.decode()
+    assert "archived" in shown
+    assert "not mirrored" in shown
+    assert f'href="{reverse("admin:billing_planprice_map_price_all")}?stripe_price_id=price_nobody_mirrored"' in shown

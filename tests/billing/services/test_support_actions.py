@@ -11,7 +11,7 @@ from django.utils import timezone
 from django_q.models import OrmQ, Schedule
 
 from billing import tasks
-from billing.models import Payment, Subscription, UnmatchedCustomer, User, WebhookEvent
+from billing.models import Payment, PlanPrice, Subscription, UnmatchedCustomer, User, WebhookEvent
 from billing.services import customers, orphans, payments, prices, subscriptions
 from billing.stripe import customer_lock
 from billing.stripe.errors import TransientError
@@ -206,12 +206,12 @@ def test_unmapped_price_parks_and_mapping_it_repairs(world: StripeWorld, feed: C
     feed(recording.events)
     parked = WebhookEvent.objects.get(status="failed")
     assert price_id in str(parked.last_error)
-    assert [price.stripe_price_id for price in prices.unmapped_prices()] == [price_id]
+    assert [price.stripe_price_id for price in prices.unclaimed()] == [price_id]
 
     assert prices.map_price(price_id, "starter", **WHO).replayed == 1
     process_pending()
     assert_reached(recording.expected)
-    assert prices.unmapped_prices() == []
+    assert prices.unclaimed() == []
 
 
 def _price_of_subscription(world: StripeWorld) -> dict[str, Any]:
@@ -264,6 +264,28 @@ def test_link_stays_when_stripe_does_not_answer_for_the_rest(
 def test_nonsense_is_not_mapped(price: str, tier: str) -> None:
     with pytest.raises(Refused):
         prices.map_price(price, tier, **WHO)
+
+
+@pytest.mark.parametrize("tier", ["starter", "none"])
+@pytest.mark.parametrize("unknown", ["price_typo", "prod_typo"])
+def test_what_stripe_does_not_know_is_not_mapped(world: StripeWorld, unknown: str, tier: str) -> None:
+    with pytest.raises(Refused, match=f"Stripe knows no .* {unknown}"):
+        prices.map_price(unknown, tier, **WHO)
+    assert not PlanPrice.objects.exists()
+
+
+def test_nothing_is_mapped_while_stripe_is_away(stripe_server: StripeServer) -> None:
+    stripe_server.intercept = lambda method, path: (503, {"error": {"message": "maintenance"}}, {})
+    with pytest.raises(Refused, match="Nothing was changed; try again"):
+        prices.map_price("price_1", "starter", **WHO)
+    assert not PlanPrice.objects.exists()
+
+
+def test_price_that_customers_have_can_be_mapped_though_it_is_gone_at_stripe(
+    world: StripeWorld, subscription: Subscription
+) -> None:
+    world.forget(str(subscription.stripe_price_id))
+    assert prices.map_price(str(subscription.stripe_price_id), "enterprise", **WHO).resynced == 1
 
 
 def test_orphans_are_previewed_and_fixed(capsys: pytest.CaptureFixture[str]) -> None:

@@ -41,6 +41,15 @@ CHANGES = {
         "CONSTRAINT shelves_id CHECK (id > 0),\n    CONSTRAINT shelves_width",
     ),
     "constraint changes": ("length(label) < 20", "length(label) < 30"),
+    "constraint of a column comes": ("width numeric(5, 2)", "width numeric(5, 2) CONSTRAINT wide CHECK (width > 1)"),
+    "constraint of a column with a list": (
+        "label text NOT NULL",
+        "label text CONSTRAINT label_known CHECK (label IN ('poetry, mostly', 'it''s (all) prose')) NOT NULL",
+    ),
+    "reference comes": (
+        "width numeric(5, 2)",
+        "width numeric(5, 2), next int CONSTRAINT after REFERENCES shelves (id)",
+    ),
     "index changes": ("shelves (label)", "shelves (lower(label))"),
     "index goes": ("CREATE UNIQUE INDEX shelves_label ON shelves (label);", ""),
     "row comes": ("'it''s (all) prose', NULL)", "'it''s (all) prose', NULL),\n(3, '', 1)"),

@@ -12,7 +12,7 @@ from django.conf import LazySettings
 from django.test import Client
 from django_q.tasks import async_task
 
-from billing.models import Subscription, UnmatchedCustomer, User
+from billing.models import PlanPrice, Subscription, UnmatchedCustomer, User
 from demo.stripe.world import StripeWorld
 from monitoring.jobs import runner
 from monitoring.models import DatabaseSession, FailedWebhookEvent, JobSchedule, SchemaDifference
@@ -88,6 +88,13 @@ def _duplicate(scene: Scene) -> Named:
     row = EventStream(scene.world).signed_up().row
     Subscription.objects.filter(pk=row.pk).update(is_duplicate=True)
     return {'"Cancel subscription"': (row, {"when": "now"})}
+
+
+def _unclaimed(scene: Scene) -> Named:
+    stream = EventStream(scene.world).signed_up()
+    stream.item["price"].update(metadata={}, lookup_key=None)
+    stream.update()
+    return {'"Map price"': (PlanPrice, {"stripe_price_id": stream.item["price"]["id"], "tier": "starter"})}
 
 
 def _unmatched(scene: Scene) -> Named:
@@ -224,6 +231,7 @@ CASES = [
     Case("orphaned_stripe_customers", fault("orphaned_stripe_customers", **{"Fix orphans": (User, ONE_ROW)}),
          ('"Fix orphans"',)),
     Case("duplicate_subscriptions", _duplicate, ('"Cancel subscription"',), lambda scene: deliver_new(scene.world)),
+    Case("unclaimed_prices", _unclaimed, ('"Map price"',)),
     Case("unmatched_stripe_customers", _unmatched, ('"Link to a customer"',)),
     Case("unmatched_stripe_customers", _unmatched, ('"Create a customer"',)),
     Case("paid_users_without_keys", _without_key, ('"Create key"',)),

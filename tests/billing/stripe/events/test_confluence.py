@@ -177,7 +177,8 @@ def test_kill_between_any_two_statements_is_repaired_by_the_next_attempt(world: 
         undisturbed = rows()
     assert statements > 50
     assert len(undisturbed["subscriptions"]) == 2
-    for kill_at in range(1, statements + 1, 4):
+    # The last one ends the transaction, of which a test sees only a savepoint.
+    for kill_at in range(1, statements, 4):
         with undone():
             inbox.store(event)
             with pytest.raises(KilledError), connection.execute_wrapper(_killer(kill_at)):

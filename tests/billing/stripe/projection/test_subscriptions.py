@@ -284,13 +284,13 @@ def test_lower_second_subscription_never_counts(stream: EventStream) -> None:
 
 
 def test_lookup_key_names_the_tier_where_metadata_does_not(stream: EventStream) -> None:
-    stream.item["price"] = stream.item["price"] | {"metadata": {}, "lookup_key": "enterprise-2027"}
+    stream.item["price"] = stream.item["price"] | {"metadata": {}, "lookup_key": "enterprise_yearly"}
     stream.update()
     assert stream.live_tier() == "enterprise"
 
 
 def test_supports_mapping_wins_over_metadata(stream: EventStream) -> None:
-    PlanPrice.objects.create(stripe_price_id=stream.item["price"]["id"], plan_id="enterprise")
+    PlanPrice.objects.create(stripe_price_id=stream.item["price"]["id"], tier="enterprise")
     stream.update()
     assert stream.live_tier() == "enterprise"
 
