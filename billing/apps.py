@@ -1,4 +1,5 @@
 from django.apps import AppConfig
+from django.db.models.signals import post_migrate
 
 from glyphforge.database.rights import Rights
 
@@ -19,15 +20,17 @@ class BillingConfig(AppConfig):
     }
     database_rights = Rights(
         append_only=("api_usage", "api_usage_deltas"),
-        read_only=("monthly_usage_totals",),
+        read_only=("monthly_usage_totals", "entitled_statuses"),
         hidden_columns={"api_keys": ("key_hash",)},
     )
     without_rows = ("djstripe_apikey",)  # the Stripe key, in plain text
-    seeded = ("plans",)
+    seeded = ("plans", "entitled_statuses")
 
     def ready(self) -> None:
-        """Give stripe-python our settings, and keep the secret key out of dj-stripe's tables."""
+        """Give stripe-python and the database our settings, and keep the secret key out of dj-stripe's tables."""
+        from billing.services import entitlement  # noqa: PLC0415 - needs the app registry
         from billing.stripe import gateway, mirror  # noqa: PLC0415 - needs the app registry
 
         gateway.configure()
         mirror.adapt_dj_stripe()
+        post_migrate.connect(entitlement.apply_after_migrate, sender=self)

@@ -9,6 +9,7 @@ from django.core.checks import CheckMessage, Tags, Warning, register
 from django.core.checks import Error as CheckError
 from django.db import Error
 
+from billing.services import entitlement
 from billing.stripe import mode
 from glyphforge.database import privileges
 from glyphforge.environment import LOOPBACK_HOSTS
@@ -146,3 +147,22 @@ def rights_of_roles(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     except Error:
         return []  # `database test` and the doctor say why
     return [Warning(f"{problem.text}.", hint=problem.remedy, id="glyphforge.W011") for problem in found]
+
+
+@register(Tags.security, deploy=True)
+def entitled_statuses_applied(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    """An error (E002) where the database still follows another ENTITLED_STATUSES; silent where none answers."""
+    try:
+        known = entitlement.in_database()
+    except Error:
+        return []  # `database test` and the doctor say why
+    wanted = sorted(settings.ENTITLED_STATUSES)
+    if known == wanted:
+        return []
+    return [
+        CheckError(
+            f"ENTITLED_STATUSES is {','.join(wanted)}, but the database follows {','.join(known) or 'none'}.",
+            hint="Run manage.py database init, or give every machine the setting that the database has.",
+            id="glyphforge.E002",
+        )
+    ]

@@ -86,6 +86,14 @@ class Environment:
         """Comma-separated values, blanks dropped."""
         return [part.strip() for part in self.text(name).split(",") if part.strip()] or list(default)
 
+    def choices(self, name: str, known: tuple[str, ...], default: tuple[str, ...]) -> list[str]:
+        """Comma-separated values, each one of `known` and once."""
+        found = self.texts(name, default)
+        for value in found:
+            if value not in known:
+                refuse(name, f"{value!r} is not one of {', '.join(known)}")
+        return list(dict.fromkeys(found))
+
     def flag(self, name: str, default: bool) -> bool:
         """True for 1, true, yes and on, False for 0, false, no and off, in any case; refuses everything else."""
         value = self.text(name)

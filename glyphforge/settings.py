@@ -276,6 +276,13 @@ if _api_host := env.url("STRIPE_API_HOST"):
     STRIPE_API_HOST = _api_host
     if DEBUG:  # the demo's local Stripe; `check --deploy` still warns
         SILENCED_SYSTEM_CHECKS = ["djstripe.W002"]
+# What a live subscription must be to give its plan's limits; others of these have the free plan's. It reaches the
+# database by `migrate` and `database init`.
+ENTITLED_STATUSES = env.choices(
+    "ENTITLED_STATUSES",
+    ("active", "past_due", "trialing", "paused", "unpaid"),
+    default=("active", "trialing", "past_due"),
+)
 DJSTRIPE_FOREIGN_KEY_TO_FIELD = "id"
 MIGRATION_MODULES = {"djstripe": "billing.stripe.mirror_migrations"}
 

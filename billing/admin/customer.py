@@ -55,6 +55,7 @@ class CustomerAdmin(OperationsMixin, ReadOnlyModelAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
         live = Subscription.objects.filter(status__in=Subscription.LIVE, is_duplicate=False)
+        live = live.select_related("entitlement")
         queryset: QuerySet[User] = super().get_queryset(request)
         return queryset.prefetch_related(Prefetch("subscriptions", queryset=live, to_attr="live"))
 
@@ -111,7 +112,7 @@ class CustomerAdmin(OperationsMixin, ReadOnlyModelAdmin):
     def usage(self, obj: Any) -> str | SafeString:
         if not obj.live:
             return EMPTY
-        used, limit = obj.live[0].usage_count, obj.live[0].monthly_request_limit
+        used, limit = obj.live[0].usage_count, obj.live[0].limit
         if limit is None:
             return f"{number(used)} of unlimited"
         return format_html(

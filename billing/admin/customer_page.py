@@ -13,15 +13,17 @@ from django.urls import reverse
 from django.utils import timezone
 
 from billing import customer_panels
+from billing.admin import customer_standing
 from billing.admin.api_key import key_state
 from billing.admin.payment import document_link
 from billing.admin.stripe_links import dashboard_url, stripe_id
 from billing.models import (
     ApiKey,
     CustomerNote,
+    Entitlement,
     MonthlyUsageSummary,
+    OpenInvoice,
     Payment,
-    Plan,
     Subscription,
     Tier,
     User,
@@ -78,8 +80,11 @@ class Usage:
 def context(request: HttpRequest, user: User) -> dict[str, Any]:
     """What the template of the page shows, by name; events and audit rows only to who may view them."""
     live_first = Case(When(status__in=Subscription.LIVE, is_duplicate=False, then=0), default=1)
-    subscriptions = list(user.subscriptions.order_by(live_first, "-created_at")[:ROWS])
+    with_limits = user.subscriptions.select_related("entitlement")
+    subscriptions = list(with_limits.order_by(live_first, "-created_at")[:ROWS])
     live = next((row for row in subscriptions if row.is_live), None)
+    entitlement: Entitlement | None = getattr(live, "entitlement", None)
+    invoices = list(user.open_invoices.order_by("created_at", "stripe_invoice_id"))
     keys = list(user.api_keys.defer("key_hash").order_by("-created_at")[:ROWS])
     payments = list(user.payments.order_by("-created_at")[:ROWS])
     events = _events(user) if request.user.has_perm("billing.view_webhookevent") else []
@@ -91,7 +96,9 @@ def context(request: HttpRequest, user: User) -> dict[str, Any]:
         "live": _subscription(request, live) if live else None,
         "subscriptions": [_subscription(request, row) for row in subscriptions],
         "usage": _usage(user, live),
-        "plan": Plan.objects.filter(tier=live.tier).first() if live else None,
+        "entitlement": entitlement,
+        "standing": customer_standing.standing(live, entitlement, invoices) if live else [],
+        "invoices": [_invoice(row) for row in invoices[:ROWS]],
         "keys": [_key(request, row) for row in keys],
         "payments": [_payment(request, row) for row in payments],
         "events": [_event(row) for row in events[:ROWS]],
@@ -116,19 +123,11 @@ def _facts(user: User, live: Subscription | None) -> list[tuple[str, str, str]]:
     monthly = money(live.price_cents, live.currency) if live else money(0)
     since = timezone.localtime(user.created_at)
     return [
-        ("Pays a month", monthly, _renews(live)),
+        ("Pays a month", monthly, customer_standing.outlook(live)),
         ("Paid so far", paid, f"last on {last:%Y-%m-%d}" if last else "nothing yet"),
         ("Failed payments", f"{failed:,}", "ever"),
         ("Customer since", f"{since:%Y-%m-%d}", relative_time(user.created_at)),
     ]
-
-
-def _renews(live: Subscription | None) -> str:
-    if live is None:
-        return "no live subscription"
-    if live.current_period_end is None or not live.stripe_subscription_id:
-        return "does not renew"
-    return f"{'ends' if live.cancel_at_period_end else 'renews'} on {live.current_period_end:%Y-%m-%d}"
 
 
 def _ids(user: User) -> list[tuple[str, str]]:
@@ -157,7 +156,16 @@ def _subscription(request: HttpRequest, row: Subscription) -> dict[str, Any]:
         "status": choice_badge(Subscription.Status(row.status)),
         "price": money(row.price_cents, row.currency),
         "stripe": stripe_id(row.stripe_subscription_id),
+        "remarks": customer_standing.remarks(row),
         "offers": _offers(request, row),
+    }
+
+
+def _invoice(row: OpenInvoice) -> dict[str, Any]:
+    return {
+        "row": row,
+        "amount": money(row.amount_due_cents, row.currency),
+        "document": document_link(row.hosted_invoice_url, "Invoice") if row.hosted_invoice_url else "",
     }
 
 
@@ -251,7 +259,7 @@ def _usage(user: User, live: Subscription | None) -> Usage:
     return Usage(
         used=month.total_requests if month else 0,
         failed=month.failed_requests if month else 0,
-        limit=live.monthly_request_limit if live else 0,
+        limit=live.limit if live else 0,
         chart=_chart(days, answered, failed),
         options=OPTIONS,
         summary=f"API requests of the last {DAYS} days: {total:,}, of which {sum(failed):,} failed.",

@@ -3,7 +3,9 @@
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import QuerySet
+from django.db.models import Count, OuterRef, QuerySet, Subquery
+from django.db.models.functions import Coalesce
+from django.http import HttpRequest
 
 from billing.admin.customer_link import customer_column
 from billing.admin.stripe_links import stripe_id_column
@@ -79,7 +81,8 @@ class ReconciliationRunAdmin(ReadOnlyModelAdmin):
     finished = moment_column("finished_at", description="finished")
     ingests = yes_no_column("ingest", description="ingests missing events")
     repairs = yes_no_column("repair", description="repairs differences")
-    rows = column("compared", number)
+    rows = column("progress", str, description="compared")
+    left = column("left", number, description="left open")
     missing = column("missing_events", number)
     found = column("differences_found", number)
     corrected = column("repaired", number)
@@ -94,6 +97,7 @@ class ReconciliationRunAdmin(ReadOnlyModelAdmin):
         "missing",
         "found",
         "corrected",
+        "left",
         "asked",
         "actor",
     )
@@ -101,7 +105,7 @@ class ReconciliationRunAdmin(ReadOnlyModelAdmin):
     sortable_by = ()
     fieldsets = (
         (None, {"fields": ("state", "phase", "error", "actor", "reason", "ingests", "repairs")}),
-        ("Found", {"fields": ("rows", "missing", "found", "corrected")}),
+        ("Found", {"fields": ("rows", "missing", "found", "corrected", "left")}),
         ("Effort", {"fields": ("started", "finished", "since", "asked", "request_budget")}),
     )
     readonly_fields = (
@@ -115,5 +119,12 @@ class ReconciliationRunAdmin(ReadOnlyModelAdmin):
         "missing",
         "found",
         "corrected",
+        "left",
         "asked",
     )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[ReconciliationRun]:
+        open_ones = Difference.objects.filter(run=OuterRef("pk"), status=Difference.Status.OPEN).order_by()
+        counted = open_ones.values("run").annotate(count=Count("pk")).values("count")
+        queryset: QuerySet[ReconciliationRun] = super().get_queryset(request)
+        return queryset.annotate(left=Coalesce(Subquery(counted), 0))

@@ -23,6 +23,10 @@ class SubscriptionAdmin(OperationsMixin, SearchByCustomerMixin, ReadOnlyModelAdm
     stripe_subscription = stripe_id_column("stripe_subscription_id", description="Stripe subscription")
     stripe_price = stripe_id_column("stripe_price_id", description="Stripe price")
     duplicate = yes_no_column("is_duplicate", description="a second one at Stripe")
+    ends = moment_column("cancel_at", description="ends")
+    collection = badge_column("collection_paused", Subscription.CollectionPaused, description="collection paused")
+    collection_resumes = moment_column("collection_resumes_at", description="collection resumes")
+    schedule = stripe_id_column("stripe_schedule_id", description="managed by a schedule")
     ends_with_period = yes_no_column("cancel_at_period_end", description="ends with its period")
     row_id = copyable_column("id", description="id")
     period_start = moment_column("current_period_start", description="period began")
@@ -36,20 +40,25 @@ class SubscriptionAdmin(OperationsMixin, SearchByCustomerMixin, ReadOnlyModelAdm
     list_display = ("plan", "customer", "state", "price", "usage", "period_end", "created")
     list_filter = ("status", "tier", "is_duplicate")
     linked_by = ("user__id__exact",)
-    list_select_related = ("user",)
+    list_select_related = ("user", "entitlement")
     sortable_by = ("created",)
     ordering = ("-created_at",)
     own_ids = ("stripe_subscription_id",)
     search_help_text = "Customer's e-mail or a Stripe subscription"
     fieldsets = (
         (None, {"fields": ("customer", "plan", "state", "price", "quantity", "interval", "duplicate")}),
-        ("Period", {"fields": ("period_start", "period_end", "trial_ends", "ends_with_period", "canceled")}),
+        ("Period", {"fields": ("period_start", "period_end", "trial_ends", "ends", "ends_with_period", "canceled")}),
+        ("At Stripe", {"fields": ("collection", "collection_resumes", "schedule")}),
         ("Entitlement", {"fields": ("usage", "counted")}),
         ("Ids", {"fields": ("stripe_subscription", "stripe_price", "row_id", "created", "updated")}),
     )
     readonly_fields = (
         "duplicate",
+        "ends",
         "ends_with_period",
+        "collection",
+        "collection_resumes",
+        "schedule",
         "customer",
         "plan",
         "state",
@@ -69,4 +78,4 @@ class SubscriptionAdmin(OperationsMixin, SearchByCustomerMixin, ReadOnlyModelAdm
 
     @admin.display(description="used this month")
     def usage(self, obj: Subscription) -> str:
-        return f"{number(obj.usage_count)} of {number(obj.monthly_request_limit, none='unlimited')}"
+        return f"{number(obj.usage_count)} of {number(obj.limit, none='unlimited')}"

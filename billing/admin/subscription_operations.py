@@ -3,7 +3,7 @@
 from typing import Any
 
 from django import forms
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from unfold.widgets import UnfoldAdminSelectWidget
 
 from billing.models import Subscription
@@ -53,19 +53,25 @@ class CancelSubscription(Operation):
 
 
 class ResumeSubscription(Operation):
-    """A cancellation at the end of the period is taken back."""
+    """A cancellation at the end of the period, or at another moment to come, is taken back."""
 
     name = "resume"
     label = "Resume subscription"
     permission = "billing.cancel_subscription"
     icon = "undo"
-    when = RUNNING | {"cancel_at_period_end": True}
+    when = RUNNING
+
+    def applicable(self, rows: QuerySet[Any]) -> QuerySet[Any]:
+        return super().applicable(rows).filter(Q(cancel_at_period_end=True) | Q(cancel_at__isnull=False))
+
+    def offered(self, row: Subscription) -> bool:
+        return super().offered(row) and row.is_set_to_end
 
     def describe(self, row: Subscription) -> str:
         return f"{row} of {row.user} · {row.stripe_subscription_id}"
 
     def effect(self, count: int) -> str:
-        return "Stripe is asked to let the subscription go on after its period, and to bill it again."
+        return "Stripe is asked to let the subscription go on beyond the end that is set, and to bill it again."
 
     def carry_out(self, rows: QuerySet[Any], *, actor: str, reason: str, form: ReasonForm) -> str:
         row = rows.get()

@@ -3,12 +3,13 @@
 from billing.models.api_key import ApiKey
 from billing.models.cognito_sync import CognitoSyncCursor
 from billing.models.customer_note import CustomerNote
+from billing.models.open_invoice import OpenInvoice
 from billing.models.payment import Payment
 from billing.models.plan import CatalogueEntry, Plan, PlanPrice
 from billing.models.rate_limit import RateLimit
 from billing.models.reconciliation import Difference, ReconciliationRun
 from billing.models.replay_run import ReplayRun
-from billing.models.subscription import Subscription
+from billing.models.subscription import Entitlement, Subscription
 from billing.models.tier import Sold, Tier
 from billing.models.tombstone import Tombstone
 from billing.models.unmatched_customer import UnmatchedCustomer
@@ -23,7 +24,9 @@ __all__ = [
     "CognitoSyncCursor",
     "CustomerNote",
     "Difference",
+    "Entitlement",
     "MonthlyUsageSummary",
+    "OpenInvoice",
     "Payment",
     "Plan",
     "PlanPrice",

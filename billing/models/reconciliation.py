@@ -22,6 +22,7 @@ class ReconciliationRun(models.Model):
         CUSTOMERS = "customers", "Customers"
         SUBSCRIPTIONS = "subscriptions", "Subscriptions"
         CHARGES = "charges", "Charges"
+        INVOICES = "invoices", "Invoices"
         UNSEEN = "unseen", "What Stripe did not list"
 
     id = uuid_key()
@@ -34,6 +35,7 @@ class ReconciliationRun(models.Model):
     events_until = models.DateTimeField(help_text="Where the next run starts to list events.")
     request_budget = models.IntegerField()
     requests = models.IntegerField(db_default=0)
+    to_compare = models.IntegerField(db_default=0, help_text="About how many there are, by what is known here.")
     compared = models.IntegerField(db_default=0)
     missing_events = models.IntegerField(db_default=0)
     differences_found = models.IntegerField(db_default=0)
@@ -52,6 +54,13 @@ class ReconciliationRun(models.Model):
     def __str__(self) -> str:
         return f"{self.started_at:%Y-%m-%d %H:%M} ({self.get_status_display()})"
 
+    @property
+    def progress(self) -> str:
+        """How many objects are compared, and of how many: about, until it has finished."""
+        if self.status == self.Status.FINISHED:
+            return f"{self.compared:,}"
+        return f"{self.compared:,} of about {self.to_compare:,}"
+
 
 class Difference(models.Model):
     """One field in which our tables and Stripe disagree."""
@@ -69,7 +78,7 @@ class Difference(models.Model):
     id = models.BigAutoField(primary_key=True)
     run = models.ForeignKey(ReconciliationRun, on_delete=models.CASCADE, related_name="differences")
     kind = models.TextField(choices=Kind.choices)
-    object_kind = models.TextField(help_text="event, customer, subscription or charge.")
+    object_kind = models.TextField(help_text="event, customer, subscription, charge or invoice.")
     stripe_id = models.TextField()
     stripe_customer_id = models.TextField(null=True)
     user = models.ForeignKey(User, verbose_name="customer", on_delete=models.SET_NULL, null=True, related_name="+")

@@ -1,4 +1,11 @@
-"""`subscriptions`: written by `billing.stripe.projection.subscriptions`; triggers set limits and guard counters."""
+"""`subscriptions`, written by `billing.stripe.projection.subscriptions`, and what the live ones entitle to.
+
+Triggers set limits and guard counters.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
 
 from django.core.validators import MaxValueValidator
 from django.db import models
@@ -10,7 +17,7 @@ from glyphforge.rows import NOT_NEGATIVE, created_at, currency, updated_at, uuid
 
 
 class Subscription(models.Model):
-    """One subscription of a customer, free or Stripe's; at most one of them is live."""
+    """One subscription of a customer, free or Stripe's; at most one of them is live and no duplicate."""
 
     class Status(ToneChoices):
         """Stripe's words: https://docs.stripe.com/api/subscriptions/object#subscription_object-status"""
@@ -30,7 +37,19 @@ class Subscription(models.Model):
         MONTH = "month", "Monthly"
         YEAR = "year", "Yearly"
 
-    LIVE = frozenset({Status.TRIALING, Status.ACTIVE, Status.PAST_DUE, Status.UNPAID, Status.PAUSED})
+    class CollectionPaused(ToneChoices):
+        """What becomes of the invoices while nothing is collected.
+
+        https://docs.stripe.com/api/subscriptions/object#subscription_object-pause_collection-behavior
+        """
+
+        KEEP_AS_DRAFT = "keep_as_draft", Tone.WARNING, "Invoices are kept as drafts"
+        MARK_UNCOLLECTIBLE = "mark_uncollectible", Tone.WARNING, "Invoices are marked uncollectible"
+        VOID = "void", Tone.WARNING, "Invoices are voided"
+
+    # The live ones. Of several live subscriptions of a customer the one with the first of these counts.
+    BEST_FIRST = (Status.ACTIVE, Status.PAST_DUE, Status.TRIALING, Status.PAUSED, Status.UNPAID)
+    LIVE = frozenset(BEST_FIRST)
 
     id = uuid_key()
     user = models.ForeignKey(User, verbose_name="customer", on_delete=models.CASCADE, related_name="subscriptions")
@@ -49,8 +68,12 @@ class Subscription(models.Model):
     current_period_start = models.DateTimeField(null=True, blank=True)
     current_period_end = models.DateTimeField(null=True, blank=True)
     cancel_at_period_end = models.BooleanField(db_default=False)
+    cancel_at = models.DateTimeField(null=True, blank=True)
     canceled_at = models.DateTimeField(null=True, blank=True)
     trial_end = models.DateTimeField(null=True, blank=True)
+    collection_paused = models.TextField(choices=CollectionPaused.choices, null=True, blank=True)
+    collection_resumes_at = models.DateTimeField(null=True, blank=True)
+    stripe_schedule_id = models.TextField("Stripe schedule", null=True, blank=True)
     monthly_request_limit = models.BigIntegerField(null=True, blank=True, help_text="Empty is unlimited.")
     usage_count = models.BigIntegerField(
         db_default=0, editable=False, help_text="Requests of this calendar month, UTC."
@@ -71,5 +94,46 @@ class Subscription(models.Model):
 
     @property
     def is_live(self) -> bool:
-        """Whether this row decides what the customer may use."""
+        """Whether this row decides what the customer may use; `entitlement` says what that is."""
         return self.status in self.LIVE and not self.is_duplicate
+
+    @property
+    def is_set_to_end(self) -> bool:
+        """Whether its end is set, with its period or at another moment."""
+        return self.cancel_at_period_end or self.cancel_at is not None
+
+    @property
+    def ends_at(self) -> datetime | None:
+        """When it ends if nobody changes that; None where no end is set."""
+        return self.cancel_at or (self.current_period_end if self.cancel_at_period_end else None)
+
+    @property
+    def limit(self) -> int | None:
+        """Requests a month that hold, of a row that is live by its entitlement; None is unlimited."""
+        entitlement: Entitlement | None = getattr(self, "entitlement", None)
+        return (entitlement or self).monthly_request_limit
+
+
+class Entitlement(models.Model):
+    """What a customer's live subscription entitles to: its plan or, in a status that does not entitle, the free one.
+
+    Which statuses do is in `entitled_statuses`, see `billing.services.entitlement`.
+    """
+
+    subscription = models.OneToOneField(
+        Subscription, primary_key=True, on_delete=models.DO_NOTHING, db_constraint=False, related_name="entitlement"
+    )
+    user = models.ForeignKey(
+        User, verbose_name="customer", on_delete=models.DO_NOTHING, db_constraint=False, related_name="+"
+    )
+    tier = models.TextField("plan whose limits hold", choices=Tier.choices)
+    is_entitled = models.BooleanField(help_text="No: its status does not entitle, so that the free plan's limits hold.")
+    monthly_request_limit = models.BigIntegerField(null=True, help_text="Empty is unlimited.")
+    rate_limit_per_minute = models.IntegerField(help_text="Requests a minute and key.")
+
+    class Meta:
+        db_table = "entitlements"
+        managed = False
+
+    def __str__(self) -> str:
+        return f"{self.get_tier_display()}, {'entitled' if self.is_entitled else 'not entitled'}"

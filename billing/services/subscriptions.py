@@ -28,13 +28,13 @@ def cancel_subscription(subscription: Subscription, *, actor: str, reason: str, 
 
 
 def resume_subscription(subscription: Subscription, *, actor: str, reason: str) -> None:
-    """Take back a cancellation at the end of the period; our row changes when Stripe's event comes back.
+    """Take back an end that is set, of the period or another moment; our row changes when Stripe's event comes back.
 
     Refuses the free plan, a subscription that has ended or is not set to end, and what Stripe refuses.
     """
     stripe_id = _at_stripe(subscription)
-    if not subscription.cancel_at_period_end:
-        raise Refused("The subscription is not set to end with its period.")
+    if not subscription.is_set_to_end:
+        raise Refused("The subscription is not set to end.")
     with acting_as(actor=actor, reason=reason), transaction.atomic():
         audit_id = record("resume", table_name="subscriptions", row_id=subscription.pk, reason=reason)
         with errors_as_refused():

@@ -190,6 +190,12 @@ def mark_deleted(kind: str, object_id: str) -> None:
         row.save(update_fields=["stripe_data"])
 
 
+def charge(charge_id: str) -> Charge | None:
+    """A charge, if it is known here."""
+    row = models.Charge.objects.filter(id=charge_id).first()
+    return row.stripe_data if row else None
+
+
 def charge_disputes(charge_id: str) -> list[Dispute]:
     """The disputes of a charge that are known here."""
     return [row.stripe_data for row in models.Dispute.objects.filter(charge_id=charge_id)]
@@ -262,6 +268,29 @@ def invoice(invoice_id: str) -> Invoice | None:
     """An invoice, if it is known here."""
     row = models.Invoice.objects.filter(id=invoice_id).first()
     return row.stripe_data if row else None
+
+
+def unpaid_invoices(subscription_id: str) -> list[Invoice]:
+    """The invoices of a subscription, known here, that are drafts, open or given up, oldest first."""
+    of_it = Q(stripe_data__parent__subscription_details__subscription=subscription_id)
+    of_it |= Q(stripe_data__subscription=subscription_id)  # before API version 2025-03-31
+    rows = models.Invoice.objects.filter(
+        of_it, customer__subscriptions__id=subscription_id, stripe_data__status__in=("draft", "open", "uncollectible")
+    )
+    return [row.stripe_data for row in rows.order_by("created", "id") if not row.stripe_data.get("deleted")]
+
+
+def failure_code_of(invoice: Invoice, tried_by: Iterable[str]) -> str | None:
+    """Why the last charge of an invoice that is known here failed; None where it did not, or no charge is known.
+
+    `tried_by` are the payment intents and charges that the invoice names. The codes are at
+    https://docs.stripe.com/declines/codes
+    """
+    ids = list(tried_by)
+    tries = Q(id__in=ids) | Q(stripe_data__payment_intent__in=ids) | Q(stripe_data__invoice=invoice["id"])
+    rows = models.Charge.objects.filter(tries, customer_id=_id_of(invoice["customer"]))
+    last = rows.order_by("-created", "-id").first()
+    return last.stripe_data.get("failure_code") if last and last.stripe_data.get("status") == "failed" else None
 
 
 def recurring_prices() -> list[Price]:

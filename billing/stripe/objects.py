@@ -46,7 +46,16 @@ class Subscription(TypedDict):
     default_tax_rates: NotRequired[list[TaxRate | str] | None]
     discounts: NotRequired[list[Discount | str] | None]
     ended_at: NotRequired[int | None]
+    pause_collection: NotRequired[PausedCollection | None]
+    schedule: NotRequired[Reference | None]
     trial_end: NotRequired[int | None]
+
+
+class PausedCollection(TypedDict, total=False):
+    """What becomes of a subscription's invoices while nothing is collected, and until when; without an end if None."""
+
+    behavior: str
+    resumes_at: int | None
 
 
 class SubscriptionItems(TypedDict):
@@ -172,6 +181,7 @@ class Charge(TypedDict):
     captured: NotRequired[bool]
     customer: NotRequired[Reference | None]
     disputed: NotRequired[bool]
+    failure_code: NotRequired[str | None]
     failure_message: NotRequired[str | None]
     invoice: NotRequired[Reference | None]
     payment_intent: NotRequired[Reference | None]
@@ -187,13 +197,47 @@ class Dispute(TypedDict, total=False):
 
 
 class Invoice(TypedDict):
-    """https://docs.stripe.com/api/invoices/object, with its `payments` expanded."""
+    """https://docs.stripe.com/api/invoices/object, with its `payments` expanded.
+
+    It named its `subscription` before API version 2025-03-31 and its `parent` does since.
+    """
 
     id: str
+    amount_due: NotRequired[int | None]
+    amount_remaining: NotRequired[int | None]
+    attempt_count: NotRequired[int | None]
+    collection_method: NotRequired[str | None]
+    created: NotRequired[int]
+    currency: NotRequired[str]
     customer: NotRequired[Reference | None]
+    due_date: NotRequired[int | None]
     hosted_invoice_url: NotRequired[str | None]
     lines: NotRequired[InvoiceLines | None]
+    next_payment_attempt: NotRequired[int | None]
+    number: NotRequired[str | None]
+    parent: NotRequired[InvoiceParent | None]
     payments: NotRequired[InvoicePayments | None]
+    status: NotRequired[str | None]
+    status_transitions: NotRequired[StatusTransitions | None]
+    subscription: NotRequired[Reference | None]
+
+
+class InvoiceParent(TypedDict, total=False):
+    """What made an invoice."""
+
+    subscription_details: SubscriptionDetails | None
+
+
+class SubscriptionDetails(TypedDict, total=False):
+    """Which subscription made an invoice."""
+
+    subscription: Reference | None
+
+
+class StatusTransitions(TypedDict, total=False):
+    """When an invoice became what."""
+
+    finalized_at: int | None
 
 
 class InvoiceLines(TypedDict, total=False):

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from django.db import transaction
 
+from billing.models import OpenInvoice, Payment
 from billing.stripe import customer_lock, gateway, mirror
 from billing.stripe.errors import (
     ForeignError,
@@ -17,7 +19,14 @@ from billing.stripe.errors import (
     TransientError,
     UnlinkedCustomerError,
 )
-from billing.stripe.events.handlers import handle_customer, project_subscription
+from billing.stripe.events.event_object import identifier
+from billing.stripe.events.handlers import (
+    handle_customer,
+    handle_invoice,
+    project_charge,
+    project_invoice,
+    project_subscription,
+)
 from billing.stripe.projection import foreign, payments
 from billing.stripe.unstorable import explained
 
@@ -46,6 +55,8 @@ class _Resync:
     def __init__(self, customer_id: str, audit: Callable[[], None]) -> None:
         self.customer_id, self.audit = customer_id, audit
         self.is_written = False
+        # Of each invoice of the customer's, by id, what paid it or tried to.
+        self.invoices: dict[str, frozenset[str] | None] = {}
         self.problems: list[Problem] = []
         self.broken: mirror.Broken = {}
 
@@ -54,6 +65,7 @@ class _Resync:
             self._customer()
             self._pages("subscription", status="all")
             self._pages("invoice")
+            self._unlisted_invoices()
             self._pages("charge")
         except ForeignError:
             foreign.dismiss(self.customer_id)
@@ -91,6 +103,25 @@ class _Resync:
         except PermanentError as error:
             self.problems.append(Problem("customer", self.customer_id, error))
 
+    def _unlisted_invoices(self) -> None:
+        """A draft may be deleted at Stripe; what is said to be owed of it is looked up by itself."""
+        owed = OpenInvoice.objects.filter(user__stripe_customer_id=self.customer_id)
+        for invoice_id in owed.exclude(stripe_invoice_id__in=self.invoices).values_list("stripe_invoice_id", flat=True):
+            self._transaction(partial(handle_invoice, invoice_id))
+
+    def _note_link(self, kind: str, data: Any) -> None:
+        """Remember what an invoice says it was paid by; have a payment forget an invoice that does not name it."""
+        if kind == "invoice":
+            self.invoices[data["id"]] = payments.paid_by(data)
+        if kind != "charge":
+            return
+        row = Payment.objects.filter(stripe_charge_id=data["id"], stripe_invoice_id__isnull=False).first()
+        if row is None or row.stripe_invoice_id == identifier(data.get("invoice")):
+            return
+        ids = self.invoices.get(str(row.stripe_invoice_id), frozenset())
+        if ids is not None and not ids & {data["id"], identifier(data.get("payment_intent"))}:
+            payments.unlink(row)
+
     def _pages(self, kind: str, **filters: Any) -> None:
         after: dict[str, Any] = {}
         more = True
@@ -103,7 +134,7 @@ class _Resync:
             for item in items:
                 try:
                     with explained(f"{kind} {item['id']}"):
-                        _project(kind, item)
+                        self._note_link(kind, _project(kind, item))
                 except mirror.CatalogueMissingError as error:
                     if not (broken := error.missing.keys() & self.broken.keys()):
                         raise
@@ -117,16 +148,17 @@ class _Resync:
                 after = {"starting_after": items[-1]["id"]}
 
 
-def _project(kind: str, item: dict[str, object]) -> None:
-    """Mirror and project one fetched object; of a disputed charge the disputes are fetched first."""
+def _project(kind: str, item: dict[str, object]) -> Any:
+    """Mirror and project one fetched object; of a disputed charge the disputes are fetched first. Returns its JSON."""
     if kind == "subscription":
         project_subscription(item)
-        return
+        return item
     data = mirror.store(item)
     if kind == "invoice":
-        payments.link_invoice(data)
+        project_invoice(data)
     elif kind == "charge":
         if data.get("disputed"):
             for dispute in gateway.disputes(data["id"]):
                 mirror.store(dispute)
-        payments.project(data)
+        project_charge(data)
+    return data

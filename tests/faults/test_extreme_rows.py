@@ -51,6 +51,13 @@ TABLES: dict[str, dict[str, str]] = {
         "stripe_charge_id": "'ch_#n'",
         "status": "'succeeded'",
     },
+    "open_invoices": {
+        "stripe_invoice_id": "'in_#n'",
+        "user_id": OWNER,
+        "subscription_id": f"SELECT id FROM subscriptions WHERE user_id = ({OWNER}) LIMIT 1",
+        "status": "'open'",
+        "amount_due_cents": "100",
+    },
     "plan_prices": {"stripe_price_id": "'price_#n'", "tier": "'starter'"},
     "stripe_catalogue": {"stripe_id": "'price_#n'"},
     "customer_notes": {"user_id": OWNER, "author": "'a'", "body": "'b'"},

@@ -44,6 +44,8 @@ def start(**given: str) -> subprocess.CompletedProcess[str]:
         ("STRIPE_LIVE_SECRET_KEY", "sk_test_secretpass"),
         ("STRIPE_LIVE_MODE", "perhaps"),
         ("STRIPE_API_HOST", "localhost:12111"),
+        ("ENTITLED_STATUSES", "active,canceled"),
+        ("ENTITLED_STATUSES", "active past_due"),
         ("SLACK_WEBHOOK_URL", "hooks.slack.com/secretpass"),
         ("DJANGO_ALLOWED_HOSTS", "https://backoffice.example.com"),
         ("DJANGO_ALLOWED_HOSTS", "backoffice.example.com:8000"),

@@ -5,7 +5,8 @@ from argparse import ArgumentParser
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from django.db.models import Count
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from billing.models import Difference, ReconciliationRun
@@ -20,7 +21,8 @@ SHOWN = 50
 class Command(BaseCommand):
     """Fails when the run failed or another is under way; differences alone are no failure.
 
-    `--json` prints the run's id, status, phase, error and counts, and its `differences`.
+    `--json` prints the run's id, status, phase, error and counts, and its `differences`. `to_compare` is about how many
+    objects there are.
     """
 
     help = (
@@ -37,17 +39,19 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         if options["budget"] < 1:
             raise CommandError(f"--budget: at least 1, not {options['budget']}")
-        columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+        columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
         try:
             with Progress(*columns, console=console(self.stdout), transient=True) as bar:
-                task = bar.add_task("starts")
+                task = bar.add_task("starts", total=None)
                 run = reconciliation.run(
                     ingest=options["apply"],
                     repair=options["apply"],
                     actor="command",
                     reason=options["reason"],
                     budget=options["budget"],
-                    progress=lambda run: bar.update(task, description=_progress(run)),
+                    progress=lambda run: bar.update(
+                        task, description=_progress(run), completed=run.compared, total=run.to_compare
+                    ),
                 )
         except Refused as refusal:
             raise CommandError(str(refusal)) from refusal
@@ -81,17 +85,30 @@ class Command(BaseCommand):
             f"{run.compared} compared, {run.missing_events} missing events, {run.differences_found} differences, "
             f"{run.repaired} repaired, {still_open} open. {run.requests} requests. {run.get_status_display()}."
         )
+        for left in _reasons(run):
+            self.stdout.write(left)
         if still_open and not applied:
             self.stdout.write("--apply repairs them.")
 
 
 def _progress(run: ReconciliationRun) -> str:
-    repaired = f", {run.repaired} repaired" if run.repair else ""
-    return f"{run.get_phase_display()}: {run.compared} compared, {run.differences_found} differences{repaired}"
+    repaired = f"{run.repaired} of " if run.repair else ""
+    words = "differences repaired" if run.repair else "differences"
+    return (
+        f"{run.get_phase_display()}: {run.compared} of about {run.to_compare} compared,"
+        f" {repaired}{run.differences_found} {words}"
+    )
+
+
+def _reasons(run: ReconciliationRun) -> list[str]:
+    """What repairing has left, by the reason that the differences' notes give, the most frequent first."""
+    left = run.differences.filter(status=Difference.Status.OPEN, note__isnull=False)
+    counted = left.values_list("note").annotate(count=Count("pk")).order_by("-count", "note")
+    return [f"{count} left: {note}" for note, count in counted[:SHOWN]]
 
 
 def _as_json(run: ReconciliationRun) -> dict[str, Any]:
-    counts = ("compared", "missing_events", "differences_found", "repaired", "requests", "request_budget")
+    counts = ("to_compare", "compared", "missing_events", "differences_found", "repaired", "requests", "request_budget")
     fields = (
         "kind",
         "object_kind",

@@ -1,7 +1,8 @@
--- Counts one request of a key if it is within the plan's limits per minute (of the key) and per calendar month, UTC (of
--- the user), and says so. Returns one row: allowed, how many more requests the tighter window has room for, when that
--- window ends, and the reason: ok; rate, too many this minute; quota, the month is used up; key, the key is unknown,
--- revoked or expired or its user is not active, and reset_at is NULL. A refused request is not counted.
+-- Counts one request of a key if it is within the limits that its user is entitled to, per minute (of the key) and per
+-- calendar month, UTC (of the user), and says so. Returns one row: allowed, how many more requests the tighter window
+-- has room for, when that window ends, and the reason: ok; rate, too many this minute; quota, the month is used up;
+-- key, the key is unknown, revoked or expired or its user is not active, and reset_at is NULL. A refused request is not
+-- counted.
 --
 -- Callers of one user queue behind each other until their transactions end, so that together they never pass the
 -- limit: call it on its own. The month's count starts from the recorded usage and never falls behind it.
@@ -32,12 +33,15 @@ BEGIN
     IF key IS NULL THEN
         RAISE EXCEPTION 'check_rate_limit: api_key_id is NULL' USING ERRCODE = 'invalid_parameter_value';
     END IF;
-    SELECT u.id, p.rate_limit_per_minute, CASE WHEN s.id IS NULL THEN p.monthly_request_limit ELSE s.monthly_request_limit END
+    SELECT
+        u.id,
+        coalesce(e.rate_limit_per_minute, free.rate_limit_per_minute),
+        CASE WHEN e.user_id IS NULL THEN free.monthly_request_limit ELSE e.monthly_request_limit END
     INTO owner, per_minute, per_month
     FROM api_keys AS k
     INNER JOIN users AS u ON u.id = k.user_id
-    LEFT JOIN live_subscriptions AS s ON s.user_id = u.id AND NOT s.is_duplicate
-    INNER JOIN plans AS p ON p.tier = coalesce(s.tier, 'free')
+    LEFT JOIN entitlements AS e ON e.user_id = u.id
+    INNER JOIN plans AS free ON free.tier = 'free'
     WHERE k.id = key
         AND u.status = 'active'
         AND k.revoked_at IS NULL

@@ -1,4 +1,5 @@
--- Comparisons with Stripe. phase and position say where to resume; events_until is where the next run's listing starts.
+-- Comparisons with Stripe. phase and position say where to resume; events_until is where the next run's listing starts;
+-- to_compare is about how many objects there are.
 CREATE TABLE reconciliation_runs (
     id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
     status text NOT NULL DEFAULT 'running',
@@ -10,6 +11,7 @@ CREATE TABLE reconciliation_runs (
     events_until timestamptz NOT NULL,
     request_budget int NOT NULL CONSTRAINT reconciliation_runs_budget_positive CHECK (request_budget > 0),
     requests int NOT NULL DEFAULT 0,
+    to_compare int NOT NULL DEFAULT 0,
     compared int NOT NULL DEFAULT 0,
     missing_events int NOT NULL DEFAULT 0,
     differences_found int NOT NULL DEFAULT 0,
@@ -22,7 +24,7 @@ CREATE TABLE reconciliation_runs (
     finished_at timestamptz,
     CONSTRAINT reconciliation_runs_status_known CHECK (status IN ('running', 'paused', 'finished', 'failed')),
     CONSTRAINT reconciliation_runs_phase_known CHECK (
-        phase IN ('events', 'customers', 'subscriptions', 'charges', 'unseen')
+        phase IN ('events', 'customers', 'subscriptions', 'charges', 'invoices', 'unseen')
     ),
     CONSTRAINT reconciliation_runs_texts_bounded CHECK (octet_length(actor) <= 800 AND octet_length(reason) <= 8192),
     CONSTRAINT reconciliation_runs_times_plausible CHECK (

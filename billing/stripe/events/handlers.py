@@ -10,7 +10,7 @@ from billing.models import Payment, Subscription, User
 from billing.stripe import customer_lock, gateway, mirror, objects, tiers, tombstones
 from billing.stripe.errors import ForeignError, MissingError, PermanentError
 from billing.stripe.events.event_object import EventObject, identifier
-from billing.stripe.projection import foreign, payments, prices, subscriptions, users
+from billing.stripe.projection import foreign, open_invoices, payments, prices, subscriptions, users
 from billing.stripe.projection.rows import write
 from billing.stripe.unstorable import explained
 
@@ -86,6 +86,7 @@ def _delete_customer(customer_id: str) -> None:
             handle_subscription(str(row.stripe_subscription_id))
         except MissingError:  # gone with its customer
             write(row, {"status": Subscription.Status.CANCELED})
+            open_invoices.project_all_of(row)
 
 
 def _subscription(event_object: EventObject) -> None:
@@ -124,7 +125,14 @@ def handle_charge(charge_id: str) -> None:
 
     Raises MissingError when Stripe does not know it.
     """
-    payments.project(mirror.store(gateway.retrieve("charge", charge_id)))
+    project_charge(mirror.store(gateway.retrieve("charge", charge_id)))
+
+
+def project_charge(charge: objects.Charge) -> None:
+    """Project a mirrored charge, and what it says of the invoice that it tried to pay."""
+    payment = payments.project(charge)
+    if payment:
+        open_invoices.project_tried_by(payment)
 
 
 def _dispute(event_object: EventObject) -> None:
@@ -158,7 +166,24 @@ def _project_live(customer_id: str) -> None:
 def _invoice(event_object: EventObject) -> None:
     invoice: objects.Invoice | None = _deletable(event_object)
     if invoice:
-        payments.link_invoice(invoice)
+        project_invoice(invoice)
+    else:
+        open_invoices.remove(event_object.object_id)
+
+
+def handle_invoice(invoice_id: str) -> None:
+    """Bring what is owed of an invoice in line, also when Stripe knows it no more; the caller holds the lock."""
+    try:
+        project_invoice(mirror.store(gateway.retrieve("invoice", invoice_id)))
+    except MissingError:  # a draft that was deleted
+        mirror.mark_deleted("invoice", invoice_id)
+        open_invoices.remove(invoice_id)
+
+
+def project_invoice(invoice: objects.Invoice) -> None:
+    """Project a mirrored invoice: the link of the payments that paid it, or tried to, and what is still owed of it."""
+    payments.link_invoice(invoice)
+    open_invoices.project(invoice)
 
 
 def _mirrored(event_object: EventObject) -> None:

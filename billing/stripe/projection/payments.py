@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from django.db.models import Q, QuerySet
+
 from billing.models import Payment
 from billing.stripe import mirror
 from billing.stripe.events.event_object import identifier
@@ -15,6 +17,8 @@ HARMLESS_DISPUTES = frozenset({"won", "warning_closed", "prevented"})
 
 LONGEST_MESSAGE = 2000  # characters
 LONGEST_ADDRESS = 8192  # octets
+# What a payment says of the invoice that it paid, or tried to.
+INVOICE_COLUMNS = frozenset({"stripe_invoice_id", "invoice_url"})
 RELEASED = "The authorization was released; nothing was charged."
 
 
@@ -105,21 +109,41 @@ def link_invoice(invoice: Invoice) -> None:
 
     Reads the invoice's `payments`, as the gateway expands them; payments that are not here yet find it when they come.
     """
-    columns = _columns_of(invoice)
+    columns = columns_of(invoice)
     is_foreign = foreign.is_foreign_invoice(invoice)
-    for payment_intent_id, charge_id in _paid_by(invoice):
-        found = Payment.objects.none()
-        if payment_intent_id:
-            found = Payment.objects.filter(stripe_payment_intent_id=payment_intent_id)
-        if charge_id:
-            found |= Payment.objects.filter(stripe_charge_id=charge_id)
-        if is_foreign:
-            found.delete()
-        for row in found:
-            write(row, columns)
+    found = tried(invoice)
+    if is_foreign:
+        found.delete()
+    for row in found:
+        write(row, columns)
     customer_id = identifier(invoice.get("customer"))
     if is_foreign and customer_id:
         foreign.forget_user(customer_id)
+
+
+def tried(invoice: Invoice) -> QuerySet[Payment]:
+    """The payments here that paid the invoice, or tried to, as it says itself."""
+    ids = paid_by(invoice) or frozenset()
+    return Payment.objects.filter(Q(stripe_payment_intent_id__in=ids) | Q(stripe_charge_id__in=ids))
+
+
+def paid_by(invoice: Invoice) -> frozenset[str] | None:
+    """The ids of the payment intents and charges that paid the invoice, or tried to; None where it says nothing."""
+    members = invoice.get("payments")
+    if members is None:
+        return None
+    paid = [member.get("payment") or {} for member in members.get("data", [])]
+    return frozenset(
+        found
+        for payment in paid
+        for found in (identifier(payment.get("payment_intent")), identifier(payment.get("charge")))
+        if found
+    )
+
+
+def unlink(row: Payment) -> None:
+    """Forget the invoice of a payment that paid none."""
+    write(row, dict.fromkeys(INVOICE_COLUMNS))
 
 
 def _invoice_columns(charge: Charge) -> Columns:
@@ -128,12 +152,13 @@ def _invoice_columns(charge: Charge) -> Columns:
     Nothing is said where nobody links the two, so a link that is known already stays.
     """
     if invoice := mirror.invoice_of(charge):
-        return _columns_of(invoice)
+        return columns_of(invoice)
     named = identifier(charge.get("invoice"))
-    return _columns_of({"id": named}) if named else {}
+    return columns_of({"id": named}) if named else {}
 
 
-def _columns_of(invoice: Invoice) -> Columns:
+def columns_of(invoice: Invoice) -> Columns:
+    """What an invoice says of the payments that paid it, or tried to: those of INVOICE_COLUMNS."""
     return {"stripe_invoice_id": invoice["id"], "invoice_url": _address(invoice.get("hosted_invoice_url"))}
 
 
@@ -144,16 +169,3 @@ def _label(text: str | None) -> str | None:
 def _address(url: str | None) -> str | None:
     """The address; none where it is too long for us, as a part of it leads nowhere."""
     return url if url and len(url.encode()) <= LONGEST_ADDRESS else None
-
-
-def _paid_by(invoice: Invoice) -> list[tuple[str | None, str | None]]:
-    """Pairs of payment intent and charge that paid, or tried to pay, the invoice."""
-    members = (invoice.get("payments") or {}).get("data", [])
-    pairs = [
-        (
-            identifier((member.get("payment") or {}).get("payment_intent")),
-            identifier((member.get("payment") or {}).get("charge")),
-        )
-        for member in members
-    ]
-    return [pair for pair in pairs if any(pair)]

@@ -9,7 +9,7 @@ from billing.models import MonthlyUsageSummary, Subscription, Tier, User
 from billing.stripe import mirror, objects, tiers
 from billing.stripe.errors import PermanentError, UnmappedPriceError
 from billing.stripe.events.event_object import identifier
-from billing.stripe.projection import foreign, prices, users
+from billing.stripe.projection import foreign, open_invoices, prices, users
 from billing.stripe.projection.rows import Columns, moment, write
 
 Period = Literal["current_period_start", "current_period_end"]
@@ -20,9 +20,10 @@ def project(data: objects.Subscription) -> Subscription | None:
 
     None for one that leaves no row: a foreign one, and one that ended, or never began, without items or a row.
 
-    Of two live ones the higher tier counts; the other stays as a marked duplicate. The free row ends when a paid one
-    lives and comes back when none does. The caller holds the customer's lock. Raises what `values` raises, and
-    UnlinkedCustomerError when only a person can say whose subscription it is.
+    Of two live ones the one with the better status counts, then the higher tier; the other stays as a marked duplicate.
+    The free row ends when a paid one lives and comes back when none does. What is owed for it comes and goes with it.
+    The caller holds the customer's lock. Raises what `values` raises, and UnlinkedCustomerError when only a person can
+    say whose subscription it is.
     """
     row = Subscription.objects.select_related("user").filter(stripe_subscription_id=data["id"]).first()
     if row is None and leaves_no_row(data):
@@ -76,8 +77,7 @@ def project_end(data: objects.Subscription) -> bool:
 
 def _bring_in_line(row: Subscription, user: User, wanted: Columns) -> None:
     live = wanted["status"] in Subscription.LIVE
-    rivals = list(_live_at_stripe(user).exclude(stripe_subscription_id=row.stripe_subscription_id))
-    winner = max([*rivals, *([row] if live else [])], key=_rank_after(row, wanted), default=None)
+    rivals, winner = _ranked(row, user, wanted)
 
     # Whoever loses gives way first: the unique index never sees two live rows.
     for rival in rivals:
@@ -90,6 +90,20 @@ def _bring_in_line(row: Subscription, user: User, wanted: Columns) -> None:
         write(winner, {"is_duplicate": False})
     if not winner:
         ensure_free(user)
+    open_invoices.project_all_of(row)
+
+
+def is_duplicate_after(row: Subscription, user: User, wanted: Columns) -> bool:
+    """Whether the row is a duplicate once `wanted` is written: live, and another live one of the user's counts."""
+    _, winner = _ranked(row, user, wanted)
+    return wanted["status"] in Subscription.LIVE and winner is not row
+
+
+def _ranked(row: Subscription, user: User, wanted: Columns) -> tuple[list[Subscription], Subscription | None]:
+    """The user's other live subscriptions at Stripe, and the one that counts once `wanted` is written."""
+    rivals = list(_live_at_stripe(user).exclude(stripe_subscription_id=row.stripe_subscription_id))
+    live = [row] if wanted["status"] in Subscription.LIVE else []
+    return rivals, max([*rivals, *live], key=_rank_after(row, wanted), default=None)
 
 
 def values(data: objects.Subscription) -> Columns:
@@ -108,6 +122,9 @@ def values(data: objects.Subscription) -> Columns:
     item, tier = _main_item(data)
     recurring = item["price"].get("recurring") or {}
     quantity = item.get("quantity")
+    period_end = _period(data, item, "current_period_end")
+    cancel_at = data.get("cancel_at") or (period_end if data.get("cancel_at_period_end") else None)
+    collection = data.get("pause_collection") or {}
     cents = prices.monthly_cents(data, mirror.customer_discount(_customer_id(data)))
     return {
         "tier": tier,
@@ -118,9 +135,15 @@ def values(data: objects.Subscription) -> Columns:
         "currency": data["currency"],
         "interval": recurring.get("interval", "month"),
         "current_period_start": moment(_period(data, item, "current_period_start")),
-        "current_period_end": moment(_period(data, item, "current_period_end")),
-        "cancel_at_period_end": bool(data.get("cancel_at_period_end")) or (not canceled and _ends_with_period(data)),
+        "current_period_end": moment(period_end),
+        # The customer portal cancels by a moment alone in flexible billing mode: the flag stays unset then.
+        "cancel_at_period_end": bool(data.get("cancel_at_period_end"))
+        or (not canceled and cancel_at is not None and cancel_at == period_end),
+        "cancel_at": moment(cancel_at),
         "trial_end": moment(data.get("trial_end")),
+        "collection_paused": collection.get("behavior"),
+        "collection_resumes_at": moment(collection.get("resumes_at")),
+        "stripe_schedule_id": identifier(data.get("schedule")),
         "created_at": moment(data["created"]),
         **ended,
     }
@@ -172,16 +195,6 @@ def _main_item(data: objects.Subscription) -> tuple[objects.SubscriptionItem, st
     return max(claimed, key=lambda pair: prices.RANK[pair[1]])
 
 
-def _ends_with_period(data: objects.Subscription) -> bool:
-    """Whether a moment is set at which it ends and no further period begins.
-
-    So the customer portal cancels in flexible billing mode; the flag stays unset then.
-    """
-    ends = [_period(data, item, "current_period_end") or 0 for item in data["items"]["data"]]
-    cancel_at = data.get("cancel_at")
-    return int(cancel_at) <= max(ends) if cancel_at else False
-
-
 def _period(data: objects.Subscription, item: objects.SubscriptionItem, name: Period) -> int | None:
     """A moment of the item's period, or of the subscription's before API version 2025-03-31, which had it there.
 
@@ -192,11 +205,12 @@ def _period(data: objects.Subscription, item: objects.SubscriptionItem, name: Pe
 
 
 def _rank_after(row: Subscription, wanted: Columns) -> Any:
-    """Order live rows as they will be once `wanted` is written: tier, price, age, id."""
+    """Order live rows as they will be once `wanted` is written: status, tier, price, age, id."""
 
-    def rank(candidate: Subscription) -> tuple[int, int, datetime, str]:
+    def rank(candidate: Subscription) -> tuple[int, int, int, datetime, str]:
         changed = wanted if candidate is row else {}
         return (
+            -Subscription.BEST_FIRST.index(changed.get("status", candidate.status)),
             prices.RANK[changed.get("tier", candidate.tier)],
             changed.get("price_cents", candidate.price_cents),
             changed.get("created_at", candidate.created_at),

@@ -8,11 +8,11 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from billing.models import Difference, Payment, Sold, Subscription, User
+from billing.models import Difference, OpenInvoice, Payment, Sold, Subscription, User
 from billing.stripe import gateway, mirror, objects, tombstones
 from billing.stripe.errors import PermanentError, UnstorableError
 from billing.stripe.events.event_object import identifier
-from billing.stripe.projection import foreign, payments, subscriptions, users
+from billing.stripe.projection import foreign, open_invoices, payments, subscriptions, users
 from billing.stripe.projection.rows import Columns, problem
 from billing.stripe.unstorable import explained
 
@@ -69,10 +69,14 @@ def subscription(data: objects.Subscription) -> list[Finding]:
         return []
     if row is None:
         return [Finding(Kind.MISSING_LOCALLY, "subscription", data["id"], customer_id, stripe_value=data["status"])]
-    wanted = _or_problem(lambda: subscriptions.values(data), "tier")
+    subject = Finding(Kind.DIFFERS, "subscription", data["id"], customer_id, row.user_id)
     if foreign.is_foreign_subscription(data):
-        wanted = {"tier": Sold.FOREIGN}
-    return _differing(Finding(Kind.DIFFERS, "subscription", data["id"], customer_id, row.user_id), row, wanted)
+        return _differing(subject, row, {"tier": Sold.FOREIGN})
+    user = owner("customer", str(customer_id)) or row.user
+    wanted = _or_problem(lambda: subscriptions.values(data), "tier") | {"user_id": user.pk}
+    if "status" in wanted:
+        wanted["is_duplicate"] = subscriptions.is_duplicate_after(row, user, wanted)
+    return _differing(subject, row, wanted)
 
 
 def charge(data: objects.Charge) -> list[Finding]:
@@ -94,7 +98,66 @@ def charge(data: objects.Charge) -> list[Finding]:
     subject = Finding(Kind.DIFFERS, "charge", data["id"], customer_id, row.user_id)
     if foreign.is_foreign_charge(data, ask=False):
         return [replace(subject, field="amount_cents", local_value=str(row.amount_cents), stripe_value=Sold.FOREIGN)]
-    return _differing(subject, row, _or_problem(lambda: payments.values(data, disputes), "amount_cents"))
+    user = owner("customer", customer_id) or row.user
+    wanted = _or_problem(lambda: payments.values(data, disputes), "amount_cents") | {"user_id": user.pk}
+    if named := identifier(data.get("invoice")):
+        wanted["stripe_invoice_id"] = named
+    return _differing(subject, row, wanted)
+
+
+def invoice(data: objects.Invoice) -> list[Finding]:
+    """Compare an invoice with what is said to be owed of it, and with the payments that paid it or tried to.
+
+    Only the invoice says which those are, so their columns about it are compared here and not with the charge.
+    """
+    customer_id = identifier(data.get("customer"))
+    row = OpenInvoice.objects.filter(stripe_invoice_id=data["id"]).first()
+    wanted = open_invoices.values(data)
+    subject = Finding(Kind.DIFFERS, "invoice", data["id"], customer_id, row.user_id if row else None)
+    found = []
+    if row and wanted:
+        found = _differing(subject, row, wanted)
+    elif row:
+        found = [replace(subject, field="status", local_value=row.status, stripe_value=data.get("status"))]
+    elif wanted:
+        charged = f"{wanted['amount_due_cents']} {wanted['currency']} {wanted['status']}"
+        found = [replace(subject, kind=Kind.MISSING_LOCALLY, user_id=wanted["user_id"], stripe_value=charged)]
+    if data.get("payments") is None:
+        return found
+    tried, columns = payments.tried(data), payments.columns_of(data)
+    for payment in tried:
+        found += _differing(_of_payment(payment, customer_id), payment, columns)
+    others = Payment.objects.filter(stripe_invoice_id=data["id"]).exclude(pk__in=[payment.pk for payment in tried])
+    return found + [finding for payment in others for finding in _unlinked(payment, customer_id)]
+
+
+def missing_invoice(invoice_id: str) -> list[Finding]:
+    """What our rows say about an invoice that Stripe does not know, as a draft that was deleted."""
+    found = []
+    row = OpenInvoice.objects.select_related("user").filter(stripe_invoice_id=invoice_id).first()
+    if row:
+        subject = Finding(Kind.DIFFERS, "invoice", invoice_id, row.user.stripe_customer_id, row.user_id)
+        found.append(replace(subject, field="status", local_value=row.status))
+    # Another invoice may have said already that it is the one.
+    said = Difference.objects.filter(
+        object_kind="charge", field="stripe_invoice_id", status=Difference.Status.OPEN, stripe_value__isnull=False
+    )
+    payments_here = Payment.objects.select_related("user").filter(stripe_invoice_id=invoice_id)
+    for payment in payments_here.exclude(stripe_charge_id__in=said.values("stripe_id")):
+        found += _unlinked(payment, payment.user.stripe_customer_id)
+    return found
+
+
+def _of_payment(payment: Payment, customer_id: str | None) -> Finding:
+    return Finding(Kind.DIFFERS, "charge", str(payment.stripe_charge_id), customer_id, payment.user_id)
+
+
+def _unlinked(payment: Payment, customer_id: str | None) -> list[Finding]:
+    """That a payment names an invoice which does not name it; a charge of an older API version names its own."""
+    charge = mirror.charge(str(payment.stripe_charge_id))
+    if charge and identifier(charge.get("invoice")) == payment.stripe_invoice_id:
+        return []
+    return _differing(_of_payment(payment, customer_id), payment, {"stripe_invoice_id": None})
 
 
 def _coupon(discount: objects.Discount | None) -> str | None:
@@ -102,7 +165,7 @@ def _coupon(discount: objects.Discount | None) -> str | None:
 
 
 def compare(kind: str, data: Any) -> list[Finding]:
-    """Compare a customer, subscription or charge; one that cannot even be read is a difference whose note says so."""
+    """Compare an object of one of the kinds in COMPARE; one that cannot be read is a difference whose note says so."""
     try:
         with explained(f"{kind} {data['id']}"):
             return COMPARE[kind](data)
@@ -113,11 +176,13 @@ def compare(kind: str, data: Any) -> list[Finding]:
 
 
 def owner(kind: str, stripe_id: str) -> User | None:
-    """The user whose row we have of a customer, subscription or charge at Stripe; None without one."""
+    """The user whose row we have of an object at Stripe, of the kinds that are compared; None without one."""
     if kind == "customer":
         return User.objects.filter(stripe_customer_id=stripe_id).first()
     if kind == "subscription":
         return User.objects.filter(subscriptions__stripe_subscription_id=stripe_id).first()
+    if kind == "invoice":
+        return User.objects.filter(open_invoices__stripe_invoice_id=stripe_id).first()
     return User.objects.filter(payments__stripe_charge_id=stripe_id).first()
 
 
@@ -125,6 +190,7 @@ COMPARE: dict[str, Callable[[Any], list[Finding]]] = {
     "customer": customer,
     "subscription": subscription,
     "charge": charge,
+    "invoice": invoice,
 }
 
 

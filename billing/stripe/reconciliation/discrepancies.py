@@ -96,12 +96,16 @@ def unseen(run: ReconciliationRun, limit: int) -> list[tuple[str, str]]:
                 WHERE stripe_subscription_id IS NOT NULL
                 UNION ALL
                 SELECT 'charge', stripe_charge_id FROM payment_history WHERE stripe_charge_id IS NOT NULL
+                UNION
+                SELECT 'invoice', stripe_invoice_id FROM payment_history WHERE stripe_invoice_id IS NOT NULL
+                UNION
+                SELECT 'invoice', stripe_invoice_id FROM open_invoices
             )
             SELECT ours.kind, ours.stripe_id FROM ours
             WHERE NOT EXISTS (
                 SELECT FROM reconciliation_seen AS s WHERE s.run_id = %s AND s.stripe_id = ours.stripe_id
             )
-            ORDER BY ours.kind = 'charge', ours.kind, ours.stripe_id
+            ORDER BY ours.kind IN ('charge', 'invoice'), ours.kind, ours.stripe_id
             LIMIT %s
             """,
             [run.pk, limit],

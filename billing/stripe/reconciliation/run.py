@@ -1,6 +1,6 @@
 """Reconciliation: ingest the events that never arrived, then compare everything with Stripe.
 
-A run goes page by page through five phases, repairs customer by customer and commits after each, so it can stop at any
+A run goes page by page through six phases, repairs customer by customer and commits after each, so it can stop at any
 point, when its budget of requests is used up or its process dies, and go on where it was.
 """
 
@@ -18,7 +18,7 @@ from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 
-from billing.models import Difference, ReconciliationRun, Subscription, User, WebhookEvent
+from billing.models import Difference, Payment, ReconciliationRun, Subscription, User, WebhookEvent
 from billing.stripe import gateway, mirror
 from billing.stripe.errors import (
     BusyError,
@@ -33,6 +33,7 @@ from billing.stripe.events import inbox, processing
 from billing.stripe.events.event_object import identifier
 from billing.stripe.objects import Customer, Event
 from billing.stripe.projection import users
+from billing.stripe.projection.payments import INVOICE_COLUMNS
 from billing.stripe.reconciliation import comparison, discrepancies, repair
 from billing.stripe.reconciliation.comparison import Finding
 from billing.stripe.unstorable import explained
@@ -51,11 +52,19 @@ FAILURES_IN_A_ROW = 3
 # About what an event that is ingested, or a customer that is repaired, costs.
 REQUESTS_PER_ITEM = 4
 
-PHASES = (Phase.EVENTS, Phase.CUSTOMERS, Phase.SUBSCRIPTIONS, Phase.CHARGES, Phase.UNSEEN)
+PHASES = (
+    Phase.EVENTS,
+    Phase.CUSTOMERS,
+    Phase.SUBSCRIPTIONS,
+    Phase.CHARGES,
+    Phase.INVOICES,
+    Phase.UNSEEN,
+)
 LISTED = {
     Phase.CUSTOMERS: ("customer", {}),
     Phase.SUBSCRIPTIONS: ("subscription", {"status": "all"}),
     Phase.CHARGES: ("charge", {}),
+    Phase.INVOICES: ("invoice", {}),
 }
 
 
@@ -85,8 +94,21 @@ def open_run(*, ingest: bool, repair: bool, actor: str, reason: str, budget: int
             events_from=_cursor(),
             events_until=now,
         )
+        created.to_compare = _about_how_many(created)
+        created.save(update_fields=["to_compare"])
         created.refresh_from_db()
         return created
+
+
+def _about_how_many(run: ReconciliationRun) -> int:
+    """How many events and objects Stripe will list, if all of them are known here."""
+    payments = Payment.objects.filter(stripe_charge_id__isnull=False)
+    return (
+        WebhookEvent.objects.filter(received_at__gte=run.events_from).count()
+        + User.objects.filter(stripe_customer_id__isnull=False).count()
+        + Subscription.objects.filter(stripe_subscription_id__isnull=False).count()
+        + 2 * payments.count()  # with an invoice each
+    )
 
 
 def _cursor() -> Any:
@@ -144,6 +166,8 @@ class _Work:
         made = gateway.requests_made()
         self.run.requests += made - self.counted
         self.counted = made
+        finished = self.run.status == Status.FINISHED
+        self.run.to_compare = self.run.compared if finished else max(self.run.to_compare, self.run.compared)
         self.run.save()
         self.progress(self.run)
 
@@ -226,6 +250,8 @@ class _Work:
                 discrepancies.mark_seen(run, compared)
             reported = discrepancies.report(run, found)
             outdated = Q(object_kind=kind, stripe_id__in=compared) & ~Q(pk__in=reported)
+            if kind == "charge":  # what the invoice says of it comes later
+                outdated &= ~Q(field__in=INVOICE_COLUMNS)
             discrepancies.close(outdated, Difference.Status.GONE)
         run.differences_found = run.differences.count()
         if run.repair and kind != "event":
@@ -310,6 +336,8 @@ def _retrieve_unseen(kind: str, stripe_id: str) -> list[Finding]:
     try:
         return comparison.compare(kind, gateway.as_json(gateway.retrieve(kind, stripe_id)))
     except MissingError:
+        if kind == "invoice":
+            return comparison.missing_invoice(stripe_id)
         owner = comparison.owner(kind, stripe_id)
         return [
             Finding(

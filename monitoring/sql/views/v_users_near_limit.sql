@@ -1,11 +1,25 @@
 -- Customers who used 80 % or more of this calendar month's limit (UTC), by exact usage: what is folded plus what is
--- queued. A limit of zero is used up by the first request. Unlimited plans are never near.
+-- queued. The plan is the one whose limit holds. A limit of zero is used up by the first request. Unlimited plans are
+-- never near.
 --
 -- Few users come near, so the smallest limit there is picks them from the index on (month, total_requests) before
 -- anything is joined; whoever has queued requests is looked at as well.
 CREATE VIEW v_users_near_limit AS
 WITH least AS MATERIALIZED (
-    SELECT greatest(ceil(0.8 * min(s.monthly_request_limit)), 1)::bigint AS requests
+    SELECT
+        greatest(
+            ceil(
+                0.8 * least(
+                    min(s.monthly_request_limit),
+                    -- Of those whose subscription entitles to nothing else.
+                    (
+                        SELECT p.monthly_request_limit
+                        FROM plans AS p
+                        WHERE p.tier = 'free'
+                    )
+                )
+            ), 1
+        )::bigint AS requests
     FROM live_subscriptions AS s
     WHERE NOT s.is_duplicate AND s.monthly_request_limit IS NOT NULL
 ),
@@ -49,22 +63,22 @@ usage AS (
 )
 
 SELECT
-    s.user_id,
+    e.user_id,
     u.email,
-    s.tier,
+    e.tier,
     usage.requests AS usage_count,
-    s.monthly_request_limit,
+    e.monthly_request_limit,
     CASE
-        WHEN s.monthly_request_limit = 0 THEN 100.00
-        ELSE round(100.0 * usage.requests / s.monthly_request_limit, 2)
+        WHEN e.monthly_request_limit = 0 THEN 100.00
+        ELSE round(100.0 * usage.requests / e.monthly_request_limit, 2)
     END AS percent_used
 FROM usage
-INNER JOIN live_subscriptions AS s ON usage.user_id = s.user_id AND NOT s.is_duplicate
+INNER JOIN entitlements AS e ON usage.user_id = e.user_id
 -- Looked up for the few who are left; without OFFSET the planner would read all of them before.
 INNER JOIN LATERAL (
     SELECT c.email
     FROM users AS c
-    WHERE c.id = s.user_id AND c.status <> 'deleted'
+    WHERE c.id = e.user_id AND c.status <> 'deleted'
     OFFSET 0 -- noqa: AM09
 ) AS u ON true
-WHERE usage.requests >= (SELECT least.requests FROM least) AND usage.requests >= 0.8 * s.monthly_request_limit;
+WHERE usage.requests >= (SELECT least.requests FROM least) AND usage.requests >= 0.8 * e.monthly_request_limit;

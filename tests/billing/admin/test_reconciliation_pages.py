@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 from django.test import Client
 
-from billing.models import Difference, Payment, ReplayRun, WebhookEvent
+from billing.models import Difference, Payment, ReconciliationRun, ReplayRun, WebhookEvent
 from billing.services import reconciliation
 from billing.stripe.events import replay_runs
 from billing.stripe.events.filter import EventFilter
@@ -61,6 +61,11 @@ def test_run_shows_how_far_it_came(support: Client, difference: Difference) -> N
     text = support.get(page_of(difference.run)).content.decode()
     assert "Finished" in text
     assert support.get(row_page(difference.run)).status_code == 200
+    ReconciliationRun.objects.update(status="paused", compared=1_200, to_compare=5_400)
+    for page in (page_of(difference.run), row_page(difference.run)):
+        text = support.get(page).content.decode()
+        assert "1,200 of about 5,400" in text
+        assert "left open" in text.lower()
 
 
 def test_replay_shows_its_progress_and_can_be_stopped(support: Client) -> None:

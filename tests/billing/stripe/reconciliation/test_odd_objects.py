@@ -42,6 +42,14 @@ CHARGES: dict[str, Callable[[Json], Any]] = {
     "unknown currency": lambda charge: charge.update(currency="DOLLARS"),
     "year 33658": lambda charge: charge.update(created=10**12),
 }
+INVOICES: dict[str, Callable[[Json], Any]] = {
+    "amount beyond 64 bits": lambda invoice: invoice.update(amount_remaining=2**63),
+    "unknown currency": lambda invoice: invoice.update(currency="DOLLARS"),
+    "year 33658": lambda invoice: invoice.update(next_payment_attempt=10**12),
+    "number of 5,000 characters": lambda invoice: invoice.update(number="9" * 5000),
+    "attempts below zero": lambda invoice: invoice.update(attempt_count=-1),
+    "attempts beyond 32 bits": lambda invoice: invoice.update(attempt_count=2**40),
+}
 
 
 @pytest.fixture
@@ -108,6 +116,22 @@ def test_odd_charge_is_explained_and_the_others_are_repaired(stream: EventStream
     assert {row.stripe_id for row in still_open} == {stream.charge["id"]}
     assert all("cannot be stored: " in str(row.note) for row in still_open)
     assert told()
+
+
+@pytest.mark.parametrize("odd", INVOICES)
+def test_odd_invoice_is_explained_and_stops_neither_its_subscription_nor_others(
+    stream: EventStream, other: User, odd: str
+) -> None:
+    stream.invoice.update(status="open", amount_remaining=2900)
+    INVOICES[odd](stream.invoice)
+    User.objects.filter(pk=stream.user.pk).update(name="Wrong")
+    still_open = reconciled(stream, other)
+    assert {row.stripe_id for row in still_open} == {stream.invoice["id"]}
+    assert all("cannot be stored: " in str(row.note) for row in still_open)
+    assert told()
+    assert stream.user.name == stream.customer["name"]
+    assert stream.update(status="past_due") == "processed"
+    assert stream.row.status == "past_due"
 
 
 def test_report_alone_explains_too(stream: EventStream, other: User) -> None:

@@ -235,6 +235,19 @@ def test_two_runs_at_once_are_refused(world: StripeWorld) -> None:
     assert reconciliation.run(**WHO).status == "finished"
 
 
+def test_run_says_how_many_of_about_how_many_are_compared(
+    synced: list[recordings.Recording], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("billing.stripe.gateway.PAGE_SIZE", 2)
+    shown: list[tuple[int, int]] = []
+    run = reconciliation.run(progress=lambda run: shown.append((run.compared, run.to_compare)), **WHO)
+    done, of = zip(*shown, strict=True)
+    assert list(done) == sorted(done)
+    assert all(compared <= total for compared, total in shown)
+    assert of[0] >= run.compared / 2
+    assert done[-1] == of[-1] == run.compared == run.to_compare
+
+
 def test_next_run_lists_events_from_where_the_last_one_started(
     synced: list[recordings.Recording], world: StripeWorld
 ) -> None:
@@ -252,6 +265,9 @@ def test_command_previews_and_applies(synced: list[recordings.Recording], capsys
     assert "1 differences, 0 repaired, 1 open" in out
     call_command("reconcile_stripe", apply=True)
     assert "1 repaired, 0 open" in capsys.readouterr().out
+    factories.customer(stripe_customer_id="cus_unknown")
+    call_command("reconcile_stripe", apply=True)
+    assert "1 left: Stripe does not know it: decide by hand." in capsys.readouterr().out
     with pytest.raises(CommandError, match="--budget"):
         call_command("reconcile_stripe", budget=0)
 

@@ -1,0 +1,43 @@
+"""Which statuses of a subscription entitle to its plan: the setting, and what of it the database knows.
+
+The limits are judged in the database, also for callers that speak SQL alone, so the setting is written there by
+`migrate` and `database init`. Until then the database's word holds, on every machine alike.
+"""
+
+from typing import Any
+
+from django.conf import settings
+from django.db import DEFAULT_DB_ALIAS, connections, transaction
+
+from glyphforge import audit
+
+TABLE = "entitled_statuses"
+
+
+def apply_after_migrate(using: str, **kwargs: Any) -> None:
+    """Make the database follow ENTITLED_STATUSES, audited; a receiver of `post_migrate`."""
+    with connections[using].cursor() as cursor:
+        cursor.execute("SELECT to_regclass(%s) IS NOT NULL", [TABLE])
+        if cursor.fetchone() != (True,):
+            return
+    before, wanted = in_database(using), sorted(settings.ENTITLED_STATUSES)
+    if before == wanted:
+        return
+    with transaction.atomic(using=using), audit.acting_as(actor="migrate"), connections[using].cursor() as cursor:
+        cursor.execute(f"DELETE FROM {TABLE} WHERE status <> ALL(%s)", [wanted])
+        cursor.execute(f"INSERT INTO {TABLE} (status) SELECT unnest(%s::text[]) ON CONFLICT DO NOTHING", [wanted])
+        audit.record(
+            "entitle",
+            table_name=TABLE,
+            reason="ENTITLED_STATUSES",
+            old_values={"statuses": before},
+            new_values={"statuses": wanted},
+            using=using,
+        )
+
+
+def in_database(using: str = DEFAULT_DB_ALIAS) -> list[str]:
+    """The statuses that entitle by the database's word, sorted; raises what the database raises."""
+    with connections[using].cursor() as cursor:
+        cursor.execute(f'SELECT status FROM {TABLE} ORDER BY status COLLATE "C"')
+        return [status for (status,) in cursor.fetchall()]
