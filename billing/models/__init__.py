@@ -4,6 +4,7 @@ from billing.models.api_key import ApiKey
 from billing.models.cognito_sync import CognitoSyncCursor
 from billing.models.customer_note import CustomerNote
 from billing.models.payment import Payment
+from billing.models.payment_movement import PaymentMovement
 from billing.models.plan import Plan, PlanPrice
 from billing.models.rate_limit import RateLimit
 from billing.models.reconciliation import Difference, ReconciliationRun
@@ -24,6 +25,7 @@ __all__ = [
     "Difference",
     "MonthlyUsageSummary",
     "Payment",
+    "PaymentMovement",
     "Plan",
     "PlanPrice",
     "RateLimit",

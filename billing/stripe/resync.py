@@ -8,7 +8,7 @@ from typing import Any
 
 from django.db import transaction
 
-from billing.stripe import customer_lock, gateway, mirror
+from billing.stripe import charge_history, customer_lock, gateway, mirror
 from billing.stripe.errors import MissingError, PartlyDoneError, PermanentError, TransientError, UnlinkedCustomerError
 from billing.stripe.events.handlers import handle_customer, project_subscription
 from billing.stripe.projection import payments
@@ -108,15 +108,12 @@ class _Resync:
 
 
 def _project(kind: str, item: dict[str, object]) -> None:
-    """Mirror and project one fetched object; of a disputed charge the disputes are fetched first."""
+    """Mirror and project one fetched object; for disputes of a charge Stripe is asked first."""
     if kind == "subscription":
         project_subscription(item)
-        return
-    data = mirror.store(item)
-    if kind == "invoice":
-        payments.link_invoice(data)
+    elif kind == "invoice":
+        payments.project_invoice(mirror.store(item))
     elif kind == "charge":
-        if data.get("disputed"):
-            for dispute in gateway.disputes(data["id"]):
-                mirror.store(dispute)
-        payments.project(data)
+        history = charge_history.complete(item)
+        charge_history.store(history)
+        payments.project(history)

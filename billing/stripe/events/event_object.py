@@ -37,7 +37,7 @@ class EventObject:
     """What an event is about: `kind` and `object_id` name what to fetch.
 
     `customer_id` is None when the event does not say. `payload` is the event's `data.object`, as it was when the event
-    was made: https://docs.stripe.com/api/events/object
+    was made, at `created` (Unix seconds): https://docs.stripe.com/api/events/object
     """
 
     kind: str
@@ -45,6 +45,7 @@ class EventObject:
     customer_id: str | None
     event_type: str
     payload: EventPayload
+    created: int | None = None
 
 
 def kind_of(event_type: str) -> str | None:
@@ -79,7 +80,8 @@ def of_event(event_type: str, payload: Json) -> EventObject | None:
     if not object_id:
         raise PermanentError(f"The event names no {kind} (data.object.id) for {event_type}.")
     customer_id = object_id if kind == "customer" else identifier(item.get("customer"))
-    return EventObject(kind, object_id, customer_id, event_type, item)
+    created = payload.get("created")
+    return EventObject(kind, object_id, customer_id, event_type, item, created if isinstance(created, int) else None)
 
 
 def identifier(value: Reference | None) -> str | None:

@@ -6,11 +6,12 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from billing.models import Payment, Subscription, User
-from billing.stripe import customer_lock, gateway, mirror, objects, tombstones
+from billing.models import Payment, PaymentMovement, Subscription, User
+from billing.stripe import charge_history, customer_lock, gateway, mirror, objects, tombstones
 from billing.stripe.errors import MissingError, PermanentError
 from billing.stripe.events import inbox
 from billing.stripe.events.event_object import EventObject, identifier
+from billing.stripe.events.told_moments import told_moments
 from billing.stripe.projection import payments, prices, subscriptions, users
 from billing.stripe.projection.rows import write
 from billing.stripe.unstorable import explained
@@ -102,27 +103,31 @@ def project_subscription(fetched: Any) -> None:
 
 
 def _charge(event_object: EventObject) -> None:
-    handle_charge(event_object.object_id)
+    _project_charge(event_object.object_id, event_object)
 
 
-def handle_charge(charge_id: str) -> None:
-    """Bring one charge's payment in line; the caller holds the customer's lock.
-
-    Raises MissingError when Stripe does not know it.
-    """
-    payments.project(mirror.store(gateway.retrieve("charge", charge_id)))
+def _project_charge(charge_id: str, event_object: EventObject) -> None:
+    """Bring one charge's payment in line; raises MissingError when Stripe does not know it."""
+    known = {movement.kind for movement in PaymentMovement.objects.filter(payment__stripe_charge_id=charge_id)}
+    history = charge_history.complete(
+        gateway.retrieve("charge", charge_id),
+        refunded=event_object.kind == "refund" or PaymentMovement.Kind.REFUND in known,
+        disputed=event_object.kind == "dispute" or PaymentMovement.Kind.DISPUTE in known,
+    )
+    charge_history.store(history)
+    payments.project(history, told_moments(event_object))
 
 
 def _dispute(event_object: EventObject) -> None:
     dispute: objects.Dispute = mirror.store(gateway.retrieve("dispute", event_object.object_id))
     if charge_id := identifier(dispute.get("charge")):
-        handle_charge(charge_id)
+        _project_charge(charge_id, event_object)
 
 
 def _refund(event_object: EventObject) -> None:
     # A refund of a customer's balance has no charge and changes no payment.
     if charge_id := identifier(event_object.payload.get("charge")):
-        handle_charge(charge_id)
+        _project_charge(charge_id, event_object)
 
 
 def _discount(event_object: EventObject) -> None:
@@ -142,7 +147,7 @@ def _discount(event_object: EventObject) -> None:
 def _invoice(event_object: EventObject) -> None:
     invoice: objects.Invoice | None = _deletable(event_object)
     if invoice:
-        payments.link_invoice(invoice)
+        payments.project_invoice(invoice)
 
 
 def _mirrored(event_object: EventObject) -> None:

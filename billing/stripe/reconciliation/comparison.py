@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from billing.models import Difference, Payment, Subscription, User
-from billing.stripe import gateway, mirror, objects, tombstones
+from billing.stripe import charge_history, mirror, objects, tombstones
 from billing.stripe.errors import PermanentError, UnstorableError
 from billing.stripe.events.event_object import identifier
 from billing.stripe.projection import payments, subscriptions, users
@@ -69,7 +69,7 @@ def subscription(data: objects.Subscription) -> list[Finding]:
 def charge(data: objects.Charge) -> list[Finding]:
     """Compare a charge with its payment; a charge of no customer is not our business.
 
-    A disputed charge costs a request, as only its disputes say how they ended.
+    A disputed charge costs a request, as only its disputes say how much they took.
     """
     customer_id = identifier(data.get("customer"))
     if customer_id is None:
@@ -78,10 +78,9 @@ def charge(data: objects.Charge) -> list[Finding]:
     if row is None:
         charged = f"{data['amount']} {data['currency']} {data['status']}"
         return [Finding(Kind.MISSING_LOCALLY, "charge", data["id"], customer_id, stripe_value=charged)]
-    # An event of a dispute may be among what never arrived, and changes nothing at the charge.
-    disputes = gateway.disputes(data["id"]) if data.get("disputed") else []
     subject = Finding(Kind.DIFFERS, "charge", data["id"], customer_id, row.user_id)
-    return _differing(subject, row, _or_problem(lambda: payments.values(data, disputes), "amount_cents"))
+    wanted = _or_problem(lambda: payments.values(charge_history.complete(data), row), "amount_cents")
+    return _differing(subject, row, wanted)
 
 
 def _coupon(discount: objects.Discount | None) -> str | None:
