@@ -7,7 +7,8 @@ from datetime import date, datetime, timedelta
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import Case, Count, Max, Q, Sum, When
+from django.db.models import Case, Count, Max, OuterRef, Q, Subquery, Sum, When
+from django.db.models.functions import Coalesce
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
@@ -103,11 +104,21 @@ def context(request: HttpRequest, user: User) -> dict[str, Any]:
 
 def _facts(user: User, live: Subscription | None) -> list[tuple[str, str, str]]:
     """`(name, value, beside it)`: what support looks for first."""
-    movements = PaymentMovement.objects.filter(payment__user=user).values("currency")
-    sums = movements.annotate(paid=Sum("amount_cents")).order_by("-paid", "currency")
-    paid = " + ".join(money(row["paid"], row["currency"]) for row in sums if row["paid"]) or money(0)
-    payments = user.payments.aggregate(last=Max("paid_at"), failed=Count("pk", filter=Q(status=Payment.Status.FAILED)))
-    last, failed = payments["last"], payments["failed"]
+    movements = PaymentMovement.objects.filter(payment=OuterRef("pk")).values("payment")
+    moved = Subquery(movements.annotate(cents=Sum("amount_cents")).values("cents"))
+    totals = (
+        user.payments.annotate(moved=moved)
+        .values("currency")
+        .annotate(
+            paid=Coalesce(Sum("moved"), 0),
+            failed=Count("pk", filter=Q(status=Payment.Status.FAILED)),
+            last=Max("paid_at"),
+        )
+    )
+    rows = list(totals.order_by("-paid", "currency"))
+    paid = " + ".join(money(row["paid"], row["currency"]) for row in rows if row["paid"]) or money(0)
+    last = max((row["last"] for row in rows if row["last"]), default=None)
+    failed = sum(row["failed"] for row in rows)
     monthly = money(live.price_cents, live.currency) if live else money(0)
     since = timezone.localtime(user.created_at)
     return [

@@ -25,7 +25,7 @@ class PaymentMovement(models.Model):
         TOTALS = "totals", "From totals written into the payment"
 
     id = uuid_key()
-    payment = models.ForeignKey(Payment, on_delete=models.PROTECT, related_name="movements")
+    payment = models.ForeignKey(Payment, on_delete=models.DO_NOTHING, related_name="movements")
     kind = models.TextField(choices=Kind.choices)
     stripe_object_id = models.TextField(
         "Stripe object", help_text="The charge, refund or dispute; the invoice of what was paid elsewhere."

@@ -29,9 +29,8 @@ def complete(fetched: Any, *, refunded: bool = False, disputed: bool = False) ->
     Costs a request where the charge's refunds were cut or not expanded and it has some, and one where it has disputes.
     `refunded` and `disputed` say that it has, whatever the charge says.
     """
-    data = dict(gateway.as_json(fetched))
-    listed = data.pop("refunds", None)
-    charge: Charge = data
+    charge: Charge = dict(gateway.as_json(fetched))  # type: ignore[assignment]
+    listed: Any = charge.pop("refunds", None)  # type: ignore[typeddict-item]
     if listed and not listed.get("has_more"):
         refunds = list(listed["data"])
     elif listed or refunded or charge.get("amount_refunded"):

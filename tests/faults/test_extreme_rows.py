@@ -51,6 +51,14 @@ TABLES: dict[str, dict[str, str]] = {
         "stripe_charge_id": "'ch_#n'",
         "status": "'succeeded'",
     },
+    "payment_movements": {
+        "payment_id": "SELECT id FROM payment_history WHERE currency = 'usd' ORDER BY id LIMIT 1",
+        "kind": "'charge'",
+        "stripe_object_id": "'ch_#n'",
+        "amount_cents": "1",
+        "currency": "'usd'",
+        "occurred_at": "now()",
+    },
     "plan_prices": {"stripe_price_id": "'price_#n'", "tier": "'starter'"},
     "customer_notes": {"user_id": OWNER, "author": "'a'", "body": "'b'"},
     "stripe_webhook_events": {"stripe_event_id": "'evt_#n'", "event_type": "'invoice.paid'", "payload": "'{\"a\": 1}'"},
@@ -142,7 +150,7 @@ TABLES: dict[str, dict[str, str]] = {
 # Columns whose every value follows from other columns, or that take words of a list only.
 BOUND = {
     *("status", "state", "kind", "origin", "phase", "environment", "currency", "interval", "severity", "channel"),
-    *("role", "tier", "user_id", "transaction_id", "job", "stripe_price_id", "check_name"),
+    *("role", "tier", "user_id", "payment_id", "transaction_id", "job", "stripe_price_id", "check_name"),
     *("objects", "consequences"),
 }
 TEXT = st.one_of(

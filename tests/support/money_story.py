@@ -13,6 +13,12 @@ from demo.stripe.world import StripeWorld
 from glyphforge.rows import Json
 
 DAY = 86_400
+# Payments whose totals are not the sums of their movements.
+MISMATCH = """
+SELECT count(*) FROM payment_history AS p LEFT JOIN payment_totals AS t ON t.payment_id = p.id
+WHERE (p.refunded_cents, p.disputed_cents, p.paid_at)
+    IS DISTINCT FROM (coalesce(t.refunded_cents, 0), coalesce(t.disputed_cents, 0), t.paid_at)
+"""
 
 
 @dataclass(frozen=True)

@@ -43,8 +43,8 @@ CREATE TABLE payment_history (
         AND octet_length(stripe_charge_id) <= 255
     ),
     CONSTRAINT payment_history_texts_bounded CHECK (
-        octet_length(failure_code) <= 255 AND octet_length(failure_message) <= 8192 AND octet_length(invoice_url) <= 8192
-        AND octet_length(receipt_url) <= 8192
+        octet_length(failure_code) <= 255 AND octet_length(failure_message) <= 8192
+        AND octet_length(invoice_url) <= 8192 AND octet_length(receipt_url) <= 8192
     ),
     -- Stripe's largest amount: https://docs.stripe.com/currencies#minimum-and-maximum-charge-amounts
     CONSTRAINT payment_history_amount_possible CHECK (amount_cents <= 999999999999),

@@ -1,10 +1,10 @@
 -- What came in for a payment and went out again, signed and dated: payment_history's totals and every figure of money
 -- are sums of these rows. Append-only, one row a fact; what turns out to be wrong is put right by further rows of the
--- same fact, counted by "number". Financial records: a payment with movements cannot be deleted.
+-- same fact, counted by "number". They go only with their payment, which the next sync brings back from Stripe.
 CREATE TABLE payment_movements (
     id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
     payment_id uuid NOT NULL
-    CONSTRAINT payment_movements_payment_id_fkey REFERENCES payment_history (id) ON DELETE RESTRICT,
+    CONSTRAINT payment_movements_payment_id_fkey REFERENCES payment_history (id) ON DELETE CASCADE,
     kind text NOT NULL,
     stripe_object_id text NOT NULL,
     number int NOT NULL DEFAULT 1,
@@ -17,7 +17,7 @@ CREATE TABLE payment_movements (
     CONSTRAINT payment_movements_kind_known CHECK (kind IN (
         'charge', 'refund', 'refund_failed', 'dispute', 'dispute_reversed'
     )),
-    CONSTRAINT payment_movements_number_positive CHECK (number >= 1),
+    CONSTRAINT payment_movements_number_possible CHECK (number BETWEEN 1 AND 1000000),
     -- What corrects a row has the other sign.
     CONSTRAINT payment_movements_sign_fits CHECK (
         amount_cents <> 0 AND (number > 1 OR (amount_cents > 0) = (kind NOT IN ('refund', 'dispute')))

@@ -1,5 +1,5 @@
--- What the movements of each payment add up to; payment_history repeats it. A payment was paid at the first moment whose
--- charge has not been taken back.
+-- What the movements of each payment add up to; payment_history repeats it. A payment was paid at the first moment
+-- whose charge has not been taken back.
 CREATE VIEW payment_totals AS
 SELECT
     m.payment_id,
@@ -14,7 +14,7 @@ FROM (
         coalesce(sum(booked.amount_cents) FILTER (WHERE booked.kind = 'charge'), 0) AS charged,
         coalesce(-sum(booked.amount_cents) FILTER (WHERE booked.kind IN ('refund', 'refund_failed')), 0) AS refunded,
         coalesce(-sum(booked.amount_cents) FILTER (WHERE booked.kind IN ('dispute', 'dispute_reversed')), 0)
-        AS disputed
+            AS disputed
     FROM payment_movements AS booked
     GROUP BY booked.payment_id, booked.occurred_at
 ) AS m

@@ -79,10 +79,10 @@ def _charge(history: ChargeHistory, told: Told) -> list[Movement]:
     bounced_at = _created(charge.get("failure_balance_transaction"))
     if not is_settled(charge) and bounced_at is None:
         return []
-    invoice_paid_at = ((history.invoice or {}).get("status_transitions") or {}).get("paid_at")
+    transitions = history.invoice.get("status_transitions") if history.invoice else None
     settled_at, is_certain = _moment(
         _created(charge.get("balance_transaction")) or told.get((Kind.CHARGE, charge["id"])),
-        invoice_paid_at or charge["created"],
+        (transitions or {}).get("paid_at") or charge["created"],
     )
     amount, _ = amounts(charge)
     came = Movement(Kind.CHARGE, charge["id"], amount, settled_at, is_certain)

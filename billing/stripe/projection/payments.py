@@ -140,7 +140,7 @@ def _invoice_columns(invoice: Invoice | None) -> Columns:
     """Nothing is said where nobody links the two, so a link that is known already stays; likewise the attempts."""
     if invoice is None:
         return {}
-    columns = {"stripe_invoice_id": invoice["id"], "invoice_url": _address(invoice.get("hosted_invoice_url"))}
+    columns: Columns = {"stripe_invoice_id": invoice["id"], "invoice_url": _address(invoice.get("hosted_invoice_url"))}
     if "attempt_count" in invoice:
         columns["attempt_count"] = invoice["attempt_count"] or 0
         columns["next_attempt_at"] = moment(invoice.get("next_payment_attempt"))

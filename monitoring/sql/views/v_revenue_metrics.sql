@@ -1,8 +1,8 @@
 -- One row, also in an empty database. MRR is what subscriptions in active and past_due pay a month: no trials, no free
--- tier, no duplicates, no taxes. Months are calendar months in UTC. Revenue is what came in, gross: before refunds, disputes
--- and fees, in the month of its settlement. What was refunded stands beside it, in the month of the refund, and so does
--- what disputes took, less what came back. All are sums of payment_movements. All amounts are in one currency, the one
--- most customers pay in; customers_in_other_currencies says how many pay in another.
+-- tier, no duplicates, no taxes. Months are calendar months in UTC. Revenue is what came in, gross: before refunds,
+-- disputes and fees, in the month of its settlement. What was refunded stands beside it, in the month of the refund,
+-- and so does what disputes took, less what came back. All are sums of payment_movements. All amounts are in one
+-- currency, the one most customers pay in; customers_in_other_currencies says how many pay in another.
 CREATE VIEW v_revenue_metrics AS
 WITH paying AS MATERIALIZED (
     SELECT
@@ -21,7 +21,7 @@ payments AS MATERIALIZED (
         sum(p.amount_cents) FILTER (WHERE p.kind = 'charge' AND NOT p.is_this_month) AS last_month_cents,
         -sum(p.amount_cents) FILTER (WHERE p.kind IN ('refund', 'refund_failed') AND p.is_this_month) AS refunded_cents,
         -sum(p.amount_cents) FILTER (WHERE p.kind IN ('dispute', 'dispute_reversed') AND p.is_this_month)
-        AS disputed_cents,
+            AS disputed_cents,
         count(*) FILTER (WHERE p.kind = 'failed') AS failed
     FROM (
         SELECT

@@ -30,7 +30,7 @@ from monitoring import metrics
 from monitoring.dashboard import figures
 from monitoring.reports.day import read_day
 from tests.support.event_stream import EventStream
-from tests.support.money_story import DAY, Fact, Given, Paid, Story
+from tests.support.money_story import DAY, MISMATCH, Fact, Given, Paid, Story
 from tests.support.sql import query, scalar
 
 pytestmark = [pytest.mark.django_db, pytest.mark.one_day]
@@ -44,11 +44,6 @@ MONTHLY_CENTS = {
     "enterprise_monthly": 150000,
 }
 IN, OUT, TAKEN = ("charge",), ("refund", "refund_failed"), ("dispute", "dispute_reversed")
-MISMATCH = """
-SELECT count(*) FROM payment_history AS p LEFT JOIN payment_totals AS t ON t.payment_id = p.id
-WHERE (p.refunded_cents, p.disputed_cents, p.paid_at)
-    IS DISTINCT FROM (coalesce(t.refunded_cents, 0), coalesce(t.disputed_cents, 0), t.paid_at)
-"""
 
 days = st.integers(0, 20)
 parts = st.integers(1, 50)
@@ -78,8 +73,8 @@ def test_figures_equal_a_reckoning_by_hand_in_any_order(stream: EventStream) -> 
     known = [Fact("charge", int(stream.payment.paid_at.timestamp()), stream.payment.amount_cents, "usd")]
     at_first = dict(stream.world.objects)
 
-    @settings(max_examples=12, deadline=None, derandomize=True, database=None)
-    @given(st.lists(charges, min_size=1, max_size=3), st.data())
+    @settings(max_examples=5, deadline=None, derandomize=True, database=None)
+    @given(st.lists(charges, min_size=2, max_size=3), st.data())
     def however_told(paid: list[Paid], data: st.DataObject) -> None:
         stream.world.objects.clear()
         stream.world.objects.update(at_first)

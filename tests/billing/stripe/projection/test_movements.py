@@ -4,27 +4,20 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from django.db import Error, connection, transaction
 
-from billing.models import Payment, PaymentMovement
+from billing.models import Payment
 from billing.stripe.charge_history import ChargeHistory
 from billing.stripe.projection import movements
 from billing.stripe.resync import resync
 from demo.stripe.server import StripeServer
-from tests.support import factories
 from tests.support.event_stream import EventStream
-from tests.support.money_story import DAY, line
+from tests.support.money_story import DAY, MISMATCH, line
 from tests.support.money_story import transaction as balance_transaction
 from tests.support.sql import run, scalar
 
 pytestmark = pytest.mark.django_db
 
 CREATED = 1_790_000_000
-MISMATCH = """
-SELECT count(*) FROM payment_history AS p LEFT JOIN payment_totals AS t ON t.payment_id = p.id
-WHERE (p.refunded_cents, p.disputed_cents, p.paid_at)
-    IS DISTINCT FROM (coalesce(t.refunded_cents, 0), coalesce(t.disputed_cents, 0), t.paid_at)
-"""
 
 
 def rows(payment: Payment) -> list[tuple[str, str, int, int]]:
@@ -287,88 +280,3 @@ def test_failed_payment_says_why_and_when_it_is_tried_again(stream: EventStream)
     payment = stream.payment
     assert (payment.failure_code, payment.attempt_count) == ("card_declined", 2)
     assert payment.next_attempt_at == datetime.fromtimestamp(CREATED, UTC)
-
-
-class TestRows:
-    """What the database holds whoever writes."""
-
-    @pytest.mark.parametrize(
-        "statement",
-        [
-            "UPDATE payment_movements SET amount_cents = 1",
-            "DELETE FROM payment_movements",
-            "TRUNCATE payment_movements",
-        ],
-    )
-    def test_movements_are_append_only(self, statement: str) -> None:
-        factories.payment()
-        with pytest.raises(Error, match="payment_movements: rows are append-only"), transaction.atomic():
-            run(statement)
-
-    def test_payment_with_movements_cannot_be_deleted(self) -> None:
-        payment = factories.payment()
-        with pytest.raises(Error, match="payment_movements"), transaction.atomic():
-            run("DELETE FROM payment_history WHERE id = %s", payment.pk)
-
-    def test_loaded_payment_gets_the_movements_that_its_totals_say(self) -> None:
-        payment = factories.payment(amount_cents=1000, refunded_cents=300, disputed_cents=200, status="disputed")
-        found = {row.kind: (row.amount_cents, row.origin) for row in payment.movements.all()}
-        assert found == {"charge": (1000, "totals"), "refund": (-300, "totals"), "dispute": (-200, "totals")}
-        assert scalar(MISMATCH) == 0
-
-    @pytest.mark.parametrize(
-        ("change", "expected"),
-        [
-            ("refunded_cents = 0", {"refund": -300, "refund_failed": 300}),
-            ("refunded_cents = 400", {"refund": -400}),
-            ("disputed_cents = 100", {"refund": -300, "dispute": -100}),
-            ("paid_at = NULL", {"charge": 0, "refund": -300}),
-            ("paid_at = paid_at - interval '40 days'", {"charge": 1000, "refund": -300}),
-            ("status = 'succeeded', failure_message = 'x'", {"charge": 1000, "refund": -300}),
-        ],
-    )
-    def test_total_written_by_hand_moves_money_so_that_the_sums_agree(
-        self, change: str, expected: dict[str, int]
-    ) -> None:
-        payment = factories.payment(amount_cents=1000, refunded_cents=300, status="partially_refunded")
-        run(f"UPDATE payment_history SET {change} WHERE id = %s", payment.pk)
-        assert scalar(MISMATCH) == 0
-        sums = dict(run("SELECT kind, sum(amount_cents)::int FROM payment_movements GROUP BY kind"))
-        assert sums == {"charge": 1000, "refund": -300} | expected
-
-    def test_movement_inserted_by_hand_changes_the_totals(self) -> None:
-        payment = factories.payment(amount_cents=1000)
-        run(
-            "INSERT INTO payment_movements (payment_id, kind, stripe_object_id, amount_cents, currency, occurred_at)"
-            " VALUES (%s, 'refund', 're_1', -400, 'usd', now())",
-            payment.pk,
-        )
-        payment.refresh_from_db()
-        assert payment.refunded_cents == 400
-
-    def test_fact_is_one_row(self) -> None:
-        movement = factories.payment().movements.get()
-        with pytest.raises(Error, match="payment_movements_one_a_fact"), transaction.atomic():
-            PaymentMovement.objects.create(
-                payment=movement.payment, kind="charge", stripe_object_id=movement.stripe_object_id, amount_cents=1,
-                currency="usd", occurred_at=movement.occurred_at,
-            )  # fmt: skip
-
-    def test_movement_in_another_currency_is_refused(self) -> None:
-        payment = factories.payment()
-        with pytest.raises(Error, match=f"payment {payment.pk} is in usd, not eur"), transaction.atomic():
-            PaymentMovement.objects.create(
-                payment=payment, kind="refund", stripe_object_id="re_1", amount_cents=-1, currency="eur",
-                occurred_at=payment.paid_at,
-            )  # fmt: skip
-
-    def test_copied_rows_are_booked_in_one_go(self) -> None:
-        user = factories.customer()
-        with (
-            connection.cursor() as cursor,
-            cursor.copy("COPY payment_history (user_id, amount_cents, status, paid_at) FROM STDIN") as copy,
-        ):
-            for cents in (100, 200, 300):
-                copy.write_row([user.pk, cents, "succeeded", datetime.now(UTC)])
-        assert scalar("SELECT sum(amount_cents)::int FROM payment_movements") == 600
-        assert scalar(MISMATCH) == 0
