@@ -112,7 +112,7 @@ def _project(kind: str, item: dict[str, object]) -> None:
     if kind == "subscription":
         project_subscription(item)
     elif kind == "invoice":
-        payments.project_invoice(mirror.store(item))
+        payments.link_invoice(mirror.store(item))
     elif kind == "charge":
         history = charge_history.complete(item)
         charge_history.store(history)

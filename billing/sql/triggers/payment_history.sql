@@ -6,5 +6,5 @@ REFERENCING NEW TABLE AS new_rows
 FOR EACH STATEMENT EXECUTE FUNCTION book_payment_totals();
 
 CREATE TRIGGER book_changed_totals AFTER UPDATE ON payment_history
-REFERENCING NEW TABLE AS new_rows
+REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
 FOR EACH STATEMENT EXECUTE FUNCTION book_payment_totals();

@@ -103,31 +103,35 @@ def project_subscription(fetched: Any) -> None:
 
 
 def _charge(event_object: EventObject) -> None:
-    _project_charge(event_object.object_id, event_object)
+    handle_charge(event_object.object_id, event_object)
 
 
-def _project_charge(charge_id: str, event_object: EventObject) -> None:
-    """Bring one charge's payment in line; raises MissingError when Stripe does not know it."""
-    known = {movement.kind for movement in PaymentMovement.objects.filter(payment__stripe_charge_id=charge_id)}
+def handle_charge(charge_id: str, event_object: EventObject | None = None) -> None:
+    """Bring one charge's payment in line, with what only the event tells; the caller holds the customer's lock.
+
+    Raises MissingError when Stripe does not know it.
+    """
+    known = set(PaymentMovement.objects.filter(payment__stripe_charge_id=charge_id).values_list("kind", flat=True))
+    about = event_object.kind if event_object else ""
     history = charge_history.complete(
         gateway.retrieve("charge", charge_id),
-        refunded=event_object.kind == "refund" or PaymentMovement.Kind.REFUND in known,
-        disputed=event_object.kind == "dispute" or PaymentMovement.Kind.DISPUTE in known,
+        refunded=about == "refund" or PaymentMovement.Kind.REFUND in known,
+        disputed=about == "dispute" or PaymentMovement.Kind.DISPUTE in known,
     )
     charge_history.store(history)
-    payments.project(history, told_moments(event_object))
+    payments.project(history, told_moments(event_object) if event_object else None)
 
 
 def _dispute(event_object: EventObject) -> None:
     dispute: objects.Dispute = mirror.store(gateway.retrieve("dispute", event_object.object_id))
     if charge_id := identifier(dispute.get("charge")):
-        _project_charge(charge_id, event_object)
+        handle_charge(charge_id, event_object)
 
 
 def _refund(event_object: EventObject) -> None:
     # A refund of a customer's balance has no charge and changes no payment.
     if charge_id := identifier(event_object.payload.get("charge")):
-        _project_charge(charge_id, event_object)
+        handle_charge(charge_id, event_object)
 
 
 def _discount(event_object: EventObject) -> None:
@@ -147,7 +151,7 @@ def _discount(event_object: EventObject) -> None:
 def _invoice(event_object: EventObject) -> None:
     invoice: objects.Invoice | None = _deletable(event_object)
     if invoice:
-        payments.project_invoice(invoice)
+        payments.link_invoice(invoice)
 
 
 def _mirrored(event_object: EventObject) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from django.db.models import Q, QuerySet
+
 from billing.models import Payment
 from billing.stripe.charge_history import ChargeHistory
 from billing.stripe.events.event_object import identifier
@@ -32,7 +34,9 @@ def project(history: ChargeHistory, told: Told | None = None) -> Payment | None:
     user = users.of_customer(customer_id, row.user if row else None)
     row = row or Payment(stripe_charge_id=charge["id"])
     wanted = movements.expected(history, told)
-    write(row, _columns(charge) | _invoice_columns(history.invoice) | {"user_id": user.pk})
+    # Nothing is said where nobody links the two, so a link that is known already stays.
+    invoice = columns_of(history.invoice) if history.invoice else {}
+    write(row, _columns(charge) | invoice | {"user_id": user.pk})
     movements.post(row, wanted)
     # Only now: a row that counts as paid has its movements.
     write(row, {"status": _status(history, row.refunded_cents, row.disputed_cents)})
@@ -87,22 +91,37 @@ def _is_released(charge: Charge) -> bool:
     return not charge.get("captured", True) and bool(charge.get("refunded"))
 
 
-def project_invoice(invoice: Invoice) -> None:
+def link_invoice(invoice: Invoice) -> None:
     """Tell the payments that paid `invoice`, or tried to, what it says of them; write the one that was made elsewhere.
 
     Reads the invoice's `payments`, as the gateway expands them; payments that are not here yet find it when they come.
     The caller holds the customer's lock. Raises UnlinkedCustomerError when only a person can say who paid elsewhere.
     """
-    columns = _invoice_columns(invoice)
-    for payment_intent_id, charge_id in _paid_by(invoice):
-        found = Payment.objects.none()
-        if payment_intent_id:
-            found = Payment.objects.filter(stripe_payment_intent_id=payment_intent_id)
-        if charge_id:
-            found |= Payment.objects.filter(stripe_charge_id=charge_id)
-        for row in found:
-            write(row, columns)
+    columns = columns_of(invoice)
+    for row in tried(invoice):
+        write(row, columns)
     _project_out_of_band(invoice, columns)
+
+
+def tried(invoice: Invoice) -> QuerySet[Payment]:
+    """The payments here that paid the invoice, or tried to, as it says itself."""
+    ids = paid_by(invoice) or frozenset()
+    elsewhere = Q(stripe_invoice_id=invoice["id"], paid_out_of_band=True)
+    return Payment.objects.filter(Q(stripe_payment_intent_id__in=ids) | Q(stripe_charge_id__in=ids) | elsewhere)
+
+
+def paid_by(invoice: Invoice) -> frozenset[str] | None:
+    """The ids of the payment intents and charges that paid the invoice, or tried to; None where it says nothing."""
+    members = invoice.get("payments")
+    if members is None:
+        return None
+    paid = [member.get("payment") or {} for member in members.get("data", [])]
+    return frozenset(
+        found
+        for payment in paid
+        for found in (identifier(payment.get("payment_intent")), identifier(payment.get("charge")))
+        if found
+    )
 
 
 def _project_out_of_band(invoice: Invoice, columns: Columns) -> None:
@@ -136,15 +155,14 @@ def _paid_out_of_band(invoice: Invoice) -> int:
     return int(invoice.get("amount_paid_off_stripe") or marked or 0)
 
 
-def _invoice_columns(invoice: Invoice | None) -> Columns:
-    """Nothing is said where nobody links the two, so a link that is known already stays; likewise the attempts."""
-    if invoice is None:
-        return {}
-    columns: Columns = {"stripe_invoice_id": invoice["id"], "invoice_url": _address(invoice.get("hosted_invoice_url"))}
-    if "attempt_count" in invoice:
-        columns["attempt_count"] = invoice["attempt_count"] or 0
-        columns["next_attempt_at"] = moment(invoice.get("next_payment_attempt"))
-    return columns
+def columns_of(invoice: Invoice) -> Columns:
+    """What an invoice says of the payments that paid it, or tried to."""
+    return {
+        "stripe_invoice_id": invoice["id"],
+        "invoice_url": _address(invoice.get("hosted_invoice_url")),
+        "attempt_count": invoice.get("attempt_count") or 0,
+        "next_attempt_at": moment(invoice.get("next_payment_attempt")),
+    }
 
 
 def _code(text: str | None) -> str | None:
@@ -159,16 +177,3 @@ def _label(text: str | None) -> str | None:
 def _address(url: str | None) -> str | None:
     """The address; none where it is too long for us, as a part of it leads nowhere."""
     return url if url and len(url.encode()) <= LONGEST_ADDRESS else None
-
-
-def _paid_by(invoice: Invoice) -> list[tuple[str | None, str | None]]:
-    """Pairs of payment intent and charge that paid, or tried to pay, the invoice."""
-    members = (invoice.get("payments") or {}).get("data", [])
-    pairs = [
-        (
-            identifier((member.get("payment") or {}).get("payment_intent")),
-            identifier((member.get("payment") or {}).get("charge")),
-        )
-        for member in members
-    ]
-    return [pair for pair in pairs if any(pair)]
