@@ -19,7 +19,7 @@ class BillingConfig(AppConfig):
         "stripe_webhook_events": "admin:billing_webhookevent_changelist",  # logged by Stripe's id
     }
     database_rights = Rights(
-        append_only=("api_usage", "api_usage_deltas"),
+        append_only=("api_usage", "api_usage_deltas", "payment_movements"),
         read_only=("monthly_usage_totals", "entitled_statuses"),
         hidden_columns={"api_keys": ("key_hash",)},
     )

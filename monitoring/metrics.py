@@ -140,6 +140,20 @@ def _jobs() -> Iterator[Metric]:
     yield _labelled("job_failed", "1 when the last run failed.", ["job"], [(row[0], row[3]) for row in rows])
 
 
+def _payments() -> Iterator[Metric]:
+    yield _labelled(
+        "payment_movements_this_month_cents",
+        "What came in (positive) and went out this calendar month (UTC), in the currency's smallest unit.",
+        ["kind", "currency"],
+        _rows(
+            "SELECT kind, currency, sum(amount_cents) FROM payment_movements"
+            " WHERE occurred_at >= date_trunc('month', now() AT TIME ZONE 'UTC') AT TIME ZONE 'UTC'"
+            " AND occurred_at < (date_trunc('month', now() AT TIME ZONE 'UTC') + interval '1 month') AT TIME ZONE 'UTC'"
+            " GROUP BY kind, currency ORDER BY kind, currency"
+        ),
+    )
+
+
 def _usage() -> Iterator[Metric]:
     requests, failed = _rows(
         "SELECT count(*), count(*) FILTER (WHERE status_code >= 400) FROM api_usage"
@@ -209,6 +223,7 @@ PARTS: dict[str, Callable[[], Iterator[Metric]]] = {
     "queue": _queue,
     "jobs": _jobs,
     "webhooks": _webhooks,
+    "payments": _payments,
     "usage": _usage,
     "alerts": _alerts,
     "messages": _messages,

@@ -7,7 +7,8 @@ from datetime import date, datetime, timedelta
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import Case, Count, F, Max, Q, Sum, When
+from django.db.models import Case, Count, Max, OuterRef, Q, Subquery, Sum, When
+from django.db.models.functions import Coalesce
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
@@ -24,6 +25,7 @@ from billing.models import (
     MonthlyUsageSummary,
     OpenInvoice,
     Payment,
+    PaymentMovement,
     Subscription,
     Tier,
     User,
@@ -39,7 +41,6 @@ from glyphforge.money import money
 DAYS = 90
 ROWS = 10  # of each list; the rest is behind its link
 TIMELINE = 40
-CAPTURED = frozenset({Payment.Status.SUCCEEDED, Payment.Status.PARTIALLY_REFUNDED, Payment.Status.REFUNDED})
 SEVERITY = {"critical": Tone.DANGER, "warning": Tone.WARNING}
 
 
@@ -110,13 +111,18 @@ def context(request: HttpRequest, user: User) -> dict[str, Any]:
 
 def _facts(user: User, live: Subscription | None) -> list[tuple[str, str, str]]:
     """`(name, value, beside it)`: what support looks for first."""
-    captured = Q(status__in=CAPTURED)
-    totals = user.payments.values("currency").annotate(
-        paid=Sum(F("amount_cents") - F("refunded_cents"), filter=captured),
-        failed=Count("pk", filter=Q(status=Payment.Status.FAILED)),
-        last=Max("paid_at", filter=captured),
+    movements = PaymentMovement.objects.filter(payment=OuterRef("pk")).values("payment")
+    moved = Subquery(movements.annotate(cents=Sum("amount_cents")).values("cents"))
+    totals = (
+        user.payments.annotate(moved=moved)
+        .values("currency")
+        .annotate(
+            paid=Coalesce(Sum("moved"), 0),
+            failed=Count("pk", filter=Q(status=Payment.Status.FAILED)),
+            last=Max("paid_at"),
+        )
     )
-    rows = list(totals.order_by("-paid"))
+    rows = list(totals.order_by("-paid", "currency"))
     paid = " + ".join(money(row["paid"], row["currency"]) for row in rows if row["paid"]) or money(0)
     last = max((row["last"] for row in rows if row["last"]), default=None)
     failed = sum(row["failed"] for row in rows)
@@ -179,6 +185,7 @@ def _payment(request: HttpRequest, row: Payment) -> dict[str, Any]:
         "url": _url(row),
         "amount": money(row.amount_cents, row.currency),
         "refunded": money(row.refunded_cents, row.currency) if row.refunded_cents else "",
+        "disputed": money(row.disputed_cents, row.currency) if row.disputed_cents else "",
         "status": choice_badge(Payment.Status(row.status)),
         "documents": [
             document_link(url, name)

@@ -4,7 +4,7 @@ from decimal import Decimal
 from typing import Any
 
 from django import forms
-from django.db.models import QuerySet
+from django.db.models import F, QuerySet
 from unfold.widgets import UnfoldAdminDecimalFieldWidget
 
 from billing.models import Payment
@@ -58,6 +58,12 @@ class RefundPayment(Operation):
     danger = True
     form_class = RefundForm
     when = {"status": payments.REFUNDABLE, "stripe_charge_id": GIVEN}
+
+    def applicable(self, rows: QuerySet[Any]) -> QuerySet[Any]:
+        return super().applicable(rows).filter(amount_cents__gt=F("refunded_cents") + F("disputed_cents"))
+
+    def offered(self, row: Payment) -> bool:
+        return super().offered(row) and row.left_cents > 0
 
     def describe(self, row: Payment) -> str:
         left = money(row.left_cents, row.currency)

@@ -18,6 +18,7 @@ PAGES = {
     "pi": "payments",
     "ch": "payments",
     "py": "payments",
+    "du": "disputes",
     "evt": "events",
     "price": "prices",
     "prod": "products",

@@ -5,6 +5,7 @@ from billing.models.cognito_sync import CognitoSyncCursor
 from billing.models.customer_note import CustomerNote
 from billing.models.open_invoice import OpenInvoice
 from billing.models.payment import Payment
+from billing.models.payment_movement import PaymentMovement
 from billing.models.plan import CatalogueEntry, Plan, PlanPrice
 from billing.models.rate_limit import RateLimit
 from billing.models.reconciliation import Difference, ReconciliationRun
@@ -28,6 +29,7 @@ __all__ = [
     "MonthlyUsageSummary",
     "OpenInvoice",
     "Payment",
+    "PaymentMovement",
     "Plan",
     "PlanPrice",
     "RateLimit",

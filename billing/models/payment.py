@@ -10,7 +10,10 @@ from glyphforge.rows import NOT_NEGATIVE, created_at, currency, updated_at, uuid
 
 
 class Payment(models.Model):
-    """One charge at Stripe, failed ones included."""
+    """One charge at Stripe, failed ones included, or one invoice that was paid outside of it.
+
+    `refunded_cents`, `disputed_cents` and `paid_at` are sums of its movements: the database writes them.
+    """
 
     class Status(ToneChoices):
         PENDING = "pending", Tone.INFO, "Pending"
@@ -30,6 +33,15 @@ class Payment(models.Model):
     currency = currency()
     status = models.TextField(choices=Status.choices, db_default=Status.PENDING)
     refunded_cents = models.BigIntegerField(db_default=0, validators=[NOT_NEGATIVE])
+    disputed_cents = models.BigIntegerField(
+        db_default=0, validators=[NOT_NEGATIVE], help_text="Taken by disputes that are open or lost."
+    )
+    paid_out_of_band = models.BooleanField("paid outside of Stripe", db_default=False)
+    attempt_count = models.IntegerField(
+        "attempts", db_default=0, validators=[NOT_NEGATIVE, MaxValueValidator(2**31 - 1)]
+    )
+    next_attempt_at = models.DateTimeField(null=True)
+    failure_code = models.TextField(null=True)
     failure_message = models.TextField(null=True)
     invoice_url = models.TextField(null=True)
     receipt_url = models.TextField(null=True)
@@ -46,5 +58,8 @@ class Payment(models.Model):
 
     @property
     def left_cents(self) -> int:
-        """What was charged and not given back, in the currency's smallest unit."""
-        return self.amount_cents - self.refunded_cents
+        """What was charged and neither given back nor taken by a dispute, in the currency's smallest unit.
+
+        Never below zero: a bank may take what was given back before.
+        """
+        return max(self.amount_cents - self.refunded_cents - self.disputed_cents, 0)

@@ -3,13 +3,15 @@
 from django.db import transaction
 
 from billing.models import Payment
+from billing.services.inquiries import open_inquiries
 from billing.services.stripe_calls import errors_as_refused
 from billing.stripe import gateway
 from glyphforge.audit import acting_as, record
 from glyphforge.errors import Refused
 from glyphforge.money import money
 
-REFUNDABLE = frozenset({Payment.Status.SUCCEEDED, Payment.Status.PARTIALLY_REFUNDED})
+# Of a disputed payment what the dispute left can be given back.
+REFUNDABLE = frozenset({Payment.Status.SUCCEEDED, Payment.Status.PARTIALLY_REFUNDED, Payment.Status.DISPUTED})
 
 
 def refund(payment: Payment, *, actor: str, reason: str, amount_cents: int | None = None) -> str:
@@ -20,7 +22,8 @@ def refund(payment: Payment, *, actor: str, reason: str, amount_cents: int | Non
     before, how many refunds failed, and the amount. Stripe keeps keys for at least 24 hours:
     https://docs.stripe.com/api/idempotent_requests
 
-    Refuses payments without a charge, failed, disputed, pending and fully refunded ones, and more than is left.
+    Refuses payments without a charge, failed, pending, fully refunded and fully disputed ones, more than is left, and
+    while an inquiry is open that Stripe does not let be closed by a refund.
     """
     with acting_as(actor=actor, reason=reason), transaction.atomic():
         payment = Payment.objects.select_for_update().get(pk=payment.pk)
@@ -47,7 +50,11 @@ def _checked(payment: Payment, amount_cents: int | None) -> int:
         raise Refused("The payment has no charge at Stripe.")
     if payment.status not in REFUNDABLE:
         raise Refused(f"A payment that is {payment.get_status_display().lower()} cannot be refunded.")
+    if closed := [inquiry for inquiry in open_inquiries(payment) if not inquiry.is_refundable]:
+        raise Refused(f"While the inquiry {closed[0].stripe_dispute_id} is open Stripe does not refund the payment.")
     left = payment.left_cents
+    if not left:
+        raise Refused("Nothing is left to refund: what was paid was refunded or taken by a dispute.")
     amount = left if amount_cents is None else amount_cents
     if not 0 < amount <= left:
         least, most, asked = (money(cents, payment.currency) for cents in (1, left, amount))

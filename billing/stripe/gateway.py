@@ -58,10 +58,11 @@ MAYBE_UNSTORABLE = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])|[eE]\+?\d{3}")
 
 # What is asked for beyond an object's own members. Discounts arrive as ids unless expanded.
 EXPAND: dict[str, list[str]] = {
-    "charge": ["balance_transaction"],
+    "charge": ["balance_transaction", "failure_balance_transaction", "refunds.data.failure_balance_transaction"],
     "customer": ["discount.source.coupon"],
     "invoice": ["discounts", "lines.data.discounts", "payments"],
     "invoiceitem": ["discounts"],
+    "refund": ["failure_balance_transaction"],
     "subscription": ["discounts.source.coupon", "items.data.discounts"],
 }
 # Stripe refuses to expand deeper than this many levels.
@@ -205,22 +206,30 @@ def disputes(charge_id: str) -> list[Any]:
     For the statuses see https://docs.stripe.com/api/disputes/object
     """
     try:
-        return list(iterate("dispute", charge=charge_id))
+        return [as_json(dispute) for dispute in iterate("dispute", charge=charge_id)]
+    except MissingError:
+        return []
+
+
+def refunds(charge_id: str) -> list[Any]:
+    """All refunds of a charge, whatever became of them; none where Stripe does not know it.
+
+    For the statuses see https://docs.stripe.com/api/refunds/object
+    """
+    try:
+        return [as_json(refund) for refund in iterate("refund", charge=charge_id)]
     except MissingError:
         return []
 
 
 def refunds_that_failed(charge_id: str) -> int:
-    """How many refunds of a charge failed or were canceled, so that their money can be refunded again.
-
-    For the statuses see https://docs.stripe.com/api/refunds/object
-    """
-    return sum(refund["status"] in ("failed", "canceled") for refund in iterate("refund", charge=charge_id))
+    """How many refunds of a charge failed or were canceled, so that their money can be refunded again."""
+    return sum(refund["status"] in ("failed", "canceled") for refund in refunds(charge_id))
 
 
 def as_json(item: Any) -> Any:
-    """A fetched object as plain JSON: one of `billing.stripe.objects`."""
-    return json.loads(str(item))
+    """A fetched object as plain JSON: one of `billing.stripe.objects`; what is that already stays."""
+    return item if type(item) is dict else json.loads(str(item))
 
 
 def account_id() -> str:

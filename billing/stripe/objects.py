@@ -178,9 +178,11 @@ class Charge(TypedDict):
     status: str
     amount_captured: NotRequired[int | None]
     amount_refunded: NotRequired[int | None]
+    balance_transaction: NotRequired[BalanceTransaction | str | None]
     captured: NotRequired[bool]
     customer: NotRequired[Reference | None]
     disputed: NotRequired[bool]
+    failure_balance_transaction: NotRequired[BalanceTransaction | str | None]
     failure_code: NotRequired[str | None]
     failure_message: NotRequired[str | None]
     invoice: NotRequired[Reference | None]
@@ -189,11 +191,45 @@ class Charge(TypedDict):
     refunded: NotRequired[bool]
 
 
-class Dispute(TypedDict, total=False):
-    """https://docs.stripe.com/api/disputes/object"""
+class BalanceTransaction(TypedDict):
+    """https://docs.stripe.com/api/balance_transactions/object; in the currency that the account settles in."""
 
-    charge: Reference
+    amount: int
+    created: int
+    currency: str
+    reporting_category: NotRequired[str]
+    type: NotRequired[str]
+
+
+class Refund(TypedDict):
+    """https://docs.stripe.com/api/refunds/object"""
+
+    id: str
+    amount: int
+    created: int
+    balance_transaction: NotRequired[Reference | None]
+    failure_balance_transaction: NotRequired[BalanceTransaction | str | None]
+    status: NotRequired[str | None]
+
+
+class Dispute(TypedDict):
+    """https://docs.stripe.com/api/disputes/object; its currency is the charge's."""
+
+    id: str
+    amount: int
+    created: int
+    currency: str
     status: str
+    balance_transactions: NotRequired[list[BalanceTransaction | str] | None]
+    charge: NotRequired[Reference]
+    evidence_details: NotRequired[EvidenceDetails | None]
+    is_charge_refundable: NotRequired[bool]
+
+
+class EvidenceDetails(TypedDict, total=False):
+    """Until when an answer to a dispute or an inquiry may be given."""
+
+    due_by: int | None
 
 
 class Invoice(TypedDict):
@@ -204,6 +240,8 @@ class Invoice(TypedDict):
 
     id: str
     amount_due: NotRequired[int | None]
+    amount_paid: NotRequired[int | None]
+    amount_paid_off_stripe: NotRequired[int | None]
     amount_remaining: NotRequired[int | None]
     attempt_count: NotRequired[int | None]
     collection_method: NotRequired[str | None]
@@ -215,6 +253,7 @@ class Invoice(TypedDict):
     lines: NotRequired[InvoiceLines | None]
     next_payment_attempt: NotRequired[int | None]
     number: NotRequired[str | None]
+    paid_out_of_band: NotRequired[bool]
     parent: NotRequired[InvoiceParent | None]
     payments: NotRequired[InvoicePayments | None]
     status: NotRequired[str | None]
@@ -235,9 +274,10 @@ class SubscriptionDetails(TypedDict, total=False):
 
 
 class StatusTransitions(TypedDict, total=False):
-    """When an invoice became what."""
+    """When an invoice reached a status."""
 
     finalized_at: int | None
+    paid_at: int | None
 
 
 class InvoiceLines(TypedDict, total=False):
@@ -298,6 +338,7 @@ class Event(TypedDict):
     id: str
     livemode: bool
     type: str
+    created: NotRequired[int]
     account: NotRequired[str | None]
     api_version: NotRequired[str | None]
     data: EventData
@@ -312,10 +353,11 @@ class EventData(TypedDict):
 class EventPayload(TypedDict, total=False):
     """What is read of an event's object, whatever its kind; the rest is fetched anew."""
 
-    subscription: Reference | None
-
+    captured: bool
     charge: Reference | None
     customer: Reference | None
     id: str
     invoice: Reference | None
     object: str
+    status: str
+    subscription: Reference | None

@@ -10,7 +10,7 @@ from typing import Any
 from django.db import transaction
 
 from billing.models import OpenInvoice, Payment
-from billing.stripe import customer_lock, gateway, mirror
+from billing.stripe import charge_history, customer_lock, gateway, mirror
 from billing.stripe.errors import (
     ForeignError,
     MissingError,
@@ -149,16 +149,15 @@ class _Resync:
 
 
 def _project(kind: str, item: dict[str, object]) -> Any:
-    """Mirror and project one fetched object; of a disputed charge the disputes are fetched first. Returns its JSON."""
+    """Mirror and project one fetched object; for disputes of a charge Stripe is asked first. Returns its JSON."""
+    if kind == "charge":
+        history = charge_history.complete(item)
+        project_charge(history)
+        return history.charge
     if kind == "subscription":
         project_subscription(item)
         return item
     data = mirror.store(item)
     if kind == "invoice":
         project_invoice(data)
-    elif kind == "charge":
-        if data.get("disputed"):
-            for dispute in gateway.disputes(data["id"]):
-                mirror.store(dispute)
-        project_charge(data)
     return data

@@ -27,7 +27,7 @@ AFTERWARDS = (
     "SELECT fold_traffic(1000000000)",
     "SELECT rebuild_mrr_history(true)",
     "SELECT take_daily_snapshot()",
-    "ANALYZE users, subscriptions, api_keys, payment_history, api_usage, monthly_usage_totals",
+    "ANALYZE users, subscriptions, api_keys, payment_history, payment_movements, api_usage, monthly_usage_totals",
 )
 
 
@@ -68,7 +68,10 @@ def _write_customers(rng: random.Random, synthetic: list[Customer], now: datetim
     paid = subscriptions.generate(rng, synthetic, now)
     _copy("subscriptions", subscriptions.rows(paid))
     _copy("api_keys", (_key_row(rng, customer, key) for customer in synthetic for key in customer.keys))
-    _copy("payment_history", payments.rows(rng, paid, now))
+    charges = list(payments.generate(rng, paid, now))
+    _copy("payment_history", (charge.row for charge in charges))
+    _copy("payment_movements", (movement for charge in charges for movement in charge.movements))
+    _settle(charges)
     _copy("stripe_webhook_events", webhook_troubles.rows(rng, synthetic, now))
 
 
@@ -108,6 +111,23 @@ def _date_free_subscriptions(synthetic: list[Customer]) -> None:
             WHERE s.user_id = u.id AND u.id = ANY (%s::uuid[])
             """,
             [list(ended), list(ended.values()), [customer.id for customer in synthetic]],
+        )
+
+
+def _settle(charges: list[payments.Charge]) -> None:
+    """Give those that were paid the status that their movements say."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            UPDATE payment_history SET status = CASE
+                WHEN disputed_cents > 0 THEN 'disputed'
+                WHEN refunded_cents = amount_cents THEN 'refunded'
+                WHEN refunded_cents > 0 THEN 'partially_refunded'
+                ELSE 'succeeded'
+            END
+            WHERE id = ANY (%s::uuid[])
+            """,
+            [[charge.row["id"] for charge in charges if charge.movements]],
         )
 
 

@@ -28,6 +28,21 @@ CHARGES = """
     SELECT p.*, u.stripe_customer_id FROM payment_history AS p JOIN users AS u ON u.id = p.user_id
     WHERE p.stripe_charge_id IS NOT NULL AND u.stripe_customer_id IS NOT NULL
 """
+# What went out again, and came back, of each payment: by refund or dispute.
+MOVEMENTS = """
+    SELECT
+        m.stripe_object_id, m.currency, p.stripe_charge_id, p.stripe_payment_intent_id, u.stripe_customer_id,
+        -sum(m.amount_cents) FILTER (WHERE m.kind IN ('refund', 'dispute')) AS amount_cents,
+        coalesce(sum(m.amount_cents) FILTER (WHERE m.kind IN ('refund_failed', 'dispute_reversed')), 0) AS undone_cents,
+        bool_or(m.kind = 'dispute') AS is_dispute,
+        min(m.occurred_at) AS occurred_at
+    FROM payment_movements AS m
+    JOIN payment_history AS p ON p.id = m.payment_id
+    JOIN users AS u ON u.id = p.user_id
+    WHERE m.kind <> 'charge' AND p.stripe_charge_id IS NOT NULL AND u.stripe_customer_id IS NOT NULL
+    GROUP BY m.stripe_object_id, m.currency, p.stripe_charge_id, p.stripe_payment_intent_id, u.stripe_customer_id
+    HAVING -sum(m.amount_cents) FILTER (WHERE m.kind IN ('refund', 'dispute')) > 0
+"""
 
 
 def add_to(world: StripeWorld) -> int:
@@ -51,8 +66,8 @@ def add_to(world: StripeWorld) -> int:
         _add(world, _charge(models, row))
         if row["stripe_payment_intent_id"]:
             _add(world, _payment_intent(models, row))
-        if row["status"] == "disputed":
-            _add(world, _dispute(models, row))
+    for row in _rows(MOVEMENTS):
+        _add(world, _dispute(models, row) if row["is_dispute"] else _refund(models, row))
     return len(world.objects) - before
 
 
@@ -75,6 +90,7 @@ class _Models:
         self.prices = {item["id"]: item for item in known if item["object"] == "price"}
         self.charge = first["charge"] | {"balance_transaction": None, "payment_method": None}
         self.payment_intent = first["payment_intent"] | {"payment_method": None, "client_secret": None}
+        self.refund = first["refund"] | {"balance_transaction": None, "payment_method": None}
         self.dispute = first["dispute"] | {"balance_transactions": [], "status": "lost"}
 
 
@@ -201,12 +217,23 @@ def _payment_intent(models: _Models, row: dict[str, Any]) -> Json:
     }
 
 
+def _refund(models: _Models, row: dict[str, Any]) -> Json:
+    status = "failed" if row["undone_cents"] else "succeeded"
+    return models.refund | _of_charge("re", row) | {"customer": row["stripe_customer_id"], "status": status}
+
+
 def _dispute(models: _Models, row: dict[str, Any]) -> Json:
-    return models.dispute | {
-        "id": f"du_{row['stripe_charge_id'].removeprefix('ch_')}",
-        "amount": row["amount_cents"],
-        "charge": row["stripe_charge_id"],
-        "created": _seconds(row["created_at"]),
+    return models.dispute | _of_charge("du", row) | {"status": "won" if row["undone_cents"] else "lost"}
+
+
+def _of_charge(prefix: str, row: dict[str, Any]) -> Json:
+    """What refunds and disputes have in common; one that is known by its charge alone gets an id."""
+    known, charge_id = row["stripe_object_id"], row["stripe_charge_id"]
+    return {
+        "id": known if known != charge_id else f"{prefix}_{charge_id.partition('_')[2]}",
+        "amount": int(row["amount_cents"]),
+        "charge": charge_id,
+        "created": _seconds(row["occurred_at"]),
         "currency": row["currency"],
         "payment_intent": row["stripe_payment_intent_id"],
     }

@@ -39,7 +39,13 @@ COLLECTIONS = {
 OBJECT_OF_COLLECTION = {collection: kind for kind, collection in COLLECTIONS.items()}
 
 # What Stripe leaves out of an object unless it is expanded, wherever the object appears.
-ON_REQUEST = {"price": ("tiers", "currency_options"), "coupon": ("applies_to", "currency_options")}
+ON_REQUEST = {
+    "charge": ("refunds",),
+    "coupon": ("applies_to", "currency_options"),
+    "price": ("tiers", "currency_options"),
+}
+# As many of its refunds are given with a charge that is asked for them.
+REFUNDS_IN_CHARGE = 10
 # Stripe refuses to expand deeper than this many levels.
 EXPAND_DEPTH = 4
 
@@ -167,12 +173,19 @@ class StripeWorld:
                 else:
                     self._expand(item[position], path)
             return
+        if path[:1] == ["refunds"] and isinstance(item, dict) and item.get("object") == "charge":
+            item["refunds"] = self._refunds_of(item["id"])
         if not path or not isinstance(item, dict) or item.get(path[0]) is None:
             return
         value = item[path[0]]
         if isinstance(value, str) and value in self.objects:
             item[path[0]] = value = copy.deepcopy(self.objects[value])
         self._expand(value, path[1:])
+
+    def _refunds_of(self, charge_id: str) -> Json:
+        """The newest refunds of a charge, as a list that may be cut."""
+        refunds = self.page("refunds", {"charge": charge_id, "limit": REFUNDS_IN_CHARGE})
+        return refunds | {"url": f"/v1/charges/{charge_id}/refunds"}
 
     # ----------------------------------------------------------------- writes
 

@@ -18,6 +18,7 @@ class RevenueMetricsAdmin(ViewAdmin):
     this_month = money_column("revenue_this_month_cents", description="paid this month")
     last_month = money_column("revenue_last_month_cents", description="paid last month")
     refunded = money_column("refunded_this_month_cents", description="refunded")
+    disputed = money_column("disputed_this_month_cents", description="disputed")
     paying = rendered("paying_customers", number, description="paying customers")
     failed = rendered("failed_payments_this_month", number, description="failed payments")
     elsewhere = rendered("customers_in_other_currencies", number, description="in other currencies")
@@ -29,6 +30,7 @@ class RevenueMetricsAdmin(ViewAdmin):
         "this_month",
         "last_month",
         "refunded",
+        "disputed",
         "failed",
         "elsewhere",
     )

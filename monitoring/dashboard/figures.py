@@ -36,6 +36,7 @@ class Revenue:
     revenue_this_month_cents: int
     revenue_last_month_cents: int
     refunded_this_month_cents: int
+    disputed_this_month_cents: int
     failed_payments_this_month: int
 
 

@@ -197,6 +197,7 @@ def _revenue_cards(revenue: figures.Revenue, mrr: list[DailyMrr], history: list[
                 ("Last month", money(revenue.revenue_last_month_cents, currency, short=True)),
                 ("Failed", f"{revenue.failed_payments_this_month:,}"),
                 ("Refunded", money(revenue.refunded_this_month_cents, currency, short=True)),
+                ("Disputed", money(revenue.disputed_this_month_cents, currency, short=True)),
             ],
         ),
     ]

@@ -39,6 +39,7 @@ class RevenueMetrics(models.Model):
     failed_payments_this_month = models.BigIntegerField()
     currency = models.TextField(primary_key=True)
     customers_in_other_currencies = models.BigIntegerField()
+    disputed_this_month_cents = models.BigIntegerField("disputed this month")
 
     class Meta:
         managed = False

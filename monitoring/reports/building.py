@@ -64,6 +64,7 @@ def _business(now: Day, before: Day, week: Day, currency: str) -> Section:
             cents("Payments", "collected", "more"),
             count("Failed payments", "failed_payments", "less"),
             cents("Refunded", "refunded", "less"),
+            cents("Disputed", "disputed", "less"),
         ],
     )
 

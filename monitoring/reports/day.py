@@ -23,6 +23,7 @@ class Day:
     new_users: int = 0
     collected: int = 0
     refunded: int = 0
+    disputed: int = 0
     failed_payments: int = 0
     requests: int = 0
     errors: float = 0.0
@@ -36,21 +37,23 @@ class Day:
 def read_day(day: date, currency: str, mrr: list[DailyMrr], rows: list[DailyFigures]) -> Day:
     """Read a day's figures: payments, events and runs from the tables, the rest from the rows that are given.
 
-    `mrr` and `rows` may hold other days too; a day that they do not hold counts as nothing. Payments, and what is
-    refunded of them, count on the day they were paid, failed ones on the day they were tried.
+    `mrr` and `rows` may hold other days too; a day that they do not hold counts as nothing. Payments count on the day
+    they settled, refunds and disputes on their own, failed payments on the day they were tried.
     """
     books = [row for row in mrr if row.day == day]
     counted = next((row for row in rows if row.day == day), None)
     start, end = figures.midnight(day), figures.midnight(day + timedelta(days=1))
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT coalesce(sum(amount_cents) FILTER (WHERE status NOT IN ('pending', 'failed')), 0)::bigint,"
-            " coalesce(sum(refunded_cents), 0)::bigint, count(*) FILTER (WHERE status = 'failed')"
-            " FROM payment_history WHERE currency = %s"
-            " AND coalesce(paid_at, created_at) >= %s AND coalesce(paid_at, created_at) < %s",
-            [currency, start, end],
+            "SELECT coalesce(sum(amount_cents) FILTER (WHERE kind = 'charge'), 0)::bigint,"
+            " coalesce(-sum(amount_cents) FILTER (WHERE kind IN ('refund', 'refund_failed')), 0)::bigint,"
+            " coalesce(-sum(amount_cents) FILTER (WHERE kind IN ('dispute', 'dispute_reversed')), 0)::bigint,"
+            " (SELECT count(*) FROM payment_history"
+            "  WHERE status = 'failed' AND currency = %s AND created_at >= %s AND created_at < %s)"
+            " FROM payment_movements WHERE currency = %s AND occurred_at >= %s AND occurred_at < %s",
+            [currency, start, end] * 2,
         )
-        collected, refunded, failed_payments = cursor.fetchone()
+        collected, refunded, disputed, failed_payments = cursor.fetchone()
         cursor.execute(
             "SELECT (SELECT count(*) FROM stripe_webhook_events WHERE received_at >= %s AND received_at < %s),"
             " count(*), count(*) FILTER (WHERE status = 'failed')"
@@ -66,6 +69,7 @@ def read_day(day: date, currency: str, mrr: list[DailyMrr], rows: list[DailyFigu
         new_users=counted.new_users if counted else 0,
         collected=collected,
         refunded=refunded,
+        disputed=disputed,
         failed_payments=failed_payments,
         requests=counted.requests if counted else 0,
         errors=100 * counted.failed_requests / counted.requests if counted and counted.requests else 0.0,

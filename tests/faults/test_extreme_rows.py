@@ -58,6 +58,14 @@ TABLES: dict[str, dict[str, str]] = {
         "status": "'open'",
         "amount_due_cents": "100",
     },
+    "payment_movements": {
+        "payment_id": "SELECT id FROM payment_history WHERE currency = 'usd' ORDER BY id LIMIT 1",
+        "kind": "'charge'",
+        "stripe_object_id": "'ch_#n'",
+        "amount_cents": "1",
+        "currency": "'usd'",
+        "occurred_at": "now()",
+    },
     "plan_prices": {"stripe_price_id": "'price_#n'", "tier": "'starter'"},
     "stripe_catalogue": {"stripe_id": "'price_#n'"},
     "customer_notes": {"user_id": OWNER, "author": "'a'", "body": "'b'"},
@@ -150,7 +158,7 @@ TABLES: dict[str, dict[str, str]] = {
 # Columns whose every value follows from other columns, or that take words of a list only.
 BOUND = {
     *("status", "state", "kind", "origin", "phase", "environment", "currency", "interval", "severity", "channel"),
-    *("role", "tier", "user_id", "transaction_id", "job", "stripe_price_id", "check_name"),
+    *("role", "tier", "user_id", "payment_id", "transaction_id", "job", "stripe_price_id", "check_name"),
     *("objects", "consequences"),
 }
 TEXT = st.one_of(

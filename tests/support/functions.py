@@ -31,6 +31,7 @@ TODAY = datetime.now(UTC).date()
 LAST_WEEK = TODAY - timedelta(days=7)
 LATER, LATEST = (TODAY.replace(year=TODAY.year + years, day=1) for years in (3, 4))
 KEY = "00000000-0000-4000-8000-0000000000aa"
+PAYMENT = "00000000-0000-4000-8000-0000000000bb"
 USER = "00000000-0000-4000-8000-00000000000a"
 # The statements that call each function, a trigger's by firing it, in an order in which each has something to do. They
 # call no operator and no function but those, and say no date that a session could read in another way.
@@ -58,6 +59,24 @@ CALLS: dict[str, tuple[str, ...]] = {
         f"SELECT * FROM public.check_rate_limit('{USER}')",
         "SELECT * FROM public.check_rate_limit(NULL)",
     ),
+    "book_payment_totals": (
+        f"""
+        INSERT INTO public.payment_history
+            (id, user_id, stripe_charge_id, amount_cents, refunded_cents, status, paid_at, created_at, updated_at)
+        SELECT
+            '{PAYMENT}', '{USER}', 'ch_1', 900, 100, 'partially_refunded', t.at, t.at, t.at
+        FROM (SELECT '{LAST_WEEK}T23:00:00-03:00'::timestamptz AS at) AS t
+        """,
+    ),
+    "post_payment_totals": (f"SELECT public.post_payment_totals('{{{PAYMENT}}}', true)",),
+    "sum_payment_movements": (
+        f"""
+        INSERT INTO public.payment_movements
+            (payment_id, kind, stripe_object_id, amount_cents, currency, occurred_at)
+        VALUES ('{PAYMENT}', 'dispute', 'du_1', -50, 'usd', '{TODAY}T01:00:00+00')
+        """,
+    ),
+    "refuse_payment_movement_change": ("DELETE FROM public.payment_movements",),
     "fold_traffic": ("SELECT public.fold_traffic()", "SELECT public.fold_traffic(0)"),
     "fold_traffic_between": ("SELECT public.fold_traffic_between(0, 9223372036854775807)",),
     "fold_traffic_range": ("SELECT public.fold_traffic_range(0, 9223372036854775806)",),

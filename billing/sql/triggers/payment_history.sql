@@ -1,2 +1,10 @@
 CREATE TRIGGER set_updated_at BEFORE UPDATE ON payment_history
 FOR EACH ROW WHEN (old.* IS DISTINCT FROM new.*) EXECUTE FUNCTION set_updated_at();
+
+CREATE TRIGGER book_loaded_totals AFTER INSERT ON payment_history
+REFERENCING NEW TABLE AS new_rows
+FOR EACH STATEMENT EXECUTE FUNCTION book_payment_totals();
+
+CREATE TRIGGER book_changed_totals AFTER UPDATE ON payment_history
+REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
+FOR EACH STATEMENT EXECUTE FUNCTION book_payment_totals();

@@ -37,7 +37,8 @@ class EventObject:
     """What an event is about: `kind` and `object_id` name what to fetch.
 
     `customer_id` is None when the event does not say. `payload` is the event's `data.object`, as it was when the event
-    was made: https://docs.stripe.com/api/events/object
+    was made, at `created` (Unix seconds); `changed` are its members that the event says have changed:
+    https://docs.stripe.com/api/events/object
     """
 
     kind: str
@@ -45,6 +46,8 @@ class EventObject:
     customer_id: str | None
     event_type: str
     payload: EventPayload
+    created: int | None = None
+    changed: frozenset[str] = frozenset()
 
 
 def kind_of(event_type: str) -> str | None:
@@ -80,7 +83,17 @@ def of_event(event_type: str, payload: Json) -> EventObject | None:
     if not object_id:
         raise PermanentError(f"The event names no {kind} (data.object.id) for {event_type}.")
     customer_id = object_id if kind == "customer" else identifier(item.get("customer"))
-    return EventObject(kind, object_id, customer_id, event_type, item)
+    created = payload.get("created")
+    previous = data.get("previous_attributes") if isinstance(data, dict) else None
+    return EventObject(
+        kind,
+        object_id,
+        customer_id,
+        event_type,
+        item,
+        created if isinstance(created, int) else None,
+        frozenset(previous) if isinstance(previous, dict) else frozenset(),
+    )
 
 
 def identifier(value: Reference | None) -> str | None:

@@ -6,11 +6,14 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from billing.models import Payment, Subscription, User
-from billing.stripe import customer_lock, gateway, mirror, objects, tiers, tombstones
+from billing.models import Payment, PaymentMovement, Subscription, User
+from billing.stripe import charge_history, customer_lock, gateway, mirror, objects, tiers, tombstones
+from billing.stripe.charge_history import ChargeHistory
 from billing.stripe.errors import ForeignError, MissingError, PermanentError
 from billing.stripe.events.event_object import EventObject, identifier
+from billing.stripe.events.told_moments import told_moments
 from billing.stripe.projection import foreign, open_invoices, payments, prices, subscriptions, users
+from billing.stripe.projection.movements import Told
 from billing.stripe.projection.rows import write
 from billing.stripe.unstorable import explained
 
@@ -117,20 +120,31 @@ def project_subscription(fetched: Any) -> None:
 
 
 def _charge(event_object: EventObject) -> None:
-    handle_charge(event_object.object_id)
+    handle_charge(event_object.object_id, event_object)
 
 
-def handle_charge(charge_id: str) -> None:
-    """Bring one charge's payment in line; the caller holds the customer's lock.
+def handle_charge(charge_id: str, event_object: EventObject | None = None) -> None:
+    """Bring one charge's payment in line, with what only the event tells; the caller holds the customer's lock.
 
     Raises MissingError when Stripe does not know it.
     """
-    project_charge(mirror.store(gateway.retrieve("charge", charge_id)))
+    known = set(PaymentMovement.objects.filter(payment__stripe_charge_id=charge_id).values_list("kind", flat=True))
+    about = event_object.kind if event_object else ""
+    history = charge_history.complete(
+        gateway.retrieve("charge", charge_id),
+        refunded=about == "refund" or PaymentMovement.Kind.REFUND in known,
+        disputed=about == "dispute" or PaymentMovement.Kind.DISPUTE in known,
+    )
+    project_charge(history, told_moments(event_object) if event_object else None)
 
 
-def project_charge(charge: objects.Charge) -> None:
-    """Project a mirrored charge, and what it says of the invoice that it tried to pay."""
-    payment = payments.project(charge)
+def project_charge(history: ChargeHistory, told: Told | None = None) -> None:
+    """Mirror and project a charge, and what it says of the invoice that it tried to pay.
+
+    `told` are the moments that an event tells. The caller holds the customer's lock.
+    """
+    charge_history.store(history)
+    payment = payments.project(history, told)
     if payment:
         open_invoices.project_tried_by(payment)
 
@@ -138,13 +152,13 @@ def project_charge(charge: objects.Charge) -> None:
 def _dispute(event_object: EventObject) -> None:
     dispute: objects.Dispute = mirror.store(gateway.retrieve("dispute", event_object.object_id))
     if charge_id := identifier(dispute.get("charge")):
-        handle_charge(charge_id)
+        handle_charge(charge_id, event_object)
 
 
 def _refund(event_object: EventObject) -> None:
     # A refund of a customer's balance has no charge and changes no payment.
     if charge_id := identifier(event_object.payload.get("charge")):
-        handle_charge(charge_id)
+        handle_charge(charge_id, event_object)
 
 
 def _discount(event_object: EventObject) -> None:

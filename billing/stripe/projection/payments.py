@@ -1,32 +1,36 @@
-"""Stripe's charges as payments: one row a charge, failed ones included; no charge, no row."""
+"""Stripe's charges as payments: one row a charge, failed ones included, and one an invoice that was paid elsewhere."""
 
 from __future__ import annotations
 
 from django.db.models import Q, QuerySet
 
 from billing.models import Payment
-from billing.stripe import mirror
+from billing.stripe.charge_history import ChargeHistory
 from billing.stripe.events.event_object import identifier
-from billing.stripe.objects import Charge, Dispute, Invoice
-from billing.stripe.projection import foreign, users
+from billing.stripe.objects import Charge, Invoice
+from billing.stripe.projection import foreign, movements, users
+from billing.stripe.projection.movements import Told
 from billing.stripe.projection.rows import Columns, moment, write
 from glyphforge.text import cut
 
-# A dispute that took no money, or gave it back.
-HARMLESS_DISPUTES = frozenset({"won", "warning_closed", "prevented"})
-
+LONGEST_CODE = 255  # octets
 LONGEST_MESSAGE = 2000  # characters
 LONGEST_ADDRESS = 8192  # octets
-# What a payment says of the invoice that it paid, or tried to.
-INVOICE_COLUMNS = frozenset({"stripe_invoice_id", "invoice_url"})
+# What a payment says of the invoice that it paid, or tried to, and what it says where it paid none.
+INVOICE_COLUMNS: Columns = {"stripe_invoice_id": None, "invoice_url": None, "attempt_count": 0, "next_attempt_at": None}
 RELEASED = "The authorization was released; nothing was charged."
 
 
-def project(charge: Charge) -> Payment | None:
-    """Bring the payment of a charge in line with it; None for one of no customer or for foreign things.
+def project(history: ChargeHistory, told: Told | None = None) -> Payment | None:
+    """Bring the payment of a charge and its movements in line with it; None where it is none of ours.
 
-    The caller holds the customer's lock. Raises UnlinkedCustomerError when only a person can say whose charge it is.
+    It is not without a customer, and where it paid for foreign things.
+
+    `told` are the moments that an event tells. Asks Stripe only for a customer who is new here, and where something is
+    foreign for the customer's invoices. The caller holds the customer's lock. Raises UnlinkedCustomerError when only a
+    person can say whose charge it is.
     """
+    charge = history.charge
     customer_id = identifier(charge.get("customer"))
     if customer_id is None:
         return None
@@ -38,60 +42,57 @@ def project(charge: Charge) -> Payment | None:
         foreign.forget_user(customer_id)
         return None
     row = row or Payment(stripe_charge_id=charge["id"])
-    write(row, values(charge) | {"user_id": user.pk} | _invoice_columns(charge))
+    wanted = movements.expected(history, told)
+    # Nothing is said where nobody links the two, so a link that is known already stays.
+    invoice = columns_of(history.invoice) if history.invoice else {}
+    write(row, _columns(charge) | invoice | {"user_id": user.pk})
+    movements.post(row, wanted)
+    # Only now: a row that counts as paid has its movements.
+    write(row, {"status": _status(history, row.refunded_cents, row.disputed_cents)})
     return row
 
 
-def values(charge: Charge, disputes: list[Dispute] | None = None) -> Columns:
-    """The columns of a payment that the charge and its disputes decide; amounts in the currency's smallest unit.
+def values(history: ChargeHistory, row: Payment | None = None) -> Columns:
+    """The columns of a payment that the charge decides, totals included; amounts in the currency's smallest unit.
 
-    `disputes` are all that the charge has; left out, those that are mirrored count.
+    `row` is the payment as it is here: what Stripe does not date stays dated as it is there.
     """
-    paid = charge["status"] == "succeeded" and charge.get("captured", True)
-    amount, refunded = _amounts(charge)
+    held = movements.held_by(row) if row else {}
+    totals = movements.totals(movements.settled_with(movements.expected(history), held))
+    status = _status(history, totals["refunded_cents"], totals["disputed_cents"])
+    return {**_columns(history.charge), **totals, "status": status}
+
+
+def _columns(charge: Charge) -> Columns:
+    amount, _ = movements.amounts(charge)
     return {
         "stripe_payment_intent_id": identifier(charge.get("payment_intent")),
         "amount_cents": amount,
         "currency": charge["currency"],
-        "status": status(charge, disputes),
-        "refunded_cents": refunded,
+        "failure_code": _code(charge.get("failure_code")),
         "failure_message": RELEASED if _is_released(charge) else _label(charge.get("failure_message")),
         "receipt_url": _address(charge.get("receipt_url")),
-        "paid_at": moment(charge["created"]) if paid else None,
         "created_at": moment(charge["created"]),
     }
 
 
-def status(charge: Charge, disputes: list[Dispute] | None = None) -> str:
-    """The first status that holds of: failed, disputed, refunded in whole or part, pending, succeeded.
+def _status(history: ChargeHistory, refunded: int, disputed: int) -> str:
+    """The first status that holds of: failed, pending, disputed, refunded in whole or part, succeeded.
 
-    A released authorization has failed. A dispute counts unless it took no money or gave it back:
-    https://docs.stripe.com/api/disputes/object
+    A released authorization has failed. A dispute counts for as long as it keeps money; a charge that is marked as
+    disputed and whose disputes nobody knows is taken at its word: https://docs.stripe.com/api/disputes/object
     """
-    amount, refunded = _amounts(charge)
+    charge = history.charge
+    amount, _ = movements.amounts(charge)
     if charge["status"] == "failed" or _is_released(charge):
         return Payment.Status.FAILED
-    if charge.get("disputed") and _costs(mirror.charge_disputes(charge["id"]) if disputes is None else disputes):
+    if not movements.is_settled(charge):
+        return Payment.Status.PENDING
+    if disputed or (charge.get("disputed") and not history.disputes):
         return Payment.Status.DISPUTED
     if refunded:
         return Payment.Status.REFUNDED if refunded >= amount else Payment.Status.PARTIALLY_REFUNDED
-    if charge["status"] == "pending" or not charge.get("captured", True):
-        return Payment.Status.PENDING
     return Payment.Status.SUCCEEDED
-
-
-def _amounts(charge: Charge) -> tuple[int, int]:
-    """What was charged, and what of that was given back.
-
-    Of an authorization that was captured in part, or not at all, Stripe counts the rest as refunded; nobody paid it.
-    """
-    amount, refunded = int(charge["amount"]), int(charge.get("amount_refunded") or 0)
-    captured = charge.get("amount_captured")
-    if charge["status"] != "succeeded" or captured is None:
-        return amount, refunded
-    if not charge.get("captured", True):
-        return amount, 0
-    return int(captured), max(refunded - (amount - int(captured)), 0)
 
 
 def _is_released(charge: Charge) -> bool:
@@ -99,32 +100,29 @@ def _is_released(charge: Charge) -> bool:
     return not charge.get("captured", True) and bool(charge.get("refunded"))
 
 
-def _costs(disputes: list[Dispute]) -> bool:
-    """A charge stays marked as disputed for ever: only its disputes say whether that was lost, won or is open."""
-    return not disputes or any(dispute.get("status") not in HARMLESS_DISPUTES for dispute in disputes)
-
-
 def link_invoice(invoice: Invoice) -> None:
-    """Tell the payments that paid `invoice`, or tried to, its id and address; those of a foreign one are removed.
+    """Tell the payments that paid `invoice`, or tried to, what it says of them; write the one that was made elsewhere.
 
-    Reads the invoice's `payments`, as the gateway expands them; payments that are not here yet find it when they come.
+    Those of a foreign invoice are removed. Reads the invoice's `payments`, as the gateway expands them; payments that
+    are not here yet find it when they come. The caller holds the customer's lock. Raises UnlinkedCustomerError when
+    only a person can say who paid elsewhere.
     """
+    if foreign.is_foreign_invoice(invoice):
+        tried(invoice).delete()
+        if customer_id := identifier(invoice.get("customer")):
+            foreign.forget_user(customer_id)
+        return
     columns = columns_of(invoice)
-    is_foreign = foreign.is_foreign_invoice(invoice)
-    found = tried(invoice)
-    if is_foreign:
-        found.delete()
-    for row in found:
+    for row in tried(invoice):
         write(row, columns)
-    customer_id = identifier(invoice.get("customer"))
-    if is_foreign and customer_id:
-        foreign.forget_user(customer_id)
+    _project_out_of_band(invoice, columns)
 
 
 def tried(invoice: Invoice) -> QuerySet[Payment]:
     """The payments here that paid the invoice, or tried to, as it says itself."""
     ids = paid_by(invoice) or frozenset()
-    return Payment.objects.filter(Q(stripe_payment_intent_id__in=ids) | Q(stripe_charge_id__in=ids))
+    elsewhere = Q(stripe_invoice_id=invoice["id"], paid_out_of_band=True)
+    return Payment.objects.filter(Q(stripe_payment_intent_id__in=ids) | Q(stripe_charge_id__in=ids) | elsewhere)
 
 
 def paid_by(invoice: Invoice) -> frozenset[str] | None:
@@ -143,23 +141,53 @@ def paid_by(invoice: Invoice) -> frozenset[str] | None:
 
 def unlink(row: Payment) -> None:
     """Forget the invoice of a payment that paid none."""
-    write(row, dict.fromkeys(INVOICE_COLUMNS))
+    write(row, INVOICE_COLUMNS)
 
 
-def _invoice_columns(charge: Charge) -> Columns:
-    """The invoice of a charge: named by the charge before API version 2025-03-31, by the invoice's payments since.
+def _project_out_of_band(invoice: Invoice, columns: Columns) -> None:
+    """A payment without a charge for what was paid by bank transfer, say, and marked as paid by hand.
 
-    Nothing is said where nobody links the two, so a link that is known already stays.
+    https://docs.stripe.com/api/invoices/pay#pay_invoice-paid_out_of_band
     """
-    if invoice := mirror.invoice_of(charge):
-        return columns_of(invoice)
-    named = identifier(charge.get("invoice"))
-    return columns_of({"id": named}) if named else {}
+    paid = _paid_out_of_band(invoice)
+    customer_id = identifier(invoice.get("customer"))
+    row = Payment.objects.select_related("user").filter(stripe_invoice_id=invoice["id"], paid_out_of_band=True).first()
+    if customer_id is None or not (paid or row):
+        return
+    user = users.of_customer(customer_id, row.user if row else None)
+    row = row or Payment(paid_out_of_band=True)
+    paid_at = moment((invoice.get("status_transitions") or {}).get("paid_at") or invoice["created"])
+    write(
+        row,
+        columns
+        | {"user_id": user.pk, "currency": invoice["currency"], "created_at": paid_at}
+        | ({"amount_cents": paid} if paid else {}),
+    )
+    movements.post(row, movements.out_of_band(invoice["id"], paid, paid_at))
+    write(row, {"status": Payment.Status.SUCCEEDED if paid else Payment.Status.FAILED})
+
+
+def _paid_out_of_band(invoice: Invoice) -> int:
+    """What of a paid invoice was paid outside of Stripe: all, where it is marked so and no amount is said."""
+    if invoice.get("status") != "paid":
+        return 0
+    marked = invoice.get("amount_paid") if invoice.get("paid_out_of_band") else 0
+    return int(invoice.get("amount_paid_off_stripe") or marked or 0)
 
 
 def columns_of(invoice: Invoice) -> Columns:
     """What an invoice says of the payments that paid it, or tried to: those of INVOICE_COLUMNS."""
-    return {"stripe_invoice_id": invoice["id"], "invoice_url": _address(invoice.get("hosted_invoice_url"))}
+    return {
+        "stripe_invoice_id": invoice["id"],
+        "invoice_url": _address(invoice.get("hosted_invoice_url")),
+        "attempt_count": invoice.get("attempt_count") or 0,
+        "next_attempt_at": moment(invoice.get("next_payment_attempt")),
+    }
+
+
+def _code(text: str | None) -> str | None:
+    """The code, such as card_declined; none where it is too long to be one."""
+    return text if text and len(text.encode()) <= LONGEST_CODE else None
 
 
 def _label(text: str | None) -> str | None:

@@ -1,7 +1,7 @@
 """Writing rows only where they differ, so that a repeated event leaves no trace in the audit log."""
 
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import Any, cast, overload
 
 from django.core.exceptions import ValidationError
 from django.db.models import Field, Model
@@ -11,6 +11,12 @@ LAST_SECOND = int(datetime(2199, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp())
 Columns = dict[str, Any]
 
 
+@overload
+def moment(timestamp: int) -> datetime: ...
+@overload
+def moment(timestamp: None) -> None: ...
+@overload
+def moment(timestamp: int | None) -> datetime | None: ...
 def moment(timestamp: int | None) -> datetime | None:
     """Stripe's Unix seconds as an aware datetime; ValueError for what lies outside of 1970 to 2199."""
     if timestamp is None:

@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from billing.models import Difference, OpenInvoice, Payment, Sold, Subscription, User
-from billing.stripe import gateway, mirror, objects, tombstones
+from billing.stripe import charge_history, mirror, objects, tombstones
 from billing.stripe.errors import PermanentError, UnstorableError
 from billing.stripe.events.event_object import identifier
 from billing.stripe.projection import foreign, open_invoices, payments, subscriptions, users
@@ -82,7 +82,7 @@ def subscription(data: objects.Subscription) -> list[Finding]:
 def charge(data: objects.Charge) -> list[Finding]:
     """Compare a charge with its payment; a charge of no customer is not our business.
 
-    A disputed charge costs a request, as only its disputes say how they ended.
+    A disputed charge costs a request, as only its disputes say how much they took.
     """
     customer_id = identifier(data.get("customer"))
     if customer_id is None:
@@ -93,13 +93,13 @@ def charge(data: objects.Charge) -> list[Finding]:
     if row is None:
         charged = f"{data['amount']} {data['currency']} {data['status']}"
         return [Finding(Kind.MISSING_LOCALLY, "charge", data["id"], customer_id, stripe_value=charged)]
-    # An event of a dispute may be among what never arrived, and changes nothing at the charge.
-    disputes = gateway.disputes(data["id"]) if data.get("disputed") else []
     subject = Finding(Kind.DIFFERS, "charge", data["id"], customer_id, row.user_id)
     if foreign.is_foreign_charge(data, ask=False):
         return [replace(subject, field="amount_cents", local_value=str(row.amount_cents), stripe_value=Sold.FOREIGN)]
     user = owner("customer", customer_id) or row.user
-    wanted = _or_problem(lambda: payments.values(data, disputes), "amount_cents") | {"user_id": user.pk}
+    wanted = _or_problem(lambda: payments.values(charge_history.complete(data), row), "amount_cents") | {
+        "user_id": user.pk
+    }
     if named := identifier(data.get("invoice")):
         wanted["stripe_invoice_id"] = named
     return _differing(subject, row, wanted)
@@ -149,7 +149,10 @@ def missing_invoice(invoice_id: str) -> list[Finding]:
 
 
 def _of_payment(payment: Payment, customer_id: str | None) -> Finding:
-    return Finding(Kind.DIFFERS, "charge", str(payment.stripe_charge_id), customer_id, payment.user_id)
+    kind, stripe_id = (
+        ("charge", payment.stripe_charge_id) if payment.stripe_charge_id else ("invoice", payment.stripe_invoice_id)
+    )
+    return Finding(Kind.DIFFERS, kind, str(stripe_id), customer_id, payment.user_id)
 
 
 def _unlinked(payment: Payment, customer_id: str | None) -> list[Finding]:

@@ -1,7 +1,8 @@
 -- One row, also in an empty database. MRR is what subscriptions in active and past_due pay a month: no trials, no free
--- tier, no duplicates, no taxes. Months are calendar months in UTC. Revenue is what was collected, before refunds and
--- disputes; refunds stand beside it, in the month of the payment they reduce. All amounts are in one currency, the one
--- most customers pay in; how many pay in another is the last column.
+-- tier, no duplicates, no taxes. Months are calendar months in UTC. Revenue is what came in, gross: before refunds,
+-- disputes and fees, in the month of its settlement. What was refunded stands beside it, in the month of the refund,
+-- and so does what disputes took, less what came back. All are sums of payment_movements. All amounts are in one
+-- currency, the one most customers pay in; customers_in_other_currencies says how many pay in another.
 CREATE VIEW v_revenue_metrics AS
 WITH paying AS MATERIALIZED (
     SELECT
@@ -16,25 +17,33 @@ payments AS MATERIALIZED (
     SELECT
         p.currency,
         count(*) AS payments,
-        sum(p.amount_cents) FILTER (WHERE p.is_this_month AND p.is_collected) AS this_month_cents,
-        sum(p.amount_cents) FILTER (WHERE NOT p.is_this_month AND p.is_collected) AS last_month_cents,
-        sum(p.refunded_cents) FILTER (WHERE p.is_this_month) AS refunded_cents,
-        count(*) FILTER (WHERE p.is_this_month AND p.status = 'failed') AS failed
+        sum(p.amount_cents) FILTER (WHERE p.kind = 'charge' AND p.is_this_month) AS this_month_cents,
+        sum(p.amount_cents) FILTER (WHERE p.kind = 'charge' AND NOT p.is_this_month) AS last_month_cents,
+        -sum(p.amount_cents) FILTER (WHERE p.kind IN ('refund', 'refund_failed') AND p.is_this_month) AS refunded_cents,
+        -sum(p.amount_cents) FILTER (WHERE p.kind IN ('dispute', 'dispute_reversed') AND p.is_this_month)
+            AS disputed_cents,
+        count(*) FILTER (WHERE p.kind = 'failed') AS failed
     FROM (
         SELECT
+            m.currency,
+            m.kind,
+            m.amount_cents,
+            m.occurred_at >= date_trunc('month', now() AT TIME ZONE 'UTC') AT TIME ZONE 'UTC' AS is_this_month
+        FROM payment_movements AS m
+        WHERE
+            m.occurred_at >= (date_trunc('month', now() AT TIME ZONE 'UTC') - interval '1 month') AT TIME ZONE 'UTC'
+            AND m.occurred_at < (date_trunc('month', now() AT TIME ZONE 'UTC') + interval '1 month') AT TIME ZONE 'UTC'
+        UNION ALL
+        SELECT
             h.currency,
-            h.amount_cents,
-            h.refunded_cents,
-            h.status,
-            h.status NOT IN ('pending', 'failed') AS is_collected,
-            coalesce(h.paid_at, h.created_at)
-            >= date_trunc('month', now() AT TIME ZONE 'UTC') AT TIME ZONE 'UTC' AS is_this_month
+            'failed' AS kind,
+            0 AS amount_cents,
+            true AS is_this_month
         FROM payment_history AS h
         WHERE
-            coalesce(h.paid_at, h.created_at)
-            >= (date_trunc('month', now() AT TIME ZONE 'UTC') - interval '1 month') AT TIME ZONE 'UTC'
-            AND coalesce(h.paid_at, h.created_at)
-            < (date_trunc('month', now() AT TIME ZONE 'UTC') + interval '1 month') AT TIME ZONE 'UTC'
+            h.status = 'failed'
+            AND h.created_at >= date_trunc('month', now() AT TIME ZONE 'UTC') AT TIME ZONE 'UTC'
+            AND h.created_at < (date_trunc('month', now() AT TIME ZONE 'UTC') + interval '1 month') AT TIME ZONE 'UTC'
     ) AS p
     GROUP BY p.currency
 ),
@@ -77,7 +86,8 @@ SELECT
         SELECT coalesce(sum(other.customers), 0)::bigint
         FROM paying AS other
         WHERE other.currency <> reporting.currency
-    ) AS customers_in_other_currencies
+    ) AS customers_in_other_currencies,
+    coalesce(payments.disputed_cents, 0)::bigint AS disputed_this_month_cents
 FROM reporting
 LEFT JOIN paying ON reporting.currency = paying.currency
 LEFT JOIN payments ON reporting.currency = payments.currency;

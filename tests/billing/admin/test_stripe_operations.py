@@ -79,3 +79,50 @@ def test_no_nonsense_is_refunded(lead: Client, subscription: Subscription, world
     assert response.status_code == 200
     assert response.context["form"].errors["amount"]
     assert len(world.events) == known
+
+
+def dispute_of(payment: Payment, world: StripeWorld, **values: Any) -> None:
+    """Stripe tells of a dispute about the payment."""
+    charge = world.objects[str(payment.stripe_charge_id)]
+    charge["disputed"] = True
+    dispute = {
+        "id": "du_1", "object": "dispute", "amount": 900, "charge": charge["id"], "created": charge["created"] + 60,
+        "currency": "usd", "livemode": False, "metadata": {}, "payment_intent": None, "reason": "general",
+        "balance_transactions": [], "evidence": {}, "evidence_details": {},
+    } | values  # fmt: skip
+    world.put(dispute)
+    world.emit("charge.dispute.created", dispute)
+    deliver_new(world)
+
+
+def test_page_of_a_payment_shows_what_moved_and_what_is_left(
+    lead: Client, subscription: Subscription, world: StripeWorld
+) -> None:
+    payment = Payment.objects.get()
+    dispute_of(payment, world, status="lost")
+    page = lead.get(row_page(payment, "change")).content.decode()
+    for shown in ("du_1", "-9.00 USD", "20.00 USD", "Disputed", "Paid"):
+        assert shown in page
+    lead.post(row_page(payment, "refund"), CONFIRMED)
+    deliver_new(world)
+    payment.refresh_from_db()
+    assert (payment.refunded_cents, payment.left_cents) == (2000, 0)
+
+
+@pytest.mark.parametrize("refundable", [True, False])
+def test_inquiry_is_shown_with_its_deadline_and_closed_by_a_refund_where_stripe_lets(
+    lead: Client, subscription: Subscription, world: StripeWorld, refundable: bool
+) -> None:
+    payment = Payment.objects.get()
+    due = {"due_by": 1_796_644_288}
+    dispute_of(
+        payment, world, status="warning_needs_response", amount=2900, evidence_details=due,
+        is_charge_refundable=refundable,
+    )  # fmt: skip
+    page = lead.get(row_page(payment, "change")).content.decode()
+    assert "2026-12-07" in page
+    assert ("a refund closes it" in page) is refundable
+    lead.post(row_page(payment, "refund"), CONFIRMED)
+    deliver_new(world)
+    payment.refresh_from_db()
+    assert payment.refunded_cents == (2900 if refundable else 0)

@@ -11,7 +11,7 @@ from django.utils import timezone
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from billing.models import Payment, Subscription, User, WebhookEvent
+from billing.models import Payment, PaymentMovement, Subscription, User, WebhookEvent
 from billing.stripe.events import inbox, processing
 from demo.stripe import recordings
 from demo.stripe.world import StripeWorld
@@ -65,6 +65,11 @@ def rows() -> dict[str, set[tuple]]:
         "payments": set(
             Payment.objects.values_list(
                 "user__stripe_customer_id", "stripe_charge_id", "amount_cents", "refunded_cents", "status", "paid_at"
+            )
+        ),
+        "movements": set(
+            PaymentMovement.objects.values_list(
+                "payment__stripe_charge_id", "kind", "stripe_object_id", "number", "amount_cents", "occurred_at"
             )
         ),
     }

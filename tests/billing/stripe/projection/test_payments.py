@@ -131,13 +131,16 @@ def test_payment_method_that_left_its_customer_changes_nothing(stream: EventStre
 
 
 @pytest.mark.parametrize("paid_by", [None, {"type": "payment_record", "payment_record": "payrec_1"}])
-def test_invoice_that_was_paid_elsewhere_is_no_payment(stream: EventStream, paid_by: dict[str, Any] | None) -> None:
+def test_invoice_that_was_paid_elsewhere_is_a_payment_without_a_charge(
+    stream: EventStream, paid_by: dict[str, Any] | None
+) -> None:
     """By bank transfer, say, and marked as paid by hand: Stripe charged nothing."""
     other = stream.copy_of(stream.invoice, id="in_other", status="paid", amount_paid=2900, amount_paid_off_stripe=2900)
     if paid_by:
         other["payments"] = payments_of(stream, **paid_by)
     assert stream.announce("invoice.paid", other) == "processed"
-    assert Payment.objects.count() == 1
+    elsewhere = Payment.objects.get(stripe_charge_id=None)
+    assert (elsewhere.paid_out_of_band, elsewhere.amount_cents, elsewhere.status) == (True, 2900, "succeeded")
 
 
 def test_open_invoice_sent_to_the_customer_is_no_payment(stream: EventStream) -> None:

@@ -299,8 +299,8 @@ def test_dispute_that_was_won_unheard_of_is_found_and_repaired(
     lost = next(item for item in world.objects.values() if item["object"] == "dispute")
     lost["status"] = "won"
     reconciliation.run(**WHO)
-    assert found() == {("charge", "status", "disputed", "succeeded")}
-    assert reconciliation.run(repair=True, **WHO).repaired == 1
+    assert found() == {("charge", "status", "disputed", "succeeded"), ("charge", "disputed_cents", "9900", "0")}
+    assert reconciliation.run(repair=True, **WHO).repaired == 2
     reconciliation.run(**WHO)
     assert found() == set()
     assert Payment.objects.get(stripe_charge_id=lost["charge"]).status == "succeeded"
