@@ -98,7 +98,7 @@ def context(request: HttpRequest, user: User) -> dict[str, Any]:
         "usage": _usage(user, live),
         "entitlement": entitlement,
         "standing": customer_standing.standing(live, entitlement, invoices) if live else [],
-        "invoices": [_invoice(row) for row in invoices],
+        "invoices": [_invoice(row) for row in invoices[:ROWS]],
         "keys": [_key(request, row) for row in keys],
         "payments": [_payment(request, row) for row in payments],
         "events": [_event(row) for row in events[:ROWS]],
