@@ -29,7 +29,7 @@ class OpenInvoice(models.Model):
         validators=[MinValueValidator(1), MaxValueValidator(999_999_999_999_999)], help_text="Still to be paid."
     )
     currency = currency()
-    attempt_count = models.IntegerField(db_default=0, validators=[NOT_NEGATIVE])
+    attempt_count = models.BigIntegerField(db_default=0, validators=[NOT_NEGATIVE])
     next_attempt_at = models.DateTimeField(null=True)
     due_at = models.DateTimeField(null=True)
     overdue_since = models.DateTimeField(null=True)

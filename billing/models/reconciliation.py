@@ -35,7 +35,7 @@ class ReconciliationRun(models.Model):
     events_until = models.DateTimeField(help_text="Where the next run starts to list events.")
     request_budget = models.IntegerField()
     requests = models.IntegerField(db_default=0)
-    to_compare = models.IntegerField(db_default=0, help_text="About how many there are, by what is known here.")
+    to_compare = models.BigIntegerField(db_default=0, help_text="About how many there are, by what is known here.")
     compared = models.IntegerField(db_default=0)
     missing_events = models.IntegerField(db_default=0)
     differences_found = models.IntegerField(db_default=0)

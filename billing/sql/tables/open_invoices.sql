@@ -12,7 +12,7 @@ CREATE TABLE open_invoices (
     status text NOT NULL,
     amount_due_cents bigint NOT NULL,
     currency text NOT NULL DEFAULT 'usd',
-    attempt_count int NOT NULL DEFAULT 0,
+    attempt_count bigint NOT NULL DEFAULT 0,
     next_attempt_at timestamptz,
     due_at timestamptz,
     overdue_since timestamptz,

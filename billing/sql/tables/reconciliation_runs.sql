@@ -11,7 +11,7 @@ CREATE TABLE reconciliation_runs (
     events_until timestamptz NOT NULL,
     request_budget int NOT NULL CONSTRAINT reconciliation_runs_budget_positive CHECK (request_budget > 0),
     requests int NOT NULL DEFAULT 0,
-    to_compare int NOT NULL DEFAULT 0,
+    to_compare bigint NOT NULL DEFAULT 0,
     compared int NOT NULL DEFAULT 0,
     missing_events int NOT NULL DEFAULT 0,
     differences_found int NOT NULL DEFAULT 0,

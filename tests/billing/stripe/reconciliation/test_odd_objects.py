@@ -48,7 +48,7 @@ INVOICES: dict[str, Callable[[Json], Any]] = {
     "year 33658": lambda invoice: invoice.update(next_payment_attempt=10**12),
     "number of 5,000 characters": lambda invoice: invoice.update(number="9" * 5000),
     "attempts below zero": lambda invoice: invoice.update(attempt_count=-1),
-    "attempts beyond 32 bits": lambda invoice: invoice.update(attempt_count=2**40),
+    "attempts beyond 64 bits": lambda invoice: invoice.update(attempt_count=2**63),
 }
 
 
