@@ -64,6 +64,10 @@ class CancelSubscription(StripeOperation):
     def describe(self, row: Subscription) -> str:
         return f"{row} of {row.user} · {row.stripe_subscription_id}"
 
+    def nothing(self, row: Subscription) -> str:
+        canceled = row.status == Subscription.Status.CANCELED
+        return "The subscription is canceled already." if canceled else super().nothing(row)
+
     def effect(self, count: int) -> str:
         return (
             "Stripe is asked to end the subscription, now or with its period. The row here changes when Stripe's event"

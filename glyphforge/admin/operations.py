@@ -101,6 +101,10 @@ class Operation(ABC):
         """How the confirmation page names a row."""
         return str(row)
 
+    def nothing(self, row: Any) -> str:
+        """Why nothing can be done to this row, to which the operation does not apply."""
+        return "There is nothing to do."
+
     @abstractmethod
     def effect(self, count: int) -> str:
         """What will happen to so many rows, in one sentence."""
@@ -240,7 +244,7 @@ class OperationsMixin(ModelAdmin):
         if form.token and (told := operation.recall(form.token)):
             messages.warning(request, told)
             return HttpResponseRedirect(back)
-        return self._page(operation, request, applicable, form, back=back, hidden=hidden)
+        return self._page(operation, request, rows, applicable, form, back=back, hidden=hidden)
 
     def _carry_out(
         self, operation: Operation, request: HttpRequest, rows: QuerySet[Any], form: ReasonForm, back: str
@@ -262,6 +266,7 @@ class OperationsMixin(ModelAdmin):
         self,
         operation: Operation,
         request: HttpRequest,
+        wanted: QuerySet[Any],
         rows: QuerySet[Any],
         form: ReasonForm,
         *,
@@ -269,6 +274,7 @@ class OperationsMixin(ModelAdmin):
         hidden: Sequence[tuple[str, str]],
     ) -> HttpResponse:
         count = 0 if operation.makes_new else rows.count()
+        possible = count or operation.makes_new
         context = {
             **self.admin_site.each_context(request),
             "title": operation.label,
@@ -276,7 +282,8 @@ class OperationsMixin(ModelAdmin):
             "operation": operation,
             "effect": operation.effect(count),
             "count": count,
-            "possible": count or operation.makes_new,
+            "possible": possible,
+            "nothing": "" if possible else operation.nothing(wanted.first()),
             "names": [operation.describe(row) for row in rows[:SHOWN]] if count else [],
             "others": max(count - SHOWN, 0),
             "form": form,

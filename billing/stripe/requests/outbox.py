@@ -22,7 +22,9 @@ from billing.stripe.errors import PermanentError, TransientError, UnansweredErro
 from billing.stripe.requests.acts import ACTS
 from billing.stripe.requests.settling import look, settle
 from glyphforge.audit import acting_as
+from glyphforge.audit.context import LONGEST
 from glyphforge.errors import Notice, Refused
+from glyphforge.text import cut
 
 logger = logging.getLogger(__name__)
 
@@ -138,8 +140,8 @@ def write(intent: Intent, *, actor: str, reason: str, key: str = "", audit_id: i
         user=intent.user,
         parameters=intent.parameters,
         idempotency_key=key or uuid.uuid4().hex,
-        actor=actor,
-        reason=reason,
+        actor=cut(actor, LONGEST["app.actor"]),
+        reason=cut(reason, LONGEST["app.reason"]),
         audit_id=audit_id,
     )
     request.refresh_from_db()

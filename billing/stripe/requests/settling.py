@@ -35,8 +35,8 @@ UNSEEN = "Stripe did not answer, and does not show it: it was not made."
 def settle(request: StripeRequest, state: State, *, answer: str = "", answer_id: str | None = None) -> StripeRequest:
     """Write what became of a request, and with the first word of an effect its audit row; returns the row as it is.
 
-    What is done stays done, and what was refused stays so unless it turns out to be done; what was seen at Stripe before
-    its answer came has the answer after all. One that may have been made and was not gets an audit row that says so.
+    What is done stays done, and what was refused stays so unless it turns out to be done; what Stripe showed before its
+    answer came has the answer after all. One that may have been made and was not gets an audit row that says so.
     """
     with transaction.atomic():
         row = StripeRequest.objects.select_for_update().get(pk=request.pk)

@@ -130,7 +130,7 @@ class TestCancel:
         assert message.startswith("The subscription is canceled already.")
         assert audited("cancel_now") == 1
         deliver_new(stream.world)
-        assert "There is nothing to do" in lead.post(url, CONFIRMED | {"when": "now"}).content.decode()
+        assert "The subscription is canceled already." in lead.post(url, CONFIRMED | {"when": "now"}).content.decode()
 
     def test_subscription_that_a_schedule_manages_ends_now_only(self, lead: Client, stream: EventStream) -> None:
         stream.subscription["schedule"] = "sub_sched_Probe"

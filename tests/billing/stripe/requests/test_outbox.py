@@ -327,6 +327,11 @@ def test_refund_without_our_mark_that_could_be_ours_counts_as_ours(
     assert settling.look(another).state == "unknown"
 
 
+def test_long_reason_is_cut_as_in_the_audit_log(stream: EventStream) -> None:
+    request = subscriptions.cancel_subscription(stream.row, actor="ada", reason="why " * 3000)
+    assert AuditEntry.objects.get(pk=request.audit_id).reason == request.reason == ("why " * 3000)[:2000]
+
+
 def test_request_is_not_made_inside_a_transaction_that_could_roll_it_back(stream: EventStream, act: Ask) -> None:
     with transaction.atomic(), pytest.raises(RuntimeError):
         act.ask(stream, **WHO)
