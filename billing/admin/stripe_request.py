@@ -14,6 +14,7 @@ from billing.stripe.requests import settling
 from glyphforge.admin.columns import badge_column, copyable_column, moment_column, preformatted
 from glyphforge.admin.model_admin import ReadOnlyModelAdmin
 from glyphforge.admin.operations import Operation, OperationsMixin, ReasonForm
+from glyphforge.audit import acting_as
 from glyphforge.errors import Notice, Refused
 
 
@@ -31,7 +32,8 @@ class LookAtStripe(Operation):
 
     def carry_out(self, rows: QuerySet[Any], *, actor: str, reason: str, form: ReasonForm) -> str:
         try:
-            request = settling.look(rows.select_related("user").get())
+            with acting_as(actor=actor, reason=reason):
+                request = settling.look(rows.select_related("user").get())
         except (TransientError, PermanentError) as error:
             raise Refused(f"Stripe does not say: {error}") from error
         if request.is_open:

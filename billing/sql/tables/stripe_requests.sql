@@ -1,6 +1,6 @@
--- What we ask Stripe to change: written, with who and why, before Stripe is asked, so that an answer that is lost leaves
--- a row to be settled. parameters are never a secret; audit_id is the audit row of what was, or may have been, done.
--- asked: on its way; unknown: it may have been done; refused: it was not done.
+-- What we ask Stripe to change: written, with who and why, before Stripe is asked, so that an answer that is lost
+-- leaves a row to be settled. parameters are never a secret; audit_id is the audit row of what was, or may have been,
+-- done. asked: on its way; unknown: it may have been done; refused: it was not done.
 CREATE TABLE stripe_requests (
     id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
     kind text NOT NULL,

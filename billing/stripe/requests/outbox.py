@@ -75,7 +75,8 @@ def recall(token: str) -> str | None:
 def _written(intend: Callable[[], Intent], *, actor: str, reason: str, token: str) -> tuple[StripeRequest, bool]:
     """The request of this confirmation, and whether it is new."""
     token = token if TOKEN.fullmatch(token) else ""
-    for tries in range(1, TRIES + 1):
+    tries = TRIES
+    while True:
         try:
             with transaction.atomic(durable=True):
                 if token and (known := find(token)):
@@ -87,9 +88,9 @@ def _written(intend: Callable[[], Intent], *, actor: str, reason: str, token: st
                 require_none_open(intent.stripe_object_id)
                 return write(intent, actor=actor, reason=reason, key=_key(mark, len(_requests(mark)) + 1)), True
         except IntegrityError:
-            if tries == TRIES:
+            tries -= 1
+            if not tries:
                 raise
-    raise AssertionError("unreachable")
 
 
 def _mark(intent: Intent, actor: str, reason: str) -> str:

@@ -46,7 +46,7 @@ def settle(request: StripeRequest, state: State, *, answer: str = "", answer_id:
             return row
         if state == State.REFUSED and row.audit_id is not None:
             _record(row, f"{row.kind}_not_made", reason=answer)
-        elif state != State.REFUSED and row.audit_id is None:
+        elif state != State.REFUSED and (row.audit_id is None or row.state == State.REFUSED):
             with acting_as(actor=row.actor):
                 row.audit_id = _record(row, row.kind, reason=row.reason)
         row.state, row.answer, row.answer_id = state, cut(answer, LONGEST_ANSWER), answer_id
@@ -121,6 +121,7 @@ def settle_by_event(event_id: str) -> None:
     named = {about.object_id, event_object.identifier(about.payload.get("charge"))}
     for request in StripeRequest.objects.filter(state__in=StripeRequest.OPEN, stripe_object_id__in=named - {None}):
         try:
-            look(request)
+            with acting_as(actor="stripe", reason=event.event_type, request_id=event_id):
+                look(request)
         except (TransientError, PermanentError):
             logger.warning("%s: not settled by %s", request, event_id, exc_info=True)

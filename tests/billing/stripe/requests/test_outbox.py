@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from django.db import connection, transaction
 
-from billing.models import StripeRequest
-from billing.services import payments, subscriptions
+from billing.models import StripeRequest, User
+from billing.services import customers, payments, subscriptions
 from billing.stripe import gateway
 from billing.stripe.requests import settling
 from billing.stripe.requests.acts import ACTS
@@ -249,6 +249,43 @@ def test_process_killed_between_any_two_statements_does_nothing_twice_and_nothin
     assert number > 10
     assert stream.payment.refunded_cents == refunded
     assert (refunded > 10) is (lost != "request")
+
+
+def test_link_killed_between_any_two_statements_is_whole_on_both_sides(stream: EventStream) -> None:
+    number, was_killed = 0, True
+    while was_killed:
+        number += 1
+        user = factories.customer()
+        customer = stream.copy_of(stream.customer, id=f"cus_copy{number}", metadata={})
+
+        def press(user: User = user, customer_id: str = customer["id"]) -> None:
+            with suppress(Refused):
+                customers.link_customer(customer_id, user, **WHO)
+
+        was_killed = killed_at(number, press) and not StripeRequest.objects.filter(
+            stripe_object_id=customer["id"], state="done"
+        )
+        press()
+        later(minutes=6)
+        settling.sweep()
+        assert User.objects.get(stripe_customer_id=customer["id"]) == user
+        assert stream.world.objects[customer["id"]]["metadata"] == {"user_id": str(user.pk)}
+        assert StripeRequest.objects.get(stripe_object_id=customer["id"]).state == "done"
+        audits = AuditEntry.objects.filter(row_id=str(user.pk), reason="ticket 4711")
+        assert [entry.action for entry in audits.exclude(action="update")] == ["link_customer"], number
+    assert number > 10
+
+
+def test_answer_that_comes_after_all_is_told_again(stream: EventStream, stripe_server: StripeServer) -> None:
+    lose(stripe_server, "request")
+    with pytest.raises(Notice):
+        payments.refund(stream.payment, amount_cents=900, **WHO)
+    later(minutes=6)
+    settling.sweep()
+    request = settling.settle(StripeRequest.objects.get(state="refused"), StripeRequest.State.DONE, answer_id="re_1")
+    assert request.state == "done"
+    actions = AuditEntry.objects.filter(new_values__stripe_request=str(request.pk)).order_by("id")
+    assert [entry.action for entry in actions] == ["refund", "refund_not_made", "refund"]
 
 
 def test_two_confirmations_of_what_is_not_known_here_yet_are_one_refund(stream: EventStream) -> None:
