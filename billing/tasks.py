@@ -12,6 +12,7 @@ from billing.models import ApiKey
 from billing.stripe import resync
 from billing.stripe.errors import TransientError
 from billing.stripe.events import processing, replay_runs, requeue
+from billing.stripe.requests import settling
 from glyphforge.errors import LeftOut
 from glyphforge.observability.logs import log_context
 
@@ -46,17 +47,23 @@ def process_event(event_id: str) -> str | None:
 def requeue_due() -> int:
     """Give up events whose every lease ran out, enqueue those that are due or were lost, and stalled replays.
 
-    Returns how many were enqueued. Raises LeftOut, when everything else is done, with what the database refused.
+    Then look what became of requests to Stripe. Returns how many were enqueued. Raises LeftOut, when everything else is
+    done, with what the database or Stripe refused.
     """
     enqueued = 0
     left: list[str] = []
-    for step in (requeue.dead_letter, requeue.requeue_due, replay_runs.requeue_stalled):
+    for step, enqueues in (
+        (requeue.dead_letter, False),
+        (requeue.requeue_due, True),
+        (replay_runs.requeue_stalled, True),
+        (settling.sweep, False),
+    ):
         try:
             done = step()
         except LeftOut as error:
             done = error.done
             left += error.left
-        enqueued += 0 if step is requeue.dead_letter else done
+        enqueued += done if enqueues else 0
     if left:
         raise LeftOut(left, done=enqueued)
     return enqueued

@@ -78,7 +78,8 @@ def stripe_server(
     """A running local Stripe whose world is empty; what the test changes is forgotten afterwards."""
     _shared_stripe.world = StripeWorld()
     _shared_stripe.requests.clear()
-    _shared_stripe.intercept = None
+    _shared_stripe.asked.clear()
+    _shared_stripe.intercept = _shared_stripe.loses = None
     settings.STRIPE_API_HOST = _shared_stripe.url
     monkeypatch.setattr(gateway, "NETWORK_RETRIES", 0)  # stripe-python would sleep between them
     gateway.configure()

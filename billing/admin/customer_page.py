@@ -26,6 +26,7 @@ from billing.models import (
     OpenInvoice,
     Payment,
     PaymentMovement,
+    StripeRequest,
     Subscription,
     Tier,
     User,
@@ -104,6 +105,7 @@ def context(request: HttpRequest, user: User) -> dict[str, Any]:
         "payments": [_payment(request, row) for row in payments],
         "events": [_event(row) for row in events[:ROWS]],
         "timeline": _timeline(request, user, [*subscriptions, *keys, *payments, *events]),
+        "requests": _requests(user),
         "alerts": _alerts(user, subscriptions),
         "links": _links(user),
     }
@@ -244,6 +246,12 @@ def _timeline_entry(entry: AuditEntry) -> TimelineEntry:
     shown = [] if entry.action == "insert" else changes(entry)
     title = f"{nouns.get(entry.table_name, entry.table_name)} {action}"
     return TimelineEntry(at=entry.occurred_at, actor=entry.actor, title=title, changes=shown, reason=entry.reason or "")
+
+
+def _requests(user: User) -> list[dict[str, Any]]:
+    """What Stripe was asked to change, and may have changed."""
+    opened = StripeRequest.objects.filter(user=user, state__in=StripeRequest.OPEN)[:ROWS]
+    return [{"row": row, "url": _url(row), "state": choice_badge(StripeRequest.State(row.state))} for row in opened]
 
 
 def _alerts(user: User, subscriptions: list[Subscription]) -> list[dict[str, Any]]:

@@ -7,9 +7,10 @@ from django import forms
 from django.db.models import F, QuerySet
 from unfold.widgets import UnfoldAdminDecimalFieldWidget
 
+from billing.admin.stripe_operation import StripeOperation, told
 from billing.models import Payment
 from billing.services import payments
-from glyphforge.admin.operations import GIVEN, Operation, ReasonForm
+from glyphforge.admin.operations import GIVEN, ReasonForm
 from glyphforge.money import decimals, money, smallest_units
 
 
@@ -48,7 +49,7 @@ class RefundForm(ReasonForm):
         return None if amount is None else smallest_units(amount, self.currency)
 
 
-class RefundPayment(Operation):
+class RefundPayment(StripeOperation):
     """Stripe is asked to give money back."""
 
     name = "refund"
@@ -75,7 +76,6 @@ class RefundPayment(Operation):
 
     def carry_out(self, rows: QuerySet[Any], *, actor: str, reason: str, form: Any) -> str:
         payment = rows.get()
-        amount = form.cents
-        refund_id = payments.refund(payment, actor=actor, reason=reason, amount_cents=amount)
-        given = money(payment.left_cents if amount is None else amount, payment.currency)
-        return f"Stripe refunds {given} of {payment.stripe_charge_id} ({refund_id})."
+        request = payments.refund(payment, actor=actor, reason=reason, amount_cents=form.cents, token=form.token)
+        given = money(request.parameters["amount_cents"], payment.currency)
+        return told(f"Stripe refunds {given} of {payment.stripe_charge_id} ({request.answer_id}).", request)

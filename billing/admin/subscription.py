@@ -4,7 +4,12 @@ from django.contrib import admin
 
 from billing.admin.customer_link import SearchByCustomerMixin, customer_column
 from billing.admin.stripe_links import stripe_id_column
-from billing.admin.subscription_operations import CancelSubscription, ResumeSubscription
+from billing.admin.subscription_operations import (
+    CancelSubscription,
+    PauseCollection,
+    ResumeCollection,
+    ResumeSubscription,
+)
 from billing.models import Subscription, Tier
 from glyphforge.admin.columns import badge_column, copyable_column, moment_column, money_column, number, yes_no_column
 from glyphforge.admin.model_admin import ReadOnlyModelAdmin
@@ -15,7 +20,7 @@ from glyphforge.admin.operations import OperationsMixin
 class SubscriptionAdmin(OperationsMixin, SearchByCustomerMixin, ReadOnlyModelAdmin):
     """Subscriptions, as Stripe has them."""
 
-    operations = (CancelSubscription(), ResumeSubscription())
+    operations = (CancelSubscription(), ResumeSubscription(), PauseCollection(), ResumeCollection())
     customer = customer_column()
     plan = badge_column("tier", Tier, description="plan")
     state = badge_column("status", Subscription.Status, description="status")

@@ -1,30 +1,56 @@
 """What staff may ask Stripe to do with a subscription."""
 
+from datetime import datetime
 from typing import Any
 
 from django import forms
 from django.db.models import Q, QuerySet
-from unfold.widgets import UnfoldAdminSelectWidget
+from django.utils import timezone
+from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminSplitDateTimeWidget, UnfoldBooleanWidget
 
+from billing.admin.stripe_operation import StripeOperation, told
 from billing.models import Subscription
 from billing.services import subscriptions
-from glyphforge.admin.operations import GIVEN, Operation, ReasonForm
+from billing.stripe import mirror
+from glyphforge.admin.operations import GIVEN, ReasonForm
 
+SHOWN = "the page shows it when Stripe's event has come."
 RUNNING = {"stripe_subscription_id": GIVEN, "status": Subscription.LIVE}
 
 
 class CancelForm(ReasonForm):
-    """When the subscription is to end, and why."""
+    """When the subscription is to end, and why; where usage is metered, also whether it is billed."""
 
     when = forms.ChoiceField(
         choices=[("period_end", "At the end of the paid period"), ("now", "Now")],
         widget=UnfoldAdminSelectWidget,
         help_text="Neither refunds anything.",
     )
-    field_order = ["when", "reason"]
+    invoice_now = forms.BooleanField(
+        label="Invoice the open usage, if it ends now", required=False, widget=UnfoldBooleanWidget
+    )
+    prorate = forms.BooleanField(
+        label="Credit the rest of the period, if it ends now",
+        required=False,
+        widget=UnfoldBooleanWidget,
+        help_text="As a part of that invoice, or of the customer's next one.",
+    )
+    field_order = ["when", "invoice_now", "prorate", "reason"]
+
+    def __init__(self, *args: Any, rows: QuerySet[Any], **kwargs: Any) -> None:
+        super().__init__(*args, rows=rows, **kwargs)
+        row = rows.first()
+        metered = mirror.metered_prices(str(row.stripe_subscription_id)) if row else []
+        if metered:
+            self.fields["invoice_now"].help_text = (
+                f"Usage of {', '.join(metered)} is open: what is used since the period began is not billed yet. At the"
+                " end of the period Stripe bills it; now it is lost unless it is invoiced."
+            )
+        else:
+            del self.fields["invoice_now"], self.fields["prorate"]
 
 
-class CancelSubscription(Operation):
+class CancelSubscription(StripeOperation):
     """Stripe is asked to end the subscription."""
 
     name = "cancel"
@@ -38,6 +64,10 @@ class CancelSubscription(Operation):
     def describe(self, row: Subscription) -> str:
         return f"{row} of {row.user} · {row.stripe_subscription_id}"
 
+    def nothing(self, row: Subscription) -> str:
+        canceled = row.status == Subscription.Status.CANCELED
+        return "The subscription is canceled already." if canceled else super().nothing(row)
+
     def effect(self, count: int) -> str:
         return (
             "Stripe is asked to end the subscription, now or with its period. The row here changes when Stripe's event"
@@ -46,13 +76,23 @@ class CancelSubscription(Operation):
 
     def carry_out(self, rows: QuerySet[Any], *, actor: str, reason: str, form: ReasonForm) -> str:
         row = rows.get()
-        at_period_end = form.cleaned_data["when"] == "period_end"
-        subscriptions.cancel_subscription(row, actor=actor, reason=reason, at_period_end=at_period_end)
+        wanted = form.cleaned_data
+        at_period_end = wanted["when"] == "period_end"
+        request = subscriptions.cancel_subscription(
+            row,
+            actor=actor,
+            reason=reason,
+            at_period_end=at_period_end,
+            invoice_now=wanted.get("invoice_now", False),
+            prorate=wanted.get("prorate", False),
+            token=form.token,
+        )
         ends = "with its period" if at_period_end else "now"
-        return f"Stripe ends {row.stripe_subscription_id} {ends}; the page shows it when Stripe's event has come."
+        billed = " and invoices what is open" if request.parameters.get("invoice_now") else ""
+        return told(f"Stripe ends {row.stripe_subscription_id} {ends}{billed}; {SHOWN}", request)
 
 
-class ResumeSubscription(Operation):
+class ResumeSubscription(StripeOperation):
     """A cancellation at the end of the period, or at another moment to come, is taken back."""
 
     name = "resume"
@@ -75,5 +115,82 @@ class ResumeSubscription(Operation):
 
     def carry_out(self, rows: QuerySet[Any], *, actor: str, reason: str, form: ReasonForm) -> str:
         row = rows.get()
-        subscriptions.resume_subscription(row, actor=actor, reason=reason)
-        return f"Stripe resumes {row.stripe_subscription_id}; the page shows it when Stripe's event has come."
+        request = subscriptions.resume_subscription(row, actor=actor, reason=reason, token=form.token)
+        return told(f"Stripe resumes {row.stripe_subscription_id}; {SHOWN}", request)
+
+
+class PauseForm(ReasonForm):
+    """What becomes of the invoices meanwhile, until when, and why."""
+
+    behavior = forms.ChoiceField(
+        label="Invoices meanwhile",
+        choices=[
+            ("keep_as_draft", "Stay drafts, to be collected later"),
+            ("mark_uncollectible", "Are marked as uncollectible"),
+            ("void", "Are void: the customer owes nothing"),
+        ],
+        widget=UnfoldAdminSelectWidget,
+    )
+    resumes_at = forms.SplitDateTimeField(
+        label="Until",
+        required=False,
+        widget=UnfoldAdminSplitDateTimeWidget,
+        help_text="UTC. Empty pauses it until it is resumed here.",
+    )
+    field_order = ["behavior", "resumes_at", "reason"]
+
+    def clean_resumes_at(self) -> datetime | None:
+        resumes_at: datetime | None = self.cleaned_data["resumes_at"]
+        if resumes_at and resumes_at <= timezone.now():
+            raise forms.ValidationError(f"{resumes_at:%Y-%m-%d %H:%M} UTC is past.")
+        return resumes_at
+
+
+class PauseCollection(StripeOperation):
+    """Stripe goes on to make invoices and does not collect them."""
+
+    name = "pause_collection"
+    label = "Pause collection"
+    permission = "billing.cancel_subscription"
+    icon = "pause_circle"
+    form_class = PauseForm
+    when = {**RUNNING, "collection_paused": None}
+
+    def describe(self, row: Subscription) -> str:
+        return f"{row} of {row.user} · {row.stripe_subscription_id}"
+
+    def effect(self, count: int) -> str:
+        return "Stripe is asked to collect no invoice of the subscription for a time. The customer keeps the plan."
+
+    def carry_out(self, rows: QuerySet[Any], *, actor: str, reason: str, form: ReasonForm) -> str:
+        row = rows.get()
+        request = subscriptions.pause_collection(
+            row,
+            actor=actor,
+            reason=reason,
+            behavior=form.cleaned_data["behavior"],
+            resumes_at=form.cleaned_data["resumes_at"],
+            token=form.token,
+        )
+        return told(f"Stripe collects no invoice of {row.stripe_subscription_id}.", request)
+
+
+class ResumeCollection(StripeOperation):
+    """What was paused is collected again."""
+
+    name = "resume_collection"
+    label = "Resume collection"
+    permission = "billing.cancel_subscription"
+    icon = "play_circle"
+    when = {**RUNNING, "collection_paused": GIVEN}
+
+    def describe(self, row: Subscription) -> str:
+        return f"{row} of {row.user} · {row.stripe_subscription_id}"
+
+    def effect(self, count: int) -> str:
+        return "Stripe is asked to collect the subscription's invoices again, if that is paused."
+
+    def carry_out(self, rows: QuerySet[Any], *, actor: str, reason: str, form: ReasonForm) -> str:
+        row = rows.get()
+        request = subscriptions.resume_collection(row, actor=actor, reason=reason, token=form.token)
+        return told(f"Stripe collects the invoices of {row.stripe_subscription_id} again.", request)

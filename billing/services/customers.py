@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.db import transaction
 
-from billing.models import UnmatchedCustomer, User
+from billing.models import StripeRequest, UnmatchedCustomer, User
 from billing.models.user import LONGEST_NAME, is_email
 from billing.services.stripe_calls import errors_as_refused
 from billing.stripe import customer_lock, gateway, tombstones
@@ -13,6 +13,8 @@ from billing.stripe.events import replay
 from billing.stripe.events.filter import parked_for
 from billing.stripe.objects import Customer
 from billing.stripe.projection import users
+from billing.stripe.requests import outbox
+from billing.stripe.requests.outbox import Intent
 from billing.stripe.resync import Problem, resync
 from glyphforge.audit import acting_as, record
 from glyphforge.errors import Refused
@@ -43,7 +45,8 @@ def link_customer(stripe_customer_id: str, user: User, *, actor: str, reason: st
     """Link a customer at Stripe to `user`, note that in its metadata, sync it and replay what waited for it.
 
     A user whose customer was deleted becomes active again with the new one. Refuses when either side is linked already,
-    the customer was deleted, or Stripe does not know it. A sync that fails is refused too, with the link in place.
+    the customer was deleted, or Stripe does not know it. What fails after that, telling Stripe of the link or the sync,
+    is refused too, with the link in place.
     """
     with acting_as(actor=actor, reason=reason):
         with transaction.atomic():
@@ -54,14 +57,14 @@ def link_customer(stripe_customer_id: str, user: User, *, actor: str, reason: st
                 raise Refused(f"The customer already has Stripe customer {user.stripe_customer_id}.")
             with errors_as_refused():
                 gateway.retrieve("customer", stripe_customer_id)
-                gateway.tag_customer(stripe_customer_id, str(user.pk))
             user.stripe_customer_id = stripe_customer_id
             if user.status == User.Status.DELETED:
                 user.status = User.Status.ACTIVE
             user.save(update_fields=["stripe_customer_id", "status"])
-            record("link_customer", table_name="users", row_id=user.pk, reason=reason)
+            audit_id = record("link_customer", table_name="users", row_id=user.pk, reason=reason)
+            tag = _tag(stripe_customer_id, user, actor=actor, reason=reason, audit_id=audit_id)
             UnmatchedCustomer.objects.filter(pk=stripe_customer_id).delete()
-        _sync_and_replay(stripe_customer_id, actor=actor, reason=reason)
+        _sync_and_replay(stripe_customer_id, tag, actor=actor, reason=reason)
 
 
 def create_customer(stripe_customer_id: str, *, actor: str, reason: str, email: str | None = None) -> User:
@@ -86,11 +89,10 @@ def create_customer(stripe_customer_id: str, *, actor: str, reason: str, email: 
             user = User.objects.create(
                 stripe_customer_id=stripe_customer_id, email=address, name=cut(customer.get("name") or "", LONGEST_NAME)
             )
-            with errors_as_refused():
-                gateway.tag_customer(stripe_customer_id, str(user.pk), email=email)
-            record("create_customer", table_name="users", row_id=user.pk, reason=reason)
+            audit_id = record("create_customer", table_name="users", row_id=user.pk, reason=reason)
+            tag = _tag(stripe_customer_id, user, actor=actor, reason=reason, audit_id=audit_id, email=email)
             UnmatchedCustomer.objects.filter(pk=stripe_customer_id).delete()
-        _sync_and_replay(stripe_customer_id, actor=actor, reason=reason)
+        _sync_and_replay(stripe_customer_id, tag, actor=actor, reason=reason)
     return user
 
 
@@ -108,7 +110,23 @@ def _require_unlinked(stripe_customer_id: str) -> None:
         raise Refused(f"Stripe customer {stripe_customer_id} already belongs to {owner}.")
 
 
-def _sync_and_replay(stripe_customer_id: str, *, actor: str, reason: str) -> None:
+def _tag(
+    stripe_customer_id: str, user: User, *, actor: str, reason: str, audit_id: int, email: str | None = None
+) -> StripeRequest:
+    """Write, with the link, what Stripe is to be told of it once the link is committed."""
+    outbox.require_none_open(stripe_customer_id)
+    wanted = {"email": email} if email else {}
+    intent = Intent(StripeRequest.Kind.TAG_CUSTOMER, stripe_customer_id, user.pk, user, wanted)
+    return outbox.write(intent, actor=actor, reason=reason, audit_id=audit_id)
+
+
+def _sync_and_replay(stripe_customer_id: str, tag: StripeRequest, *, actor: str, reason: str) -> None:
+    """Tell Stripe of the link, and bring in what is now the user's; the link stays whatever becomes of either."""
+    try:
+        outbox.carry_out(tag)
+    except Refused as refusal:
+        replay.replay_all(parked_for(stripe_customer_id), actor=actor, reason=reason)
+        raise type(refusal)(f"The Stripe customer is linked, but Stripe was not told for sure: {refusal}") from refusal
     replay.replay_all(parked_for(stripe_customer_id), actor=actor, reason=reason)
     linked = "The Stripe customer is linked, but not all of it is here yet:"
     try:

@@ -1,12 +1,9 @@
 """Giving money back."""
 
-from django.db import transaction
-
-from billing.models import Payment
+from billing.models import Payment, StripeRequest
 from billing.services.inquiries import open_inquiries
-from billing.services.stripe_calls import errors_as_refused
-from billing.stripe import gateway
-from glyphforge.audit import acting_as, record
+from billing.stripe.requests import outbox
+from billing.stripe.requests.outbox import Intent
 from glyphforge.errors import Refused
 from glyphforge.money import money
 
@@ -14,35 +11,24 @@ from glyphforge.money import money
 REFUNDABLE = frozenset({Payment.Status.SUCCEEDED, Payment.Status.PARTIALLY_REFUNDED, Payment.Status.DISPUTED})
 
 
-def refund(payment: Payment, *, actor: str, reason: str, amount_cents: int | None = None) -> str:
-    """Refund a payment at Stripe, all that is left of it or `amount_cents`; returns the refund's id.
+def refund(
+    payment: Payment, *, actor: str, reason: str, amount_cents: int | None = None, token: str = ""
+) -> StripeRequest:
+    """Refund a payment at Stripe, all that is left of it or `amount_cents`; the request's `answer_id` is the refund's.
 
     `amount_cents` is in the smallest unit of the payment's currency. Our row changes when Stripe's event comes back.
-    Asking twice before that makes one refund: the idempotency key is made of the charge, what was refunded of it
-    before, how many refunds failed, and the amount. Stripe keeps keys for at least 24 hours:
-    https://docs.stripe.com/api/idempotent_requests
-
-    Refuses payments without a charge, failed, pending, fully refunded and fully disputed ones, more than is left, and
-    while an inquiry is open that Stripe does not let be closed by a refund.
+    Refuses payments without a charge, failed, pending, fully refunded and fully disputed ones, more than is left, while
+    an inquiry is open that Stripe does not let be closed by a refund, and what `billing.stripe.requests.outbox.ask`
+    refuses, which also says what `token` is and when `Notice` is raised.
     """
-    with acting_as(actor=actor, reason=reason), transaction.atomic():
-        payment = Payment.objects.select_for_update().get(pk=payment.pk)
-        amount = _checked(payment, amount_cents)
-        record(
-            "refund",
-            table_name="payment_history",
-            row_id=payment.pk,
-            reason=reason,
-            new_values={"amount_cents": amount, "currency": payment.currency},
-        )
-        charge_id = str(payment.stripe_charge_id)
-        with errors_as_refused():
-            failed = gateway.refunds_that_failed(charge_id)
-            return gateway.refund(
-                charge_id,
-                amount=amount,
-                idempotency_key=f"refund-{charge_id}-{payment.refunded_cents}-{failed}-{amount}",
-            )
+
+    def intend() -> Intent:
+        known = Payment.objects.get(pk=payment.pk)
+        amount = _checked(known, amount_cents)
+        wanted = {"amount_cents": amount, "currency": known.currency}
+        return Intent(StripeRequest.Kind.REFUND, str(known.stripe_charge_id), known.pk, known.user, wanted)
+
+    return outbox.ask(intend, actor=actor, reason=reason, token=token)
 
 
 def _checked(payment: Payment, amount_cents: int | None) -> int:

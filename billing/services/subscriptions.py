@@ -1,44 +1,103 @@
-"""Ending a customer's subscription at Stripe, now or with its period, and taking that back."""
+"""What Stripe is asked to do with a customer's subscription: end it, let it go on, pause what it collects.
 
-from django.db import transaction
+Our row changes when Stripe's event comes back. All of it goes through `billing.stripe.requests.outbox.ask`, which says
+what `token` is, what else is refused and when `Notice` is raised.
+"""
 
-from billing.models import Subscription
-from billing.services.stripe_calls import errors_as_refused
-from billing.stripe import gateway
-from glyphforge.audit import acting_as, record
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from billing.models import StripeRequest, Subscription
+from billing.stripe.requests import outbox
+from billing.stripe.requests.outbox import Intent
 from glyphforge.errors import Refused
 
+Kind = StripeRequest.Kind
 
-def cancel_subscription(subscription: Subscription, *, actor: str, reason: str, at_period_end: bool = True) -> None:
-    """Ask Stripe to end the subscription, now or with its period; our row changes when Stripe's event comes back.
 
-    Neither refunds anything: https://docs.stripe.com/api/subscriptions/cancel. Refuses the free plan, a subscription
-    that has ended or already ends with its period, and what Stripe refuses.
+def cancel_subscription(
+    subscription: Subscription,
+    *,
+    actor: str,
+    reason: str,
+    at_period_end: bool = True,
+    invoice_now: bool = False,
+    prorate: bool = False,
+    token: str = "",
+) -> StripeRequest:
+    """End the subscription with its period or now; neither refunds: https://docs.stripe.com/api/subscriptions/cancel
+
+    What ends now may bill what is not billed yet (`invoice_now`), metered usage above all, which is lost otherwise, and
+    credit the rest of the period (`prorate`). Refuses the free plan, and one that has ended or ends already.
     """
-    stripe_id = _at_stripe(subscription)
-    if at_period_end and subscription.cancel_at_period_end:
-        raise Refused("The subscription already ends with its period.")
-    action = "cancel_at_period_end" if at_period_end else "cancel_now"
-    with acting_as(actor=actor, reason=reason), transaction.atomic():
-        audit_id = record(action, table_name="subscriptions", row_id=subscription.pk, reason=reason)
-        with errors_as_refused():
-            gateway.cancel_subscription(
-                stripe_id, at_period_end=at_period_end, idempotency_key=f"{action}-{stripe_id}-{audit_id}"
-            )
+    if not at_period_end:
+        wanted = {"invoice_now": invoice_now, "prorate": prorate}
+        terms = {name: True for name, value in wanted.items() if value}
+        return _ask(Kind.CANCEL_NOW, subscription, terms, actor=actor, reason=reason, token=token)
+
+    def check(known: Subscription) -> None:
+        if known.cancel_at_period_end:
+            raise Refused("The subscription already ends with its period.")
+
+    return _ask(Kind.CANCEL_AT_PERIOD_END, subscription, actor=actor, reason=reason, token=token, check=check)
 
 
-def resume_subscription(subscription: Subscription, *, actor: str, reason: str) -> None:
-    """Take back an end that is set, of the period or another moment; our row changes when Stripe's event comes back.
+def resume_subscription(subscription: Subscription, *, actor: str, reason: str, token: str = "") -> StripeRequest:
+    """Take back an end that is set, of the period or another moment.
 
-    Refuses the free plan, a subscription that has ended or is not set to end, and what Stripe refuses.
+    Refuses the free plan, and one that has ended or is not set to end.
     """
-    stripe_id = _at_stripe(subscription)
-    if not subscription.is_set_to_end:
-        raise Refused("The subscription is not set to end.")
-    with acting_as(actor=actor, reason=reason), transaction.atomic():
-        audit_id = record("resume", table_name="subscriptions", row_id=subscription.pk, reason=reason)
-        with errors_as_refused():
-            gateway.resume_subscription(stripe_id, idempotency_key=f"resume-{stripe_id}-{audit_id}")
+
+    def check(known: Subscription) -> None:
+        if not known.is_set_to_end:
+            raise Refused("The subscription is not set to end.")
+
+    return _ask(Kind.RESUME, subscription, actor=actor, reason=reason, token=token, check=check)
+
+
+def pause_collection(
+    subscription: Subscription,
+    *,
+    actor: str,
+    reason: str,
+    behavior: str,
+    resumes_at: datetime | None = None,
+    token: str = "",
+) -> StripeRequest:
+    """Let Stripe make invoices and not collect them, until `resumes_at` or until it is resumed.
+
+    `behavior` says what becomes of them: `keep_as_draft`, `mark_uncollectible` or `void`, see
+    https://docs.stripe.com/billing/subscriptions/pause-payment. Refuses the free plan and one that has ended.
+    """
+    terms: dict[str, Any] = {"behavior": behavior}
+    if resumes_at:
+        terms["resumes_at"] = int(resumes_at.timestamp())
+    return _ask(Kind.PAUSE_COLLECTION, subscription, terms, actor=actor, reason=reason, token=token)
+
+
+def resume_collection(subscription: Subscription, *, actor: str, reason: str, token: str = "") -> StripeRequest:
+    """Let Stripe collect again what was paused. Refuses the free plan and one that has ended."""
+    return _ask(Kind.RESUME_COLLECTION, subscription, actor=actor, reason=reason, token=token)
+
+
+def _ask(
+    kind: StripeRequest.Kind,
+    subscription: Subscription,
+    terms: dict[str, Any] | None = None,
+    *,
+    actor: str,
+    reason: str,
+    token: str,
+    check: Callable[[Subscription], None] = lambda known: None,
+) -> StripeRequest:
+    def intend() -> Intent:
+        known = Subscription.objects.get(pk=subscription.pk)
+        stripe_id = _at_stripe(known)
+        check(known)
+        return Intent(kind, stripe_id, known.pk, known.user, terms or {})
+
+    return outbox.ask(intend, actor=actor, reason=reason, token=token)
 
 
 def _at_stripe(subscription: Subscription) -> str:

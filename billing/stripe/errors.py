@@ -16,6 +16,10 @@ class BusyError(TransientError):
     """Somebody else is at work on the customer."""
 
 
+class UnansweredError(TransientError):
+    """The answer is lost: what was asked for may have been done."""
+
+
 class PartlyDoneError(TransientError):
     """Some of it is written and stays; trying again does the rest."""
 

@@ -21,7 +21,7 @@ import stripe
 from django.conf import settings
 
 from billing.stripe.completion import Lookups, complete
-from billing.stripe.errors import MissingError, PermanentError, TransientError
+from billing.stripe.errors import MissingError, PermanentError, TransientError, UnansweredError
 from glyphforge.database import installation
 from glyphforge.text import storable_json
 
@@ -222,11 +222,6 @@ def refunds(charge_id: str) -> list[Any]:
         return []
 
 
-def refunds_that_failed(charge_id: str) -> int:
-    """How many refunds of a charge failed or were canceled, so that their money can be refunded again."""
-    return sum(refund["status"] in ("failed", "canceled") for refund in refunds(charge_id))
-
-
 def as_json(item: Any) -> Any:
     """A fetched object as plain JSON: one of `billing.stripe.objects`; what is that already stays."""
     return item if type(item) is dict else json.loads(str(item))
@@ -263,55 +258,47 @@ def webhook_endpoints() -> list[Any]:
     return list(answer["data"])
 
 
-def cancel_subscription(subscription_id: str, *, at_period_end: bool, idempotency_key: str) -> None:
-    """End a subscription now, or let it end with its period: https://docs.stripe.com/api/subscriptions/cancel
+def look_at(kind: str, object_id: str) -> Any:
+    """Fetch one object as it is, nothing expanded or completed: to learn what became of a request.
 
-    Repeating it with the same `idempotency_key` changes nothing more.
+    Raises MissingError when Stripe does not know it.
     """
+    with _translated(f"{kind} {object_id}"):
+        return RESOURCES[kind].retrieve(object_id, api_key=api_key())
+
+
+# The three below change something. UnansweredError says that the answer is lost, every other error that nothing was
+# changed. Two calls with one `idempotency_key` change it once: https://docs.stripe.com/api/idempotent_requests
+
+
+def _once(idempotency_key: str) -> dict[str, Any]:
+    """The options of one request, which the library does not repeat: who asks again has to look before."""
+    return {"api_key": api_key(), "idempotency_key": idempotency_key, "max_network_retries": 0}
+
+
+def modify(kind: str, object_id: str, *, idempotency_key: str, **terms: Any) -> None:
+    """Change one object; `terms` are the members to change, as Stripe names them."""
+    with _changing(f"{kind} {object_id}"):
+        RESOURCES[kind].modify(object_id, **terms, **_once(idempotency_key))
+
+
+def end_subscription(subscription_id: str, *, idempotency_key: str, **terms: bool) -> None:
+    """End a subscription now: https://docs.stripe.com/api/subscriptions/cancel, where `terms` are told."""
     with _changing(f"subscription {subscription_id}"):
-        if at_period_end:
-            stripe.Subscription.modify(
-                subscription_id,
-                cancel_at_period_end=True,
-                api_key=api_key(),
-                idempotency_key=idempotency_key,
-            )
-        else:
-            stripe.Subscription.cancel(subscription_id, api_key=api_key(), idempotency_key=idempotency_key)
+        RESOURCES["subscription"].cancel(subscription_id, **terms, **_once(idempotency_key))
 
 
-def resume_subscription(subscription_id: str, *, idempotency_key: str) -> None:
-    """Take back a cancellation at the end of the period, whether it is a flag or, as the portal's, a moment.
-
-    The flag is `cancel_at_period_end`, the moment `cancel_at`: https://docs.stripe.com/api/subscriptions/object
-    """
-    with _changing(f"subscription {subscription_id}"):
-        found = stripe.Subscription.retrieve(subscription_id, api_key=api_key())
-        terms: dict[str, Any] = {"cancel_at_period_end": False} if found["cancel_at_period_end"] else {"cancel_at": ""}
-        stripe.Subscription.modify(subscription_id, **terms, api_key=api_key(), idempotency_key=idempotency_key)
-
-
-def refund(charge_id: str, *, amount: int | None, idempotency_key: str) -> str:
-    """Refund a charge, in part when `amount` is given, in the currency's smallest unit; returns the refund's id.
-
-    Two calls with one `idempotency_key` make one refund: https://docs.stripe.com/api/idempotent_requests
-    """
+def refund(charge_id: str, *, amount: int, metadata: dict[str, str], idempotency_key: str) -> str:
+    """Refund so much of a charge, in the currency's smallest unit; returns the refund's id."""
     with _changing(f"charge {charge_id}"):
-        terms: dict[str, Any] = {"charge": charge_id, "reason": "requested_by_customer"}
-        if amount is not None:
-            terms["amount"] = amount
-        made = stripe.Refund.create(**terms, api_key=api_key(), idempotency_key=idempotency_key)
+        made = RESOURCES["refund"].create(
+            charge=charge_id,
+            amount=amount,
+            reason="requested_by_customer",
+            metadata=metadata,
+            **_once(idempotency_key),
+        )
         return str(made["id"])
-
-
-def tag_customer(customer_id: str, user_id: str, *, email: str | None = None) -> None:
-    """Write our user's id into the customer's metadata as `user_id`, so that both sides know the link.
-
-    With `email`, replace the customer's address too.
-    """
-    terms: dict[str, Any] = {"metadata": {"user_id": user_id}} | ({"email": email} if email else {})
-    with _changing(f"customer {customer_id}"):
-        stripe.Customer.modify(customer_id, **terms, api_key=api_key())
 
 
 @contextmanager
@@ -334,7 +321,7 @@ def _translated(subject: str) -> Iterator[None]:
         # Of a failed connection the library tells its own classes and a support address.
         unreached = isinstance(error, stripe.APIConnectionError)
         text = "it was not reached, or not in time" if unreached else error.user_message or type(error).__name__
-        raise TransientError(f"Stripe did not answer for {subject}: {text}", _retry_after(error)) from error
+        raise UnansweredError(f"Stripe did not answer for {subject}: {text}", _retry_after(error)) from error
     except stripe.AuthenticationError as error:
         # A key that is being rotated is set right without anybody touching the event.
         raise TransientError(f"Stripe refused the API key ({subject}).") from error
@@ -345,7 +332,7 @@ def _translated(subject: str) -> Iterator[None]:
         if error.http_status == 404 or error.code == "resource_missing":
             raise MissingError(f"Stripe does not know {subject}: {message}") from error
         if error.http_status in (409, 429) or (error.http_status or 0) >= 500:
-            raise TransientError(f"Stripe could not answer for {subject}: {message}") from error
+            raise UnansweredError(f"Stripe could not answer for {subject}: {message}") from error
         raise PermanentError(f"Stripe refused {subject}: {message}") from error
 
 

@@ -293,6 +293,14 @@ def failure_code_of(invoice: Invoice, tried_by: Iterable[str]) -> str | None:
     return last.stripe_data.get("failure_code") if last and last.stripe_data.get("status") == "failed" else None
 
 
+def metered_prices(subscription_id: str) -> list[str]:
+    """The prices of a subscription, known here, that bill what was used: their nicknames, or else their ids."""
+    row = models.Subscription.objects.filter(id=subscription_id).first()
+    prices = [item.get("price") or {} for item in (row.stripe_data.get("items") or {}).get("data", [])] if row else []
+    metered = [price for price in prices if (price.get("recurring") or {}).get("usage_type") == "metered"]
+    return [price.get("nickname") or price["id"] for price in metered]
+
+
 def recurring_prices() -> list[Price]:
     """The active recurring prices that are known here, newest first."""
     rows = models.Price.objects.filter(stripe_data__active=True, stripe_data__type="recurring")

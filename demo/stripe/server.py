@@ -18,14 +18,15 @@ import sys
 import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import parse_qsl, urlsplit
 
 from django.db import connection
 
 from demo.stripe import recordings, synthetic
 from demo.stripe.deliver import Sender
-from demo.stripe.world import RefusalError, StripeWorld
+from demo.stripe.refusals import RefusalError
+from demo.stripe.world import StripeWorld
 from glyphforge.rows import Json
 
 # What a test may answer instead of the world: status, JSON body, extra headers; None: no opinion.
@@ -35,14 +36,17 @@ Interception = tuple[int, Json, dict[str, str]] | None
 class StripeServer:
     """Serves a `StripeWorld` on a loopback port in a background thread.
 
-    `requests` collects `"METHOD /path"` of every call. `intercept(method, path)` may answer
-    in place of the world, which is how tests make Stripe slow, busy or broken.
+    `requests` collects `"METHOD /path"` of every call, `asked` with which parameters. `intercept(method, path)` may
+    answer in place of the world, which is how tests make Stripe slow, busy or broken; `loses(method, path)` says
+    whether the `request` or the `answer` gets lost on its way.
     """
 
     def __init__(self, world: StripeWorld, port: int = 0, host: str = "127.0.0.1") -> None:
         self.world = world
         self.requests: list[str] = []
+        self.asked: list[tuple[str, Json]] = []
         self.intercept: Callable[[str, str], Interception] | None = None
+        self.loses: Callable[[str, str], Literal["request", "answer"] | None] | None = None
         handler = type("BoundHandler", (StripeHandler,), {"stripe": self})
         self._server = _Server((host, port), handler)
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
@@ -109,16 +113,25 @@ class StripeHandler(BaseHTTPRequestHandler):
         url = urlsplit(self.path)
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode()
         self.stripe.requests.append(f"{method} {url.path}")
+        lost = self.stripe.loses(method, url.path) if self.stripe.loses else None
+        if lost == "request":
+            self.close_connection = True
+            return
         intercepted = self.stripe.intercept(method, url.path) if self.stripe.intercept else None
         if intercepted:
             self._send(*intercepted)
             return
+        params = parse_form(url.query) | parse_form(body)
+        self.stripe.asked.append((f"{method} {url.path}", params))
         try:
             self._authorize()
-            params = parse_form(url.query) | parse_form(body)
-            self._send(200, self._route(method, url.path, params), {})
+            status, answer = 200, self._route(method, url.path, params)
         except RefusalError as refusal:
-            self._send(refusal.status, refusal.body, {})
+            status, answer = refusal.status, refusal.body
+        if lost:
+            self.close_connection = True
+            return
+        self._send(status, answer, {})
 
     def _authorize(self) -> None:
         if not self.headers.get("Authorization", "").startswith(("Bearer sk_", "Bearer rk_")):
@@ -132,7 +145,9 @@ class StripeHandler(BaseHTTPRequestHandler):
         change = self._change(method, parts, params)
         if change is None:
             raise RefusalError(404, f"Unrecognized request URL ({method}: {path}).")
-        return world.write(self.headers.get("Idempotency-Key"), method, path, change)
+        # Keys mean nothing to a DELETE: https://docs.stripe.com/api/idempotent_requests
+        key = self.headers.get("Idempotency-Key") if method == "POST" else None
+        return world.write(key, {"path": path, "params": params}, change)
 
     def _read(self, parts: list[str], params: Json) -> Json:
         world = self.stripe.world

@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from demo.stripe.recordings import Recording
+from demo.stripe.refusals import RefusalError, missing
+from demo.stripe.writes import Writes
 from glyphforge.rows import Json
 
 COLLECTIONS = {
@@ -53,23 +55,7 @@ EXPAND_DEPTH = 4
 LIST_FILTERS = ("charge", "customer", "invoice", "payment_intent", "price", "subscription", "type")
 
 
-class RefusalError(Exception):
-    """An error answer: HTTP status plus the members of Stripe's `error` object, https://docs.stripe.com/api/errors"""
-
-    def __init__(self, status: int, message: str, *, code: str | None = None, param: str = "id"):
-        super().__init__(message)
-        self.status = status
-        self.body = {
-            "error": {
-                "type": "invalid_request_error",
-                "message": message,
-                "code": code,
-                "param": param,
-            }
-        }
-
-
-class StripeWorld:
+class StripeWorld(Writes):
     """Objects, events and idempotency keys of one account; what Stripe would refuse raises RefusalError.
 
     Reads and `write` are thread-safe; the changes are meant to be run by `write`, and by themselves they are not.
@@ -79,7 +65,7 @@ class StripeWorld:
     def __init__(self, recordings: Iterable[Recording] = ()) -> None:
         self._lock = threading.RLock()
         self._sequence = itertools.count(1)
-        self._answers: dict[tuple[str, str], Json] = {}
+        self._answers: dict[str, tuple[Json, Json]] = {}
         self.objects: dict[str, Json] = {}
         self.events: list[Json] = []
         self.on_event: Callable[[Json], None] | None = None
@@ -189,125 +175,29 @@ class StripeWorld:
 
     # ----------------------------------------------------------------- writes
 
-    def write(self, key: str | None, method: str, path: str, change: Callable[[], Json]) -> Json:
+    def write(self, key: str | None, asked: Json, change: Callable[[], Json]) -> Json:
         """Run `change` once per idempotency `key`: a repeated call gets the first answer again.
 
-        A refusal is not remembered. Keys at Stripe: https://docs.stripe.com/api/idempotent_requests
+        `asked` is all that was asked for: the same key with anything else is refused. A refusal is not remembered. Keys
+        at Stripe: https://docs.stripe.com/api/idempotent_requests
         """
-        pending: list[Json] = []
         with self._lock:
-            if key and (known := self._answers.get((key, f"{method} {path}"))):
-                return copy.deepcopy(known)
+            if key and key in self._answers:
+                first, answer = self._answers[key]
+                if first != asked:
+                    raise RefusalError(
+                        400, f"Keys for idempotent requests can only be used with the same parameters: {key}", param=""
+                    )
+                return copy.deepcopy(answer)
             before = len(self.events)
             answer = copy.deepcopy(change())
             if key:
-                self._answers[(key, f"{method} {path}")] = copy.deepcopy(answer)
+                self._answers[key] = (asked, copy.deepcopy(answer))
             pending = self.events[before:]
         if self.on_event:
             for event in pending:
                 self.on_event(copy.deepcopy(event))
         return answer
-
-    def update_customer(self, customer_id: str, params: Json) -> Json:
-        """Change e-mail, name or metadata (merged; an empty value removes the key)."""
-        customer = self._live("customer", customer_id)
-        before = {key: copy.deepcopy(customer.get(key)) for key in params}
-        for key in ("email", "name", "description"):
-            if key in params:
-                customer[key] = params[key] or None
-        for key, value in (params.get("metadata") or {}).items():
-            if value == "":
-                customer["metadata"].pop(key, None)
-            else:
-                customer["metadata"][key] = value
-        self.emit("customer.updated", customer, previous=before)
-        return customer
-
-    def delete_customer(self, customer_id: str) -> Json:
-        """Delete a customer: its live subscriptions end first, then only a tombstone is answered."""
-        customer = self._live("customer", customer_id)
-        for item in list(self.objects.values()):
-            of_customer = item.get("object") == "subscription" and item["customer"] == customer_id
-            if of_customer and item["status"] not in ("canceled", "incomplete_expired"):
-                self.cancel_subscription(item["id"])
-        gone = {"id": customer_id, "object": "customer", "deleted": True}
-        self.objects[customer_id] = gone
-        self.emit("customer.deleted", customer)
-        return gone
-
-    def update_subscription(self, subscription_id: str, params: Json) -> Json:
-        """Set or clear the cancellation at the end of the period, or clear the moment of one; not of a canceled one."""
-        subscription = self._live("subscription", subscription_id)
-        if subscription["status"] == "canceled":
-            raise RefusalError(
-                400,
-                f"No such subscription: '{subscription_id}' is canceled and cannot be updated.",
-                code="resource_missing",
-            )
-        if "cancel_at_period_end" in params:
-            wanted = params["cancel_at_period_end"] in (True, "true", "True")
-            before = {"cancel_at_period_end": subscription["cancel_at_period_end"]}
-            ends = max(item["current_period_end"] for item in subscription["items"]["data"])
-            subscription["cancel_at_period_end"] = wanted
-            subscription["cancel_at"] = ends if wanted else None
-            subscription["canceled_at"] = int(time.time()) if wanted else None
-            self.emit("customer.subscription.updated", subscription, previous=before)
-        elif params.get("cancel_at") == "":
-            before = {"cancel_at": subscription["cancel_at"], "canceled_at": subscription["canceled_at"]}
-            subscription.update(cancel_at=None, canceled_at=None)
-            self.emit("customer.subscription.updated", subscription, previous=before)
-        return subscription
-
-    def cancel_subscription(self, subscription_id: str) -> Json:
-        """End a subscription now; one that has ended is missing: https://docs.stripe.com/api/subscriptions/cancel"""
-        subscription = self._live("subscription", subscription_id)
-        if subscription["status"] == "canceled":
-            raise missing("subscription", subscription_id)
-        now = int(time.time())
-        subscription.update(status="canceled", canceled_at=now, ended_at=now)
-        self.emit("customer.subscription.deleted", subscription)
-        return subscription
-
-    def refund(self, params: Json) -> Json:
-        """Refund a charge, or `amount` of it, up to what is left: https://docs.stripe.com/api/refunds/create"""
-        charge = self._live("charge", str(params.get("charge", "")))
-        left = charge["amount"] - charge["amount_refunded"]
-        if left <= 0:
-            raise RefusalError(
-                400,
-                f"Charge {charge['id']} has already been refunded.",
-                code="charge_already_refunded",
-                param="charge",
-            )
-        amount = int(params.get("amount") or left)
-        if not 0 < amount <= left:
-            raise RefusalError(
-                400,
-                f"Refund amount ({amount}) is greater than unrefunded amount on charge ({left}).",
-                code="amount_too_large",
-                param="amount",
-            )
-        refund = {
-            "id": self._new_id("re"),
-            "object": "refund",
-            "amount": amount,
-            "balance_transaction": None,
-            "charge": charge["id"],
-            "created": int(time.time()),
-            "currency": charge["currency"],
-            "customer": charge["customer"],
-            "metadata": params.get("metadata") or {},
-            "payment_intent": charge["payment_intent"],
-            "reason": params.get("reason"),
-            "receipt_number": None,
-            "status": "succeeded",
-        }
-        self.objects[refund["id"]] = refund
-        charge["amount_refunded"] += amount
-        charge["refunded"] = charge["amount_refunded"] == charge["amount"]
-        self.emit("refund.created", refund)
-        self.emit("charge.refunded", charge)
-        return refund
 
     def emit(self, event_type: str, item: Json, previous: Json | None = None) -> Json:
         """Append the event that Stripe would send for a change of `item` and return it."""
@@ -315,34 +205,23 @@ class StripeWorld:
         if previous is not None:
             data["previous_attributes"] = previous
         event = {
-            "id": self._new_id("evt"),
+            "id": self.new_id("evt"),
             "object": "event",
             "api_version": self.api_version,
             "created": int(time.time()),
             "data": data,
             "livemode": False,
             "pending_webhooks": 1,
-            "request": {"id": self._new_id("req"), "idempotency_key": None},
+            "request": {"id": self.new_id("req"), "idempotency_key": None},
             "type": event_type,
         }
         with self._lock:
             self.events.append(event)
         return event
 
-    def _live(self, kind: str, object_id: str) -> Json:
-        found = self.objects.get(object_id)
-        if found is None or found.get("object") != kind or found.get("deleted"):
-            raise missing(kind, object_id)
-        return found
-
-    def _new_id(self, prefix: str) -> str:
+    def new_id(self, prefix: str) -> str:
+        """An id that no object has."""
         return f"{prefix}_local{next(self._sequence):06d}{secrets.token_hex(4)}"
-
-
-def missing(kind: str, object_id: str) -> RefusalError:
-    """The answer for an id that this account does not have."""
-    name = kind.replace("_", " ")
-    return RefusalError(404, f"No such {name}: '{object_id}'", code="resource_missing")
 
 
 def _checked(expand: Iterable[str]) -> list[str]:

@@ -1,5 +1,6 @@
 """Operations: what staff may do beyond reading, always after a confirmation that counts and a reason."""
 
+import secrets
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from functools import partial
@@ -17,13 +18,18 @@ from django.urls import URLPattern, path, reverse
 from unfold.widgets import UnfoldAdminTextareaWidget
 
 from glyphforge.admin.model_admin import ModelAdmin
-from glyphforge.errors import Refused
+from glyphforge.errors import Notice, Refused
 
 SHOWN = 10  # rows named on the confirmation page; the rest are counted
 
 
 class ReasonForm(forms.Form):
-    """Why it is done, in words that the next person understands; it goes into the audit log."""
+    """Why it is done, in words that the next person understands; it goes into the audit log.
+
+    `token` stands for one rendering of the form, however often it is sent; empty when it came without.
+    """
+
+    token = ""
 
     reason = forms.CharField(
         min_length=3,
@@ -95,16 +101,24 @@ class Operation(ABC):
         """How the confirmation page names a row."""
         return str(row)
 
+    def nothing(self, row: Any) -> str:
+        """Why nothing can be done to this row, to which the operation does not apply."""
+        return "There is nothing to do."
+
     @abstractmethod
     def effect(self, count: int) -> str:
         """What will happen to so many rows, in one sentence."""
 
     @abstractmethod
     def carry_out(self, rows: QuerySet[Any], *, actor: str, reason: str, form: ReasonForm) -> str:
-        """Do it, and return what changed, in one sentence. Raises `Refused` where it may not be done.
+        """Do it, and return what changed, in one sentence. Raises `Refused` where it may not be done, and `Notice`.
 
         `rows` are the applicable ones, of which others may have changed some meanwhile; `form` is valid.
         """
+
+    def recall(self, token: str) -> str | None:
+        """What became of the confirmation `token`, if it did its work before; asked where nothing is left to do."""
+        return None
 
     def respond(self, request: HttpRequest, context: dict[str, Any], form: ReasonForm, back: str) -> HttpResponseBase:
         """Where to go afterwards. An operation with something to show once shows it here."""
@@ -224,9 +238,13 @@ class OperationsMixin(ModelAdmin):
         # A link may fill in what the form asks for.
         initial = request.GET.dict()
         form = operation.form_class(request.POST if confirmed else None, initial=initial, rows=applicable)
+        form.token = request.POST.get("token", "") if confirmed else ""
         if confirmed and form.is_valid() and (operation.makes_new or applicable.exists()):
             return self._carry_out(operation, request, applicable, form, back)
-        return self._page(operation, request, applicable, form, back=back, hidden=hidden)
+        if form.token and (told := operation.recall(form.token)):
+            messages.warning(request, told)
+            return HttpResponseRedirect(back)
+        return self._page(operation, request, rows, applicable, form, back=back, hidden=hidden)
 
     def _carry_out(
         self, operation: Operation, request: HttpRequest, rows: QuerySet[Any], form: ReasonForm, back: str
@@ -234,7 +252,8 @@ class OperationsMixin(ModelAdmin):
         try:
             changed = operation.carry_out(rows, actor=actor_of(request), reason=form.cleaned_data["reason"], form=form)
         except Refused as refusal:
-            messages.error(request, str(refusal))
+            level = messages.WARNING if isinstance(refusal, Notice) else messages.ERROR
+            messages.add_message(request, level, str(refusal))
             return HttpResponseRedirect(back)
         except self.model.DoesNotExist:
             # Confirmed twice at once: the other one was first, and nothing is left to do.
@@ -247,6 +266,7 @@ class OperationsMixin(ModelAdmin):
         self,
         operation: Operation,
         request: HttpRequest,
+        wanted: QuerySet[Any],
         rows: QuerySet[Any],
         form: ReasonForm,
         *,
@@ -254,6 +274,7 @@ class OperationsMixin(ModelAdmin):
         hidden: Sequence[tuple[str, str]],
     ) -> HttpResponse:
         count = 0 if operation.makes_new else rows.count()
+        possible = count or operation.makes_new
         context = {
             **self.admin_site.each_context(request),
             "title": operation.label,
@@ -261,12 +282,13 @@ class OperationsMixin(ModelAdmin):
             "operation": operation,
             "effect": operation.effect(count),
             "count": count,
-            "possible": count or operation.makes_new,
+            "possible": possible,
+            "nothing": "" if possible else operation.nothing(wanted.first()),
             "names": [operation.describe(row) for row in rows[:SHOWN]] if count else [],
             "others": max(count - SHOWN, 0),
             "form": form,
             "back": back,
-            "hidden": hidden,
+            "hidden": [*hidden, ("token", secrets.token_urlsafe(16))],
         }
         return TemplateResponse(request, "operations/confirm.html", context)
 

@@ -19,6 +19,7 @@ LISTED_ON = {
     "failed_webhooks": "monitoring_failedwebhookevent",
     "dead_webhooks": "monitoring_failedwebhookevent",
     "webhook_delay": "billing_webhookevent",
+    "unsettled_stripe_requests": "billing_striperequest?state__exact=unknown",
     "unmatched_stripe_customers": "billing_unmatchedcustomer",
     "unrepaired_differences": "billing_difference?status__exact=open",
     "error_rate": "monitoring_repeatedfailure",

@@ -10,7 +10,16 @@ from django.contrib.admin.utils import quote
 from django.utils import timezone
 from playwright.sync_api import Page, expect
 
-from billing.models import ApiKey, Difference, ReplayRun, Subscription, UnmatchedCustomer, User, WebhookEvent
+from billing.models import (
+    ApiKey,
+    Difference,
+    ReplayRun,
+    StripeRequest,
+    Subscription,
+    UnmatchedCustomer,
+    User,
+    WebhookEvent,
+)
 from monitoring.models import Alert, DatabaseSession, HealthCheck, JobRun, SchemaDifference, Silence
 from tests.support import back_office
 from tests.support.admin_pages import operations
@@ -56,6 +65,7 @@ def rows(site: back_office.Site) -> list[str]:
         f"billing/apikey/{key.pk}",
         f"billing/webhookevent/{site.failed.pk}",
         f"billing/webhookevent/{processed.pk}",
+        f"billing/striperequest/{StripeRequest.objects.get().pk}",
         f"billing/replayrun/{ReplayRun.objects.get().pk}",
         f"billing/difference/{Difference.objects.get().pk}",
         f"billing/unmatchedcustomer/{UnmatchedCustomer.objects.get().pk}",

@@ -72,6 +72,17 @@ TABLES: dict[str, dict[str, str]] = {
     "stripe_webhook_events": {"stripe_event_id": "'evt_#n'", "event_type": "'invoice.paid'", "payload": "'{\"a\": 1}'"},
     "stripe_tombstones": {"stripe_id": "'cus_t#n'", "kind": "'customer'"},
     "unmatched_stripe_customers": {"stripe_customer_id": "'cus_u#n'", "reason": "'odd'"},
+    "stripe_requests": {
+        "kind": "'refund'",
+        "stripe_object_id": "'ch_r#n'",
+        "row_id": "gen_random_uuid()",
+        "idempotency_key": "'k#n'",
+        "parameters": '\'{"amount_cents": 1, "currency": "usd"}\'',
+        "state": "'unknown'",
+        "audit_id": "1",
+        "actor": "'a'",
+        "reason": "'r'",
+    },
     "cognito_sync_cursors": {"user_pool_id": "'pool#n'", "page_token": "'t'", "pages": "1"},
     "reconciliation_runs": {
         **dict.fromkeys(("events_from", "events_until"), "now()"),

@@ -103,6 +103,7 @@ def _create_rows_for_every_action(customer: User) -> None:
     accounts.suspend(walk_in, actor="support", reason="Paid by cheque")
     leaving = factories.customer(email="leaving@example.com", stripe_customer_id="cus_leaving")
     factories.subscription(leaving, cancel_at_period_end=True)
+    factories.stripe_request(leaving)
     replay_runs.start(EventFilter(), actor="support", reason="Stripe was down")
     run = ReconciliationRun.objects.create(
         events_from=timezone.now() - timedelta(days=1),

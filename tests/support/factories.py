@@ -8,7 +8,7 @@ new one is made. Many rows at once are in `bulk`.
 import itertools
 from datetime import timedelta
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
@@ -17,7 +17,7 @@ from django.utils import timezone
 from djstripe.models import Price, Product
 
 from billing.keys import lifecycle
-from billing.models import ApiKey, Payment, Subscription, Tier, User, WebhookEvent
+from billing.models import ApiKey, Payment, StripeRequest, Subscription, Tier, User, WebhookEvent
 from monitoring.models import Alert, JobSchedule, WorkerHeartbeat
 from tests.support.sql import SQL, ago, columns_of, run
 
@@ -114,6 +114,22 @@ def webhook_event(**values: Any) -> WebhookEvent:
     if values.get("status", "failed") in {"failed", "dead"}:
         defaults |= {"attempts": 1, "last_error": "Stripe did not answer in time."}
     row: WebhookEvent = _created(WebhookEvent, defaults | values)
+    return row
+
+
+def stripe_request(user: Owner = None, **values: Any) -> StripeRequest:
+    """A cancellation that may have been made."""
+    defaults = {
+        "kind": StripeRequest.Kind.CANCEL_NOW,
+        "stripe_object_id": f"sub_{next(_numbers):06}",
+        "row_id": uuid4(),
+        "idempotency_key": f"key-{next(_numbers)}",
+        "state": StripeRequest.State.UNKNOWN,
+        "audit_id": 1,
+        "actor": "ada",
+        "reason": "asked by the customer",
+    }
+    row: StripeRequest = _created(StripeRequest, {"user_id": _id(user), **defaults} | values)
     return row
 
 

@@ -106,6 +106,11 @@ def _guessing(times: int) -> tuple[Cure, None]:
     return _run("DELETE FROM authentication_failures"), None
 
 
+def _unsettled_request() -> tuple[Cure, None]:
+    factories.stripe_request(asked_at=ago("61 minutes"))
+    return _run("UPDATE stripe_requests SET state = 'refused', settled_at = now()"), None
+
+
 def _unmatched_customer() -> tuple[Cure, None]:
     insert("unmatched_stripe_customers", stripe_customer_id="cus_nobody", reason="no customer")
     return _run("DELETE FROM unmatched_stripe_customers"), None
@@ -219,6 +224,7 @@ FAULTS = [
     Fault("duplicate", "duplicate_subscriptions", "warning", _duplicate),
     Fault("unclaimed price", "unclaimed_prices", "warning", _unclaimed_price),
     Fault("unmatched", "unmatched_stripe_customers", "warning", _unmatched_customer),
+    Fault("unsettled", "unsettled_stripe_requests", "warning", _unsettled_request),
     Fault("guessing", "authentication_failures", "warning", lambda: _guessing(21)),
     Fault("guessing on", "authentication_failures", "critical", lambda: _guessing(101)),
     Fault("missing partition", "partitions_ahead", "critical", _missing_partition),

@@ -22,6 +22,7 @@ from billing.stripe.events import claims, event_object, inbox
 from billing.stripe.events.handlers import handle
 from billing.stripe.objects import Event
 from billing.stripe.reconciliation import repair
+from billing.stripe.requests import settling
 from glyphforge.audit import acting_as
 from glyphforge.database.reconnect import reconnecting
 
@@ -49,13 +50,24 @@ def process(event_id: str) -> str | None:
     if not reconnecting(lambda: claims.claim(event_id), pauses=RECONNECT_AFTER_SECONDS):
         return None
     try:
-        return _without_deadlock(lambda: mirror.with_catalogue(lambda: _apply(event_id)))
+        status = _without_deadlock(lambda: mirror.with_catalogue(lambda: _apply(event_id)))
     except LeaseLostError:
         logger.warning("%s: the lease ran out and another worker has the event", event_id)
         return None
     except Exception as error:  # noqa: BLE001 - whatever it is, it belongs to this event: the next ones must go on
         failure = error
+    else:
+        _settle_requests(event_id)
+        return status
     return reconnecting(lambda: _fail(event_id, failure), pauses=RECONNECT_AFTER_SECONDS)
+
+
+def _settle_requests(event_id: str) -> None:
+    """Of what we asked Stripe for the event may be the answer; the event is done whatever comes of that."""
+    try:
+        settling.settle_by_event(event_id)
+    except Exception:
+        logger.exception("%s: requests to Stripe are left to the sweep", event_id)
 
 
 def _fail(event_id: str, error: Exception) -> str | None:

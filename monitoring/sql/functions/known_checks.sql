@@ -36,6 +36,10 @@ AS $$
             'webhook_delay', 'health_of_events', NULL,
             '{worker_silence, overdue_jobs, switched_off_jobs, blocked_sessions}'
         ),
+        (
+            'unsettled_stripe_requests', 'health_of_stripe_requests', NULL,
+            '{worker_silence, overdue_jobs, switched_off_jobs}'
+        ),
         ('stale_subscriptions', 'health_of_subscriptions', 'alerts_of_subscriptions', '{}'),
         ('duplicate_subscriptions', 'health_of_subscriptions', 'alerts_of_subscriptions', '{}'),
         ('unclaimed_prices', 'health_of_subscriptions', 'alerts_of_subscriptions', '{}'),

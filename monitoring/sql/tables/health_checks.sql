@@ -79,6 +79,11 @@ VALUES
     'See on the page Workers whether one is alive, and start it with manage.py worker; run manage.py run_job webhooks.'
 ),
 (
+    'unsettled_stripe_requests', 'Longest wait for what became of a request to Stripe', 'minutes', false, 60, NULL,
+    'Press "Look at Stripe" on the page of the request: it says what keeps Stripe from telling. Remove that; until '
+    || 'then nothing else is asked of the same charge, subscription or customer.'
+),
+(
     'error_rate', 'Failed requests of one customer in an hour', 'requests', false, NULL, 50,
     'Look at endpoint and status on the page Repeated failures: broken client, broken release or an attack on '
     || 'keys. Press "Revoke" on the page of a stolen key. It ends an hour after the last failures.'

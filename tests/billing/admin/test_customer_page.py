@@ -16,7 +16,7 @@ from billing.services import accounts, notes
 from tests.support import factories
 
 pytestmark = [pytest.mark.django_db, pytest.mark.one_day]
-QUERIES = 20
+QUERIES = 21
 
 
 @pytest.fixture
@@ -140,6 +140,8 @@ def test_each_role_is_offered_what_it_may(signed_in: Callable[[str], Client], ad
         "rotate",
         "revoke",
         "cancel",
+        "pause_collection",
+        "resume_collection",
         "refund",
     }
 

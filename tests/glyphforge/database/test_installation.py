@@ -143,10 +143,9 @@ class TestCopy:
     @pytest.mark.parametrize(
         "change",
         [
-            lambda: gateway.cancel_subscription("sub_1", at_period_end=True, idempotency_key="1"),
-            lambda: gateway.resume_subscription("sub_1", idempotency_key="1"),
-            lambda: gateway.refund("ch_1", amount=None, idempotency_key="1"),
-            lambda: gateway.tag_customer("cus_1", "1"),
+            lambda: gateway.modify("subscription", "sub_1", cancel_at_period_end=True, idempotency_key="1"),
+            lambda: gateway.end_subscription("sub_1", idempotency_key="1"),
+            lambda: gateway.refund("ch_1", amount=1, metadata={}, idempotency_key="1"),
         ],
     )
     def test_changes_nothing_at_stripe(

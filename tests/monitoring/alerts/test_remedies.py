@@ -12,7 +12,7 @@ from django.conf import LazySettings
 from django.test import Client
 from django_q.tasks import async_task
 
-from billing.models import PlanPrice, Subscription, UnmatchedCustomer, User
+from billing.models import PlanPrice, StripeRequest, Subscription, UnmatchedCustomer, User
 from demo.stripe.world import StripeWorld
 from monitoring.jobs import runner
 from monitoring.models import DatabaseSession, FailedWebhookEvent, JobSchedule, SchemaDifference
@@ -102,6 +102,11 @@ def _unmatched(scene: Scene) -> Named:
     row = UnmatchedCustomer.objects.create(stripe_customer_id=stream.customer["id"], email="a@example.com", reason="no")
     owner = factories.customer()
     return {'"Link to a customer"': (row, {"email": owner.email}), '"Create a customer"': (row, ONE_ROW)}
+
+
+def _unsettled(scene: Scene) -> Named:
+    named = fault("unsettled_stripe_requests")(scene)
+    return {**named, '"Look at Stripe"': (StripeRequest.objects.get(), ONE_ROW)}
 
 
 def _without_key(scene: Scene) -> Named:
@@ -234,6 +239,7 @@ CASES = [
     Case("unclaimed_prices", _unclaimed, ('"Map price"',)),
     Case("unmatched_stripe_customers", _unmatched, ('"Link to a customer"',)),
     Case("unmatched_stripe_customers", _unmatched, ('"Create a customer"',)),
+    Case("unsettled_stripe_requests", _unsettled, ('"Look at Stripe"',)),
     Case("paid_users_without_keys", _without_key, ('"Create key"',)),
     Case("users_near_limit", fault("users_near_limit"), (), _on_the_next_plan),
     Case("failed_webhooks", fault("failed_webhooks", **FAILED), ('"Retry webhooks"',)),
