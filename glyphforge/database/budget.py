@@ -57,19 +57,19 @@ class _Together:
         return read()
 
 
-def in_time(build: Callable[[Readings], Value]) -> Value:
-    """What `build` makes of its readings, within five seconds.
+def in_time(build: Callable[[Readings], Value], *, seconds: float = SECONDS) -> Value:
+    """What `build` makes of its readings, within five seconds or little more than `seconds`.
 
     All are tried in one transaction, as nearly always nothing is in the way; where something is, each apart, so that
     the others are had. Raises what the database raises when it is not there at all.
     """
     try:
-        with limited(lock_seconds=LOCK_SECONDS / 4, statement_seconds=SECONDS / 4):
+        with limited(lock_seconds=LOCK_SECONDS / 4, statement_seconds=seconds / 4):
             return build(_Together())
     except Error as error:
         if not _is_answer(error):
             raise
-    return build(Budget())
+    return build(Budget(seconds))
 
 
 def _is_answer(error: Error) -> bool:

@@ -6,6 +6,7 @@ from typing import Literal
 
 from django.db import connection
 
+from glyphforge.database.budget import Readings, in_time
 from glyphforge.money import money
 from monitoring.dashboard import figures
 from monitoring.models import Alert, DailyFigures, DailyMrr, JobRun, Notification, SystemHealth
@@ -13,36 +14,48 @@ from monitoring.reports.day import Day, read_day
 from monitoring.reports.report import CHART_DAYS, Comparison, Figure, Report, Section, Trend
 
 Better = Literal["more", "less", "neither"]
+NOT_KNOWN = Comparison("-", "neutral")
+# A report is waited for by nobody; at size a day takes a second.
+SECONDS = 60.0
 
 
 def build_report(day: date | None = None) -> Report:
     """Build the report on a day (UTC), by default yesterday. Reads only.
 
-    Health and the size of the database are those of this moment, whichever the day.
+    Health and the size of the database are those of this moment, whichever the day. What is locked, broken or too slow
+    is left out and named at the end.
     """
-    day = day or figures.today() - timedelta(days=1)
-    currency = figures.revenue().currency
+    return in_time(lambda readings: _build(day or figures.today() - timedelta(days=1), readings), seconds=SECONDS)
+
+
+def _build(day: date, readings: Readings) -> Report:
+    currency = readings.read("Currency", lambda: figures.revenue().currency, "usd")
     since = day - timedelta(days=CHART_DAYS - 1)
-    mrr = [row for row in figures.mrr_days(since, currency) if row.day <= day]
-    rows = [row for row in figures.days(since) if row.day <= day]
+    mrr = readings.read("MRR", lambda: [row for row in figures.mrr_days(since, currency) if row.day <= day], None)
+    rows = readings.read("Usage", lambda: [row for row in figures.days(since) if row.day <= day], None)
     now, before, week = (
-        read_day(on, currency, mrr, rows) for on in (day, day - timedelta(days=1), day - timedelta(days=7))
+        read_day(on, currency, mrr, rows, readings) for on in (day, day - timedelta(days=1), day - timedelta(days=7))
     )
-    health = _health()
-    headline = (
-        f"MRR {money(now.mrr, currency, short=True)} ({_signed(now.net_new, currency)}), {now.requests:,} requests, "
-        f"{health.lines[0].lower()}"
-    )
+    health = _health(readings)
+    sections = [
+        _business(now, before, week, currency),
+        _usage(now, before, week),
+        health,
+        _maintenance(day, now, before, week, readings),
+    ]
+    if readings.missing:
+        sections.append(
+            Section("Not in this report", lines=[f"{name}: {why}" for name, why in readings.missing.items()])
+        )
+    headline = [
+        f"MRR {money(now.mrr, currency, short=True)} ({_signed(now.net_new, currency)})"
+        if now.mrr is not None and now.net_new is not None
+        else "MRR not known",
+        f"{now.requests:,} requests" if now.requests is not None else "requests not known",
+        health.lines[0].lower(),
+    ]
     return Report(
-        day=day,
-        headline=headline,
-        sections=[
-            _business(now, before, week, currency),
-            _usage(now, before, week),
-            health,
-            _maintenance(day, now, before, week),
-        ],
-        trends=_trends(mrr, rows, currency),
+        day=day, headline=", ".join(headline), sections=sections, trends=_trends(mrr or [], rows or [], currency)
     )
 
 
@@ -81,16 +94,19 @@ def _usage(now: Day, before: Day, week: Day) -> Section:
     )
 
 
-def _health() -> Section:
-    alerts = [alert for alert in figures.open_alerts() if alert.state == Alert.State.FIRING]
-    # A check that raises alerts is told once.
-    told = {alert.alert_type for alert in alerts}
-    failing = [
-        check
-        for check in SystemHealth.objects.all()
-        if check.status != SystemHealth.Status.OK and check.check_name not in told
-    ]
-    undelivered = Notification.objects.filter(status=Notification.Status.DEAD).count()
+def _health(readings: Readings) -> Section:
+    nothing: list[str] = []
+    lines = readings.read("Alerts", _open_alerts, ["Alerts not known"])
+    lines += readings.read("Checks", _failing_checks, nothing)
+    return Section("Health", lines=lines + readings.read("Messages", _undelivered, nothing))
+
+
+def _firing() -> list[Alert]:
+    return [alert for alert in figures.open_alerts() if alert.state == Alert.State.FIRING]
+
+
+def _open_alerts() -> list[str]:
+    alerts = _firing()
     critical = sum(alert.severity == Alert.Severity.CRITICAL for alert in alerts)
     lines = [
         f"{_plural(len(alerts), 'open alert')}, {critical} critical" if alerts else "No open alerts",
@@ -98,21 +114,50 @@ def _health() -> Section:
     ]
     if len(alerts) > 10:
         lines.append(f"and {len(alerts) - 10} more")
-    lines += [
-        f"{check.get_status_display()}: {check.title}: {check.message or 'cannot be measured'}" for check in failing
+    return lines
+
+
+def _failing_checks() -> list[str]:
+    # A check that raises alerts is told once.
+    told = {alert.alert_type for alert in _firing()}
+    return [
+        f"{check.get_status_display()}: {check.title}: {check.message or 'cannot be measured'}"
+        for check in SystemHealth.objects.all()
+        if check.status != SystemHealth.Status.OK and check.check_name not in told
     ]
-    if undelivered:
-        lines.append(f"{_plural(undelivered, 'message')} could not be delivered")
-    return Section("Health", lines=lines)
 
 
-def _maintenance(day: date, now: Day, before: Day, week: Day) -> Section:
+def _undelivered() -> list[str]:
+    undelivered = Notification.objects.filter(status=Notification.Status.DEAD).count()
+    return [f"{_plural(undelivered, 'message')} could not be delivered"] if undelivered else []
+
+
+def _maintenance(day: date, now: Day, before: Day, week: Day, readings: Readings) -> Section:
+    nothing: list[str] = []
+    return Section(
+        "Maintenance",
+        [
+            _figure("Stripe events", "events", now, before, week, better="neither"),
+            _figure("Job runs", "job_runs", now, before, week, better="neither"),
+            _figure("Failed job runs", "failed_runs", now, before, week, better="less"),
+        ],
+        [
+            *readings.read("Failed jobs", lambda: _failed_jobs(day), nothing),
+            *readings.read("Database", _database, nothing),
+        ],
+    )
+
+
+def _failed_jobs(day: date) -> list[str]:
     start = figures.midnight(day)
     failed = JobRun.objects.filter(
         status=JobRun.Status.FAILED, started_at__gte=start, started_at__lt=start + timedelta(days=1)
     ).order_by("job", "started_at")
     latest = {run.job: run for run in failed}
-    lines = [f"{run.job} failed: {(run.error or 'no error noted').splitlines()[0][:200]}" for run in latest.values()]
+    return [f"{run.job} failed: {(run.error or 'no error noted').splitlines()[0][:200]}" for run in latest.values()]
+
+
+def _database() -> list[str]:
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT pg_size_pretty(pg_database_size(current_database())),"
@@ -124,19 +169,10 @@ def _maintenance(day: date, now: Day, before: Day, week: Day) -> Section:
             " FROM pg_stat_database WHERE datname = current_database()"
         )
         size, hits, unused, dead = cursor.fetchone()
-    lines.append(
-        f"Database {size}, {hits if hits is not None else 0} % of reads from cache, {dead} % dead rows, "
-        f"{_plural(unused, 'index', 'indexes')} over 10 MB never used"
-    )
-    return Section(
-        "Maintenance",
-        [
-            _figure("Stripe events", "events", now, before, week, better="neither"),
-            _figure("Job runs", "job_runs", now, before, week, better="neither"),
-            _figure("Failed job runs", "failed_runs", now, before, week, better="less"),
-        ],
-        lines,
-    )
+    return [
+        f"Database {size}, {hits if hits is not None else 0} % of reads from cache, {dead} % dead rows,"
+        f" {_plural(unused, 'index', 'indexes')} over 10 MB never used"
+    ]
 
 
 def _trends(mrr: list[DailyMrr], rows: list[DailyFigures], currency: str) -> list[Trend]:
@@ -164,6 +200,8 @@ def _figure(
     label: str, name: str, now: Day, before: Day, week: Day, *, better: Better, currency: str = "", unit: str = ""
 ) -> Figure:
     value, day_before, week_before = (getattr(day, name) for day in (now, before, week))
+    if value is None:
+        return Figure(label, NOT_KNOWN.text, NOT_KNOWN, NOT_KNOWN)
     if currency:
         shown = money(value, currency, short=True)
     elif isinstance(value, float):
@@ -173,7 +211,9 @@ def _figure(
     return Figure(label, shown, _compare(value, day_before, better), _compare(value, week_before, better))
 
 
-def _compare(now: float, then: float, better: Better) -> Comparison:
+def _compare(now: float, then: float | None, better: Better) -> Comparison:
+    if then is None:
+        return NOT_KNOWN
     change = now - then
     if then:
         percent = 100 * change / abs(then)

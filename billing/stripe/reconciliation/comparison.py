@@ -142,7 +142,9 @@ def missing_invoice(invoice_id: str) -> list[Finding]:
     said = Difference.objects.filter(
         object_kind="charge", field="stripe_invoice_id", status=Difference.Status.OPEN, stripe_value__isnull=False
     )
-    payments_here = Payment.objects.select_related("user").filter(stripe_invoice_id=invoice_id)
+    payments_here = Payment.objects.select_related("user").filter(
+        stripe_invoice_id=invoice_id, stripe_charge_id__isnull=False
+    )
     for payment in payments_here.exclude(stripe_charge_id__in=said.values("stripe_id")):
         found += _unlinked(payment, payment.user.stripe_customer_id)
     return found

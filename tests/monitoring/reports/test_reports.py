@@ -96,6 +96,18 @@ def test_empty_database_has_a_report() -> None:
     assert "MRR $0" in reports.render_text(reports.build_report())
 
 
+def test_report_names_what_it_cannot_read_and_has_the_rest(history: None) -> None:
+    run("ALTER TABLE payment_movements RENAME TO lost")
+    run("DROP VIEW v_system_health CASCADE")
+    report = reports.build_report()
+    assert figure(report, "Payments").value == figure(report, "Refunded").value == "-"
+    assert (figure(report, "Requests").value, figure(report, "Failed payments").value) == ("10", "1")
+    assert report.headline == "MRR $29 (+$0), 10 requests, 1 open alert, 1 critical"
+    left_out = report.sections[-1]
+    missing = "Something that it reads is missing: run manage.py database verify."
+    assert (left_out.title, left_out.lines) == ("Not in this report", [f"Payments: {missing}", f"Checks: {missing}"])
+
+
 def test_report_goes_out_once_a_day_on_every_channel(history: None, slack: Slack, mailbox: Mailbox) -> None:
     assert reports.send().rows == 2
     assert reports.send().rows == 0
