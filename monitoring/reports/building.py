@@ -170,8 +170,10 @@ def _database() -> list[str]:
         )
         size, hits, unused, dead = cursor.fetchone()
     return [
-        f"Database {size}, {hits if hits is not None else 0} % of reads from cache, {dead} % dead rows,"
-        f" {_plural(unused, 'index', 'indexes')} over 10 MB never used"
+        (
+            f"Database {size}, {hits if hits is not None else 0} % of reads from cache, {dead} % dead rows,"
+            f" {_plural(unused, 'index', 'indexes')} over 10 MB never used"
+        )
     ]
 
 

@@ -180,6 +180,7 @@ class TestCollection:
         assert "2020-01-01 00:00 UTC is past" in lead.post(url, past).content.decode()
         told(lead, url, past | {"resumes_at_0": "2090-01-01"})
         assert stream.subscription["pause_collection"] == {"behavior": "void", "resumes_at": 3786912000}
+        deliver_new(stream.world)
         assert "resuming" not in told(lead, row_page(stream.row, "resume_collection"), CONFIRMED)
         assert stream.subscription["pause_collection"] is None
         assert "is not paused" in told(lead, row_page(stream.row, "resume_collection"), CONFIRMED)
