@@ -141,7 +141,6 @@ def test_each_role_is_offered_what_it_may(signed_in: Callable[[str], Client], ad
         "revoke",
         "cancel",
         "pause_collection",
-        "resume_collection",
         "refund",
     }
 
