@@ -292,8 +292,8 @@ class InvoiceLine(TypedDict, total=False):
     The price was at `price`, before that at `plan`, and is at `pricing.price_details` since API version 2025-03-31.
     """
 
-    plan: Price | None
-    price: Price | None
+    plan: Reference | None
+    price: Reference | None
     pricing: LinePricing | None
 
 

@@ -67,7 +67,7 @@ TABLES: dict[str, dict[str, str]] = {
         "occurred_at": "now()",
     },
     "plan_prices": {"stripe_price_id": "'price_#n'", "tier": "'starter'"},
-    "stripe_catalogue": {"stripe_id": "'price_#n'"},
+    "stripe_catalogue": {"stripe_id": "'price_#n'", "named_tier": "'starter'"},
     "customer_notes": {"user_id": OWNER, "author": "'a'", "body": "'b'"},
     "stripe_webhook_events": {"stripe_event_id": "'evt_#n'", "event_type": "'invoice.paid'", "payload": "'{\"a\": 1}'"},
     "stripe_tombstones": {"stripe_id": "'cus_t#n'", "kind": "'customer'"},

@@ -113,10 +113,8 @@ def _foreign(prices: Iterable[Price]) -> set[str]:
 
 def _price_of(line: InvoiceLine) -> Price | None:
     """The price of an invoice's line, as far as it is known."""
-    if price := line.get("price") or line.get("plan"):
-        return price
     details = (line.get("pricing") or {}).get("price_details") or {}
-    price_id = identifier(details.get("price"))
+    price_id = identifier(line.get("price") or line.get("plan") or details.get("price"))
     if price_id is None:
         return None
     return mirror.price(price_id) or {"id": price_id, "product": details.get("product") or "", "currency": ""}
