@@ -12,7 +12,7 @@ from billing.models import Difference, Payment, Subscription, User
 from billing.stripe import charge_history, mirror, objects, tombstones
 from billing.stripe.errors import PermanentError, UnstorableError
 from billing.stripe.events.event_object import identifier
-from billing.stripe.projection import payments, subscriptions, users
+from billing.stripe.projection import movements, payments, subscriptions, users
 from billing.stripe.projection.rows import Columns, problem
 from billing.stripe.unstorable import explained
 
@@ -79,8 +79,21 @@ def charge(data: objects.Charge) -> list[Finding]:
         charged = f"{data['amount']} {data['currency']} {data['status']}"
         return [Finding(Kind.MISSING_LOCALLY, "charge", data["id"], customer_id, stripe_value=charged)]
     subject = Finding(Kind.DIFFERS, "charge", data["id"], customer_id, row.user_id)
-    wanted = _or_problem(lambda: payments.values(charge_history.complete(data), row), "amount_cents")
-    return _differing(subject, row, wanted)
+    history = charge_history.complete(data)
+    found = _differing(subject, row, _or_problem(lambda: payments.values(history, row), "amount_cents"))
+    return found or _moved_otherwise(subject, row, history)
+
+
+def _moved_otherwise(subject: Finding, row: Payment, history: charge_history.ChargeHistory) -> list[Finding]:
+    """That the same totals come of other movements, as when a refund is dated on another day."""
+    held = movements.held_by(row)
+    right = movements.settled_with(movements.expected(history), held)
+    if held == right:
+        return []
+    local, stripe = (
+        movements.readable(sums.items() - others.items()) for sums, others in ((held, right), (right, held))
+    )
+    return [replace(subject, field="movements", local_value=local, stripe_value=stripe)]
 
 
 def _coupon(discount: objects.Discount | None) -> str | None:
