@@ -37,9 +37,7 @@ class Payment(models.Model):
         db_default=0, validators=[NOT_NEGATIVE], help_text="Taken by disputes that are open or lost."
     )
     paid_out_of_band = models.BooleanField("paid outside of Stripe", db_default=False)
-    attempt_count = models.IntegerField(
-        "attempts", db_default=0, validators=[NOT_NEGATIVE, MaxValueValidator(2**31 - 1)]
-    )
+    attempt_count = models.BigIntegerField("attempts", db_default=0, validators=[NOT_NEGATIVE])
     next_attempt_at = models.DateTimeField(null=True)
     failure_code = models.TextField(null=True)
     failure_message = models.TextField(null=True)

@@ -30,7 +30,7 @@ class PaymentMovement(models.Model):
     stripe_object_id = models.TextField(
         "Stripe object", help_text="The charge, refund or dispute; the invoice of what was paid elsewhere."
     )
-    number = models.IntegerField(db_default=1, help_text="1, and more for what corrects or repeats the same fact.")
+    number = models.BigIntegerField(db_default=1, help_text="1, and more for what corrects or repeats the same fact.")
     amount_cents = models.BigIntegerField()
     currency = models.TextField()
     occurred_at = models.DateTimeField()

@@ -31,7 +31,8 @@ def complete(fetched: Any, *, refunded: bool = False, disputed: bool = False) ->
     """
     charge: Charge = dict(gateway.as_json(fetched))  # type: ignore[assignment]
     listed: Any = charge.pop("refunds", None)  # type: ignore[typeddict-item]
-    if listed and not listed.get("has_more"):
+    # An empty list beside an amount is not the whole: asking for the refunds themselves tells.
+    if listed and not listed.get("has_more") and (listed["data"] or not charge.get("amount_refunded")):
         refunds = list(listed["data"])
     elif listed or refunded or charge.get("amount_refunded"):
         refunds = gateway.refunds(charge["id"])

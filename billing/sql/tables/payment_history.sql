@@ -13,7 +13,7 @@ CREATE TABLE payment_history (
     refunded_cents bigint NOT NULL DEFAULT 0,
     disputed_cents bigint NOT NULL DEFAULT 0,
     paid_out_of_band boolean NOT NULL DEFAULT false,
-    attempt_count int NOT NULL DEFAULT 0,
+    attempt_count bigint NOT NULL DEFAULT 0,
     next_attempt_at timestamptz,
     failure_code text,
     failure_message text,

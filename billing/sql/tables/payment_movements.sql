@@ -7,7 +7,7 @@ CREATE TABLE payment_movements (
     CONSTRAINT payment_movements_payment_id_fkey REFERENCES payment_history (id) ON DELETE CASCADE,
     kind text NOT NULL,
     stripe_object_id text NOT NULL,
-    number int NOT NULL DEFAULT 1,
+    number bigint NOT NULL DEFAULT 1,
     amount_cents bigint NOT NULL,
     currency text NOT NULL,
     occurred_at timestamptz NOT NULL,

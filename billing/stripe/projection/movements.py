@@ -222,6 +222,12 @@ def lacking(wanted: Iterable[Movement], held: Sums) -> Sums:
     return {key: cents for key, cents in missing.items() if cents}
 
 
+def readable(items: Iterable[tuple[tuple[str, str, datetime], int]]) -> str | None:
+    """Movements in the order of time, for a person: `refund re_1 -500 2026-11-28T08:00:00+00:00`; None for none."""
+    lines = [f"{kind} {object_id} {cents} {at.isoformat()}" for (kind, object_id, at), cents in items]
+    return "; ".join(sorted(lines, key=lambda line: line.rpartition(" ")[2])) or None
+
+
 def totals(sums: Sums) -> Columns:
     """The columns of a payment that are sums of its rows, as the database works them out."""
     charged: dict[datetime, int] = defaultdict(int)

@@ -12,7 +12,7 @@ from billing.models import Difference, OpenInvoice, Payment, Sold, Subscription,
 from billing.stripe import charge_history, mirror, objects, tombstones
 from billing.stripe.errors import PermanentError, UnstorableError
 from billing.stripe.events.event_object import identifier
-from billing.stripe.projection import foreign, open_invoices, payments, subscriptions, users
+from billing.stripe.projection import foreign, movements, open_invoices, payments, subscriptions, users
 from billing.stripe.projection.rows import Columns, problem
 from billing.stripe.unstorable import explained
 
@@ -97,12 +97,23 @@ def charge(data: objects.Charge) -> list[Finding]:
     if foreign.is_foreign_charge(data, ask=False):
         return [replace(subject, field="amount_cents", local_value=str(row.amount_cents), stripe_value=Sold.FOREIGN)]
     user = owner("customer", customer_id) or row.user
-    wanted = _or_problem(lambda: payments.values(charge_history.complete(data), row), "amount_cents") | {
-        "user_id": user.pk
-    }
+    history = charge_history.complete(data)
+    wanted = _or_problem(lambda: payments.values(history, row), "amount_cents") | {"user_id": user.pk}
     if named := identifier(data.get("invoice")):
         wanted["stripe_invoice_id"] = named
-    return _differing(subject, row, wanted)
+    return _differing(subject, row, wanted) or _moved_otherwise(subject, row, history)
+
+
+def _moved_otherwise(subject: Finding, row: Payment, history: charge_history.ChargeHistory) -> list[Finding]:
+    """That the same totals come of other movements, as when a refund is dated on another day."""
+    held = movements.held_by(row)
+    right = movements.settled_with(movements.expected(history), held)
+    if held == right:
+        return []
+    local, stripe = (
+        movements.readable(sums.items() - others.items()) for sums, others in ((held, right), (right, held))
+    )
+    return [replace(subject, field="movements", local_value=local, stripe_value=stripe)]
 
 
 def invoice(data: objects.Invoice) -> list[Finding]:

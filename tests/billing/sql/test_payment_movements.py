@@ -164,7 +164,9 @@ class TestExistingInstallation:
 
 
 def mirror_refund(refund_id: str, **data: Any) -> None:
-    models.Refund.objects.create(id=refund_id, charge_id=data["charge"], stripe_data=data)
+    models.Refund.objects.create(
+        id=refund_id, charge_id=data["charge"], amount=data["amount"], currency="usd", stripe_data=data
+    )
 
 
 def mirror_dispute(dispute_id: str, **data: Any) -> None:

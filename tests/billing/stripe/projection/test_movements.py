@@ -6,8 +6,12 @@ from typing import Any
 import pytest
 
 from billing.models import Payment
+from billing.stripe import gateway
 from billing.stripe.charge_history import ChargeHistory
+from billing.stripe.events.event_object import of_event
+from billing.stripe.events.told_moments import told_moments
 from billing.stripe.projection import movements
+from billing.stripe.reconciliation import comparison
 from billing.stripe.resync import resync
 from demo.stripe.server import StripeServer
 from tests.support.event_stream import EventStream
@@ -148,6 +152,29 @@ class TestExpected:
         assert (found.occurred_at.timestamp() - CREATED) / DAY == day
 
 
+@pytest.mark.parametrize(
+    ("event_type", "item", "previous", "kind"),
+    [
+        ("charge.succeeded", {"id": "ch_1", "status": "succeeded", "captured": True}, None, "charge"),
+        ("charge.succeeded", {"id": "ch_1", "status": "succeeded", "captured": False}, None, None),
+        ("charge.captured", {"id": "ch_1", "status": "succeeded", "captured": True}, None, "charge"),
+        ("refund.failed", {"id": "re_1", "status": "failed"}, None, "refund_failed"),
+        ("refund.updated", {"id": "re_1", "status": "canceled"}, {"status": "pending"}, "refund_failed"),
+        ("refund.updated", {"id": "re_1", "status": "failed"}, {"metadata": {}}, None),
+        ("charge.dispute.closed", {"id": "du_1", "status": "won"}, None, "dispute_reversed"),
+        ("charge.dispute.closed", {"id": "du_1", "status": "lost"}, None, None),
+        ("charge.updated", {"id": "ch_1", "status": "succeeded"}, None, None),
+    ],
+)
+def test_event_dates_what_it_tells_first(
+    event_type: str, item: dict[str, Any], previous: dict[str, Any] | None, kind: str | None
+) -> None:
+    event = {"created": CREATED, "data": {"object": item, "previous_attributes": previous}}
+    about = of_event(event_type, event)
+    assert about
+    assert told_moments(about) == ({(kind, item["id"]): CREATED} if kind else {})
+
+
 def debit(stream: EventStream, **changes: Any) -> Any:
     """A debit of four days ago that is on its way."""
     return stream.copy_of(
@@ -256,6 +283,27 @@ def test_wrong_row_is_corrected_by_another(stream: EventStream) -> None:
     payment.refresh_from_db()
     assert payment.refunded_cents == 0
     assert payment.movements.count() == 3
+
+
+def test_refund_dated_on_another_day_is_a_difference_and_put_right(stream: EventStream) -> None:
+    stream.world.refund({"charge": stream.charge["id"], "amount": "100"})
+    run(
+        "INSERT INTO payment_movements (payment_id, kind, stripe_object_id, amount_cents, currency, occurred_at)"
+        " VALUES (%s, 'refund', %s, -100, 'usd', now() - interval '40 days')",
+        stream.payment.pk,
+        next(name for name, item in stream.world.objects.items() if item["object"] == "refund"),
+    )
+    Payment.objects.update(status="partially_refunded")
+    fetched = gateway.as_json(gateway.retrieve("charge", stream.charge["id"]))
+    (found,) = comparison.compare("charge", fetched)
+    assert (found.field, str(found.local_value)[:9], str(found.stripe_value)[:9]) == (
+        "movements",
+        "refund re",
+        "refund re",
+    )
+    resync(stream.customer["id"])
+    assert comparison.compare("charge", fetched) == []
+    assert (stream.payment.refunded_cents, stream.payment.movements.count()) == (100, 4)
 
 
 def test_invoice_paid_outside_of_stripe_counts_and_is_marked_so(stream: EventStream) -> None:
