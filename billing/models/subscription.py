@@ -30,7 +30,9 @@ class Subscription(models.Model):
         MONTH = "month", "Monthly"
         YEAR = "year", "Yearly"
 
-    LIVE = frozenset({Status.TRIALING, Status.ACTIVE, Status.PAST_DUE, Status.UNPAID, Status.PAUSED})
+    # The live ones. Of several live subscriptions of a customer the one with the first of these counts.
+    BEST_FIRST = (Status.ACTIVE, Status.PAST_DUE, Status.TRIALING, Status.PAUSED, Status.UNPAID)
+    LIVE = frozenset(BEST_FIRST)
 
     id = uuid_key()
     user = models.ForeignKey(User, verbose_name="customer", on_delete=models.CASCADE, related_name="subscriptions")

@@ -156,11 +156,12 @@ def _period(data: objects.Subscription, item: objects.SubscriptionItem, name: Pe
 
 
 def _rank_after(row: Subscription, wanted: Columns) -> Any:
-    """Order live rows as they will be once `wanted` is written: tier, price, age, id."""
+    """Order live rows as they will be once `wanted` is written: status, tier, price, age, id."""
 
-    def rank(candidate: Subscription) -> tuple[int, int, datetime, str]:
+    def rank(candidate: Subscription) -> tuple[int, int, int, datetime, str]:
         changed = wanted if candidate is row else {}
         return (
+            -Subscription.BEST_FIRST.index(changed.get("status", candidate.status)),
             prices.RANK[changed.get("tier", candidate.tier)],
             changed.get("price_cents", candidate.price_cents),
             changed.get("created_at", candidate.created_at),
