@@ -10,7 +10,8 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from email.utils import parsedate_to_datetime
@@ -20,6 +21,7 @@ from typing import Any
 import stripe
 from django.conf import settings
 
+from billing.stripe import listed, pace
 from billing.stripe.errors import MissingError, PermanentError, TransientError
 from glyphforge.database import installation
 from glyphforge.text import storable_json
@@ -63,6 +65,7 @@ EXPAND: dict[str, list[str]] = {
     "invoiceitem": ["discounts"],
     "subscription": ["discounts.source.coupon", "items.data.discounts"],
 }
+OPTIONS_SECONDS = 60
 # Stripe refuses to expand deeper than this many levels.
 EXPAND_DEPTH = 4
 
@@ -78,6 +81,7 @@ class CountingClient(stripe.RequestsClient):
         What strangers wrote may hold characters and numbers that PostgreSQL cannot: they are replaced in the answer.
         """
         CountingClient.made += 1
+        pace.wait()
         content, *rest = super().request(*args, **kwargs)
         if MAYBE_UNSTORABLE.search(content):
             with suppress(ValueError):  # no JSON: the library says so
@@ -120,18 +124,22 @@ def retrieve(kind: str, object_id: str) -> Any:
 
     `kind` is a key of RESOURCES; what is expanded is in EXPAND. Raises MissingError when Stripe does not know the id; a
     deleted customer is known, and has `deleted`. Raises TransientError and PermanentError like every function here.
+    What is in `listed` is not asked for.
     """
+    if known := listed.find(kind, object_id):
+        return known
     with _translated(f"{kind} {object_id}"):
         found = RESOURCES[kind].retrieve(object_id, api_key=api_key(), expand=EXPAND.get(kind, []))
         return _as_complete_as_can_be(kind, found)
 
 
-def page(kind: str, *, limit: int | None = None, **filters: Any) -> tuple[list[Any], bool]:
+def page(kind: str, *, limit: int | None = None, also: Iterable[str] = (), **filters: Any) -> tuple[list[Any], bool]:
     """Fetch one page of a list, newest first: at most `limit` or 100 objects, and whether there is more behind it.
 
-    `filters` are parameters of the list, `starting_after` among them: https://docs.stripe.com/api/pagination
+    `also` are members to expand beyond EXPAND, `filters` parameters of the list, `starting_after` among them:
+    https://docs.stripe.com/api/pagination
     """
-    paths = [f"data.{path}" for path in EXPAND.get(kind, [])]
+    paths = [f"data.{path}" for path in (*EXPAND.get(kind, []), *also)]
     expand = [path for path in paths if path.count(".") < EXPAND_DEPTH]
     with _translated(f"list of {kind}"):
         answer = RESOURCES[kind].list(api_key=api_key(), limit=limit or PAGE_SIZE, expand=expand, **filters)
@@ -199,7 +207,7 @@ def _coupon(coupon_id: str, created: int | None) -> Any:
 def _put_amounts(price: Any, currency: str) -> None:
     """Tiers, and amounts in other currencies than the price's own, are said only to who asks for the price itself."""
     if price["currency"] != currency:
-        price["currency_options"] = _options(price["id"], currency)
+        price["currency_options"] = _options(price["id"], currency, int(time.monotonic() // OPTIONS_SECONDS))
     elif price.get("billing_scheme") == "tiered" and not price.get("tiers"):
         price["tiers"] = _tiers(price["id"])
 
@@ -210,7 +218,8 @@ def _tiers(price_id: str) -> Any:
     return stripe.Price.retrieve(price_id, api_key=api_key(), expand=["tiers"])["tiers"]
 
 
-def _options(price_id: str, currency: str) -> Any:
+@lru_cache(maxsize=1024)  # for a minute: a list may have it a hundred times
+def _options(price_id: str, currency: str, _minute: int) -> Any:
     """What the price costs in other currencies; unlike its own amount that may be changed, so it is looked up anew."""
     expand = ["currency_options", f"currency_options.{currency}.tiers"]
     return stripe.Price.retrieve(price_id, api_key=api_key(), expand=expand)["currency_options"]
@@ -248,7 +257,7 @@ def refunds_that_failed(charge_id: str) -> int:
 
 def as_json(item: Any) -> Any:
     """A fetched object as plain JSON: one of `billing.stripe.objects`."""
-    return json.loads(str(item))
+    return item if isinstance(item, dict) else json.loads(str(item))
 
 
 def account_id() -> str:
@@ -388,3 +397,4 @@ def clear_cache() -> None:
     _account.cache_clear()
     _coupon.cache_clear()
     _tiers.cache_clear()
+    _options.cache_clear()

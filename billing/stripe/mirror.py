@@ -17,9 +17,9 @@ from djstripe import models
 from djstripe.models.base import StripeModel
 from psycopg.errors import NotNullViolation
 
-from billing.stripe import gateway
+from billing.stripe import gateway, listed, listed_rows
 from billing.stripe.errors import MissingError, PermanentError
-from billing.stripe.objects import Discount, Dispute, Invoice, Price
+from billing.stripe.objects import Charge, Discount, Dispute, Invoice, Price
 from billing.stripe.unstorable import explained
 
 T = TypeVar("T")
@@ -60,7 +60,10 @@ def store(fetched: Any) -> Any:
 
     Which of `billing.stripe.objects` that is depends on its kind. Raises PermanentError when Stripe does not know what
     the object refers to, CatalogueMissingError before it writes anything, KeyError for a kind that is not in MODELS.
+    Of an object that was `listed` only its own row is written, and Stripe is not asked.
     """
+    if listed.is_answering():
+        return listed_rows.store(fetched)
     require_catalogue([fetched])
     return _sync(fetched)
 
@@ -181,6 +184,12 @@ def mark_deleted(kind: str, object_id: str) -> None:
 def charge_disputes(charge_id: str) -> list[Dispute]:
     """The disputes of a charge that are known here."""
     return [row.stripe_data for row in models.Dispute.objects.filter(charge_id=charge_id)]
+
+
+def charge(charge_id: str) -> Charge | None:
+    """A charge, if it is known here."""
+    row = models.Charge.objects.filter(id=charge_id).first()
+    return row.stripe_data if row else None
 
 
 def customer_discount(customer_id: str) -> Discount | None:
