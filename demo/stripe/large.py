@@ -151,7 +151,7 @@ class LargeWorld(StripeWorld):
         lines = self.models.invoice["lines"] | {"data": [], "url": f"/v1/invoices/{invoice_id}/lines"}
         return self.models.invoice | {
             "id": invoice_id,
-            "created": self._joined(customer) + (1 - number) * MONTH,
+            "created": self._joined(customer) + (1 - number) * MINUTE // 2,
             "customer": _id("customer", customer),
             "lines": lines,
             "parent": {
@@ -171,7 +171,7 @@ class LargeWorld(StripeWorld):
             "id": _id("charge", customer, number),
             "amount": price["unit_amount"],
             "amount_captured": price["unit_amount"],
-            "created": self._joined(customer) + (1 - number) * MONTH,
+            "created": self._joined(customer) + (1 - number) * MINUTE // 2,
             "currency": price["currency"],
             "customer": _id("customer", customer),
             "disputed": customer % EVERY_DISPUTED == 0 and number == 0,

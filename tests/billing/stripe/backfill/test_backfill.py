@@ -22,7 +22,7 @@ from demo.stripe.server import StripeServer
 from demo.stripe.world import StripeWorld
 from glyphforge.audit.models import AuditEntry
 from monitoring.models import DailyMrr, MrrMovement
-from tests.support import factories
+from tests.support import event_stream, factories
 from tests.support.expected import assert_reached
 from tests.support.sql import query, run, scalar
 
@@ -92,6 +92,9 @@ def test_every_customer_ends_as_by_the_events_and_nothing_is_asked_for_twice(
 
 
 def test_dates_ledger_and_growth_are_stripes(account: StripeWorld) -> None:
+    """Also of a customer of whom an event came first, and was booked today."""
+    event_stream.feed(recordings.load("signup_paid").events)
+    assert MrrMovement.objects.get().origin == "change"
     backfill.run(apply=True, **WHO)
     for item in list(account.objects.values()):
         made = datetime.fromtimestamp(item["created"], tz=UTC) if item.get("created") else None
