@@ -20,15 +20,16 @@ class MonitoringConfig(AppConfig):
     }
 
     def ready(self) -> None:
-        """Connect what lives outside: the dashboard, the schedules' mirror, the heartbeats, and the sender of reports.
+        """Connect what lives outside: dashboard, schedules' mirror, heartbeats, sender of reports, customers' pasts.
 
         For the queue's signals see https://django-q2.readthedocs.io/en/master/signals.html
         """
         from django_q import signals as queue  # noqa: PLC0415 - models are there only now
         from django_q.models import Schedule  # noqa: PLC0415
 
+        from billing.stripe import backfill  # noqa: PLC0415
         from monitoring.jobs import schedules  # noqa: PLC0415
-        from monitoring.models import Notification  # noqa: PLC0415
+        from monitoring.models import Notification, mrr_movement  # noqa: PLC0415
         from monitoring.notifications import outbox  # noqa: PLC0415
         from monitoring.reports import sending  # noqa: PLC0415
         from monitoring.worker import heartbeat, serialization  # noqa: PLC0415
@@ -39,6 +40,8 @@ class MonitoringConfig(AppConfig):
         post_migrate.connect(schedules.install_after_migrate, sender=self)
         post_save.connect(schedules.mirror_edit, sender=Schedule)
         post_delete.connect(schedules.mirror_edit, sender=Schedule)
+        backfill.past_of_customer.connect(mrr_movement.rebuild_past)
+        backfill.past_of_account.connect(mrr_movement.refresh_days)
         queue.post_spawn.connect(heartbeat.worker_spawned)
         queue.pre_execute.connect(heartbeat.task_begins)
         queue.post_execute_in_worker.connect(heartbeat.task_ended)

@@ -1,6 +1,7 @@
 """The tables of schema `public`, one noun a file. The SQL under `billing/sql` defines them; these models follow."""
 
 from billing.models.api_key import ApiKey
+from billing.models.backfill import Backfill, BackfillList, BackfillProblem
 from billing.models.cognito_sync import CognitoSyncCursor
 from billing.models.customer_note import CustomerNote
 from billing.models.open_invoice import OpenInvoice
@@ -22,6 +23,9 @@ from billing.models.webhook_event import WebhookEvent
 __all__ = [
     "ApiKey",
     "ApiUsage",
+    "Backfill",
+    "BackfillList",
+    "BackfillProblem",
     "CatalogueEntry",
     "CognitoSyncCursor",
     "CustomerNote",

@@ -10,7 +10,8 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from email.utils import parsedate_to_datetime
@@ -20,6 +21,7 @@ from typing import Any
 import stripe
 from django.conf import settings
 
+from billing.stripe import listed, pace
 from billing.stripe.completion import Lookups, complete
 from billing.stripe.errors import MissingError, PermanentError, TransientError, UnansweredError
 from glyphforge.database import installation
@@ -65,6 +67,7 @@ EXPAND: dict[str, list[str]] = {
     "refund": ["failure_balance_transaction"],
     "subscription": ["discounts.source.coupon", "items.data.discounts"],
 }
+OPTIONS_SECONDS = 60
 # Stripe refuses to expand deeper than this many levels.
 EXPAND_DEPTH = 4
 
@@ -80,6 +83,7 @@ class CountingClient(stripe.RequestsClient):
         What strangers wrote may hold characters and numbers that PostgreSQL cannot: they are replaced in the answer.
         """
         CountingClient.made += 1
+        pace.wait()
         content, *rest = super().request(*args, **kwargs)
         if MAYBE_UNSTORABLE.search(content):
             with suppress(ValueError):  # no JSON: the library says so
@@ -122,18 +126,22 @@ def retrieve(kind: str, object_id: str) -> Any:
 
     `kind` is a key of RESOURCES; what is expanded is in EXPAND. Raises MissingError when Stripe does not know the id; a
     deleted customer is known, and has `deleted`. Raises TransientError and PermanentError like every function here.
+    What is in `listed` is not asked for.
     """
+    if known := listed.find(kind, object_id):
+        return known
     with _translated(f"{kind} {object_id}"):
         found = RESOURCES[kind].retrieve(object_id, api_key=api_key(), expand=EXPAND.get(kind, []))
         return _as_complete_as_can_be(kind, found)
 
 
-def page(kind: str, *, limit: int | None = None, **filters: Any) -> tuple[list[Any], bool]:
+def page(kind: str, *, limit: int | None = None, also: Iterable[str] = (), **filters: Any) -> tuple[list[Any], bool]:
     """Fetch one page of a list, newest first: at most `limit` or 100 objects, and whether there is more behind it.
 
-    `filters` are parameters of the list, `starting_after` among them: https://docs.stripe.com/api/pagination
+    `also` are members to expand beyond EXPAND, `filters` parameters of the list, `starting_after` among them:
+    https://docs.stripe.com/api/pagination
     """
-    paths = [f"data.{path}" for path in EXPAND.get(kind, [])]
+    paths = [f"data.{path}" for path in (*EXPAND.get(kind, []), *also)]
     expand = [path for path in paths if path.count(".") < EXPAND_DEPTH]
     with _translated(f"list of {kind}"):
         answer = RESOURCES[kind].list(api_key=api_key(), limit=limit or PAGE_SIZE, expand=expand, **filters)
@@ -168,13 +176,18 @@ def _coupon(coupon_id: str, created: int | None) -> Any:
         raise
 
 
+def _options(price_id: str, currency: str) -> Any:
+    return _options_of_minute(price_id, currency, int(time.monotonic() // OPTIONS_SECONDS))
+
+
 @lru_cache(maxsize=1024)
 def _tiers(price_id: str) -> Any:
     """A price's tiers never change, so one look is enough. None of a price that is gone."""
     return _of_price(price_id, "tiers", [])
 
 
-def _options(price_id: str, currency: str) -> Any:
+@lru_cache(maxsize=1024)  # for a minute: a list may have it a hundred times
+def _options_of_minute(price_id: str, currency: str, _minute: int) -> Any:
     """What the price costs in other currencies; unlike its own amount that may be changed, so it is looked up anew."""
     return _of_price(price_id, "currency_options", [f"currency_options.{currency}.tiers"])
 
@@ -356,3 +369,4 @@ def clear_cache() -> None:
     _account.cache_clear()
     _coupon.cache_clear()
     _tiers.cache_clear()
+    _options_of_minute.cache_clear()

@@ -18,7 +18,7 @@ from djstripe import models
 from djstripe.models.base import StripeModel
 from psycopg.errors import NotNullViolation
 
-from billing.stripe import gateway, tiers
+from billing.stripe import gateway, listed, listed_rows, tiers
 from billing.stripe.errors import MissingError, PermanentError
 from billing.stripe.events.event_object import identifier
 from billing.stripe.objects import Charge, Discount, Dispute, Invoice, Price
@@ -62,7 +62,10 @@ def store(fetched: Any) -> Any:
 
     Which of `billing.stripe.objects` that is depends on its kind. Raises PermanentError when Stripe does not know what
     the object refers to, CatalogueMissingError before it writes anything, KeyError for a kind that is not in MODELS.
+    Of an object that was `listed` only its own row is written, and Stripe is not asked.
     """
+    if listed.is_answering():
+        return listed_rows.store(fetched)
     require_catalogue([fetched])
     return _sync(fetched)
 

@@ -19,6 +19,7 @@ class Customer(TypedDict):
     """https://docs.stripe.com/api/customers/object; of a deleted one only `id` and `deleted` are left."""
 
     id: str
+    created: NotRequired[int]
     deleted: NotRequired[bool]
     discount: NotRequired[Discount | None]
     email: NotRequired[str | None]

@@ -96,6 +96,8 @@ def _paid(
     period_start = since + ((upto - since) // period) * period
     period_end = period_start + period
     status = Subscription.Status.CANCELED if customer.paid_until else _status(rng)
+    if customer.trouble is Trouble.DUPLICATE:
+        status = Subscription.Status.ACTIVE  # of two the better status would count, whatever the plan
     if customer.trouble is Trouble.STALE:
         # Stripe renewed or ended it, but the news never arrived.
         status = Subscription.Status.ACTIVE

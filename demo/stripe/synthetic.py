@@ -51,7 +51,7 @@ def add_to(world: StripeWorld) -> int:
     A subscription whose period has passed without news was renewed, or ended if it was to end with its period: of
     stale ones only our row is stale. Of recorded objects only what support did to them before is remembered.
     """
-    models, now, before = _Models(), datetime.now(UTC), len(world.objects)
+    models, now, before = Models(), datetime.now(UTC), len(world.objects)
     for row in _rows(CUSTOMERS):
         _add(world, _customer(models, row))
     for row in _rows(SUBSCRIPTIONS):
@@ -75,7 +75,7 @@ def _add(world: StripeWorld, item: Json) -> None:
     world.objects.setdefault(item["id"], item)
 
 
-class _Models:
+class Models:
     """A recorded object of each kind to copy: whatever the rows do not say is as recorded."""
 
     def __init__(self) -> None:
@@ -91,6 +91,8 @@ class _Models:
         self.charge = first["charge"] | {"balance_transaction": None, "payment_method": None}
         self.payment_intent = first["payment_intent"] | {"payment_method": None, "client_secret": None}
         self.refund = first["refund"] | {"balance_transaction": None, "payment_method": None}
+        self.invoice = first["invoice"] | {"default_payment_method": None, "discounts": []}
+        self.catalogue = [item for item in known if item["object"] in ("account", "product", "price")]
         self.dispute = first["dispute"] | {"balance_transactions": [], "status": "lost"}
 
 
@@ -105,7 +107,7 @@ def _rows(query: str) -> Iterator[dict[str, Any]]:
                 yield dict(zip(names, row, strict=True))
 
 
-def _customer(models: _Models, row: dict[str, Any]) -> Json:
+def _customer(models: Models, row: dict[str, Any]) -> Json:
     customer_id = row["stripe_customer_id"]
     if row["status"] == "deleted":
         return {"id": customer_id, "object": "customer", "deleted": True}
@@ -119,7 +121,7 @@ def _customer(models: _Models, row: dict[str, Any]) -> Json:
     }
 
 
-def _subscription(models: _Models, row: dict[str, Any], now: datetime) -> Json:
+def _subscription(models: Models, row: dict[str, Any], now: datetime) -> Json:
     subscription_id = row["stripe_subscription_id"]
     status, ended_at = row["status"], row["canceled_at"]
     start, end = row["current_period_start"], row["current_period_end"]
@@ -181,7 +183,7 @@ def _refunds(known: Json, row: dict[str, Any]) -> Json:
     return {"amount_refunded": refunded, "refunded": refunded == known["amount"]}
 
 
-def _charge(models: _Models, row: dict[str, Any]) -> Json:
+def _charge(models: Models, row: dict[str, Any]) -> Json:
     failed = row["status"] == "failed"
     return models.charge | {
         "id": row["stripe_charge_id"],
@@ -202,7 +204,7 @@ def _charge(models: _Models, row: dict[str, Any]) -> Json:
     }
 
 
-def _payment_intent(models: _Models, row: dict[str, Any]) -> Json:
+def _payment_intent(models: Models, row: dict[str, Any]) -> Json:
     paid = row["status"] not in ("failed", "pending")
     return models.payment_intent | {
         "id": row["stripe_payment_intent_id"],
@@ -217,12 +219,12 @@ def _payment_intent(models: _Models, row: dict[str, Any]) -> Json:
     }
 
 
-def _refund(models: _Models, row: dict[str, Any]) -> Json:
+def _refund(models: Models, row: dict[str, Any]) -> Json:
     status = "failed" if row["undone_cents"] else "succeeded"
     return models.refund | _of_charge("re", row) | {"customer": row["stripe_customer_id"], "status": status}
 
 
-def _dispute(models: _Models, row: dict[str, Any]) -> Json:
+def _dispute(models: Models, row: dict[str, Any]) -> Json:
     return models.dispute | _of_charge("du", row) | {"status": "won" if row["undone_cents"] else "lost"}
 
 

@@ -43,15 +43,17 @@ def print_table(output: Any, table: Table) -> None:
 
 
 @contextmanager
-def progress(title: str, total: int) -> Iterator[Advance]:
-    """Show how far a task of `total` steps is; call the yielded function with the steps just done."""
+def progress(title: str, total: int | None) -> Iterator[Advance]:
+    """Show how far a task of `total` steps is, None where nobody knows; call the yielded function with the steps just
+    done.
+    """
     if sys.stdout is not None and sys.stdout.isatty():
         yield from _bar(title, total)
     else:
         yield from _lines(title, total)
 
 
-def _bar(title: str, total: int) -> Iterator[Advance]:
+def _bar(title: str, total: int | None) -> Iterator[Advance]:
     columns = (
         TextColumn("{task.description:<30}"),
         BarColumn(30),
@@ -64,9 +66,10 @@ def _bar(title: str, total: int) -> Iterator[Advance]:
         yield lambda steps, doing="": bar.update(task, advance=steps, doing=doing)
 
 
-def _lines(title: str, total: int) -> Iterator[Advance]:
+def _lines(title: str, total: int | None) -> Iterator[Advance]:
     """A line every few seconds, of what is under way then: a step may take a minute in which nobody calls."""
     begun = time.monotonic()
+    of_total = "" if total is None else f" of {total:,}"
     done, under_way = 0, ""
     ended = threading.Event()
 
@@ -76,7 +79,7 @@ def _lines(title: str, total: int) -> Iterator[Advance]:
 
     def tell() -> None:
         while not ended.wait(SECONDS_BETWEEN_LINES):
-            say(f"{title}: {done:,} of {total:,} {under_way}".rstrip())
+            say(f"{title}: {done:,}{of_total} {under_way}".rstrip())
 
     teller = threading.Thread(target=tell, daemon=True)
     teller.start()
@@ -85,4 +88,4 @@ def _lines(title: str, total: int) -> Iterator[Advance]:
     finally:
         ended.set()
         teller.join()
-    say(f"{title}: {done:,} of {total:,} in {time.monotonic() - begun:.0f} s")
+    say(f"{title}: {done:,}{of_total} in {time.monotonic() - begun:.0f} s")

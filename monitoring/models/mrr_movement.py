@@ -1,6 +1,9 @@
 """`mrr_movements`: the ledger of recurring revenue, booked by triggers on `subscriptions` and never changed."""
 
-from django.db import models
+from typing import Any
+from uuid import UUID
+
+from django.db import connection, models
 from django.db.models.functions import Now
 
 from billing.models import Subscription, Tier, User
@@ -47,3 +50,15 @@ class MrrMovement(models.Model):
 
     def __str__(self) -> str:
         return f"{self.get_kind_display()} {money(self.amount_cents, self.currency)}"
+
+
+def rebuild_past(*, user_id: UUID, **kwargs: Any) -> None:
+    """Date the movements of a customer who was taken over as Stripe does; a receiver of `past_of_customer`."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT rebuild_mrr_history_of(%s)", [user_id])
+
+
+def refresh_days(**kwargs: Any) -> None:
+    """Recompute all days after customers were taken over with their past; a receiver of `past_of_account`."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT refresh_all_days()")

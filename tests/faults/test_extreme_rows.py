@@ -98,6 +98,13 @@ TABLES: dict[str, dict[str, str]] = {
         "stripe_id": "'ch_#n'",
     },
     "reconciliation_seen": {"run_id": "SELECT id FROM reconciliation_runs LIMIT 1", "stripe_id": "'ch_#n'"},
+    "stripe_backfills": {"actor": "'a'", "reason": "'r'", "status": "'finished'"},
+    "stripe_backfill_lists": {"backfill_id": "SELECT id FROM stripe_backfills LIMIT 1", "kind": "'list#n'"},
+    "stripe_backfill_problems": {
+        "backfill_id": "SELECT id FROM stripe_backfills LIMIT 1",
+        **dict.fromkeys(("kind", "problem"), "'odd'"),
+        "stripe_id": "'cus_b#n'",
+    },
     "replay_runs": {
         "filters": "'{}'",
         "events_per_minute": "1",

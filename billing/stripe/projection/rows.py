@@ -1,5 +1,9 @@
 """Writing rows only where they differ, so that a repeated event leaves no trace in the audit log."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, cast, overload
 
@@ -9,6 +13,30 @@ from django.db.models import Field, Model
 LAST_SECOND = int(datetime(2199, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp())
 # What is to be written into a row, by the name of its column.
 Columns = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Change:
+    """A column of a row that was there before, and what `write` put in place of what."""
+
+    row: Model
+    name: str
+    old: Any
+    new: Any
+
+
+_changes: ContextVar[list[Change] | None] = ContextVar("changes", default=None)
+
+
+@contextmanager
+def noted() -> Iterator[list[Change]]:
+    """Collect what `write` changes inside of the block; what it inserts is no change."""
+    changes: list[Change] = []
+    token = _changes.set(changes)
+    try:
+        yield changes
+    finally:
+        _changes.reset(token)
 
 
 @overload
@@ -32,9 +60,12 @@ def write(row: Model, values: Columns) -> bool:
     Raises ValueError for a value that its column does not take.
     """
     changed = [name for name, value in values.items() if getattr(row, name) != value]
+    noting = _changes.get()
     for name in changed:
         if why_not := problem(row, name, values[name]):
             raise ValueError(why_not)
+        if noting is not None and not row._state.adding:  # noqa: SLF001 - see below
+            noting.append(Change(row, name, getattr(row, name), values[name]))
         setattr(row, name, values[name])
     if row._state.adding:  # noqa: SLF001 - Django has no public name for "not in the table yet"
         row.save(force_insert=True)

@@ -19,7 +19,7 @@ from billing.stripe.errors import PermanentError, UnlinkedCustomerError
 from billing.stripe.events import inbox
 from billing.stripe.objects import Customer
 from billing.stripe.projection import foreign
-from billing.stripe.projection.rows import Columns, write
+from billing.stripe.projection.rows import Columns, moment, write
 from glyphforge.text import cut
 
 # What our column takes; a customer's metadata may hold any text.
@@ -119,7 +119,7 @@ def has_customer(user: User) -> bool:
 
 
 def find_or_new(customer: Customer) -> User:
-    """The user that an unlinked customer names in its metadata, or a new one, unsaved.
+    """The user that an unlinked customer names in its metadata, or a new one, unsaved, who joined when it was created.
 
     Raises UnlinkedCustomerError when only a person can decide, ForeignError when nothing of the customer's is ours.
     """
@@ -136,7 +136,8 @@ def find_or_new(customer: Customer) -> User:
     email = (customer.get("email") or "").strip()
     if email and User.objects.filter(email__iexact=email).exists():
         raise _unlinked(customer, f"has the e-mail address of a customer here ({email}) but names nobody")
-    return User(cognito_user_id=_cognito_id(metadata))
+    joined = {"created_at": moment(customer["created"])} if customer.get("created") else {}
+    return User(cognito_user_id=_cognito_id(metadata), **joined)
 
 
 def _cognito_id(metadata: dict[str, str]) -> str | None:

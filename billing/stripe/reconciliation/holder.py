@@ -1,4 +1,4 @@
-"""Who reconciles: one process at a time, for as long as it lives."""
+"""Who reconciles, or takes over an account: one process at a time, for as long as it lives."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,12 +12,12 @@ SILENCE = "15min"
 
 
 class UnderWayError(Refused):
-    """Another process reconciles."""
+    """Another process does the same."""
 
 
 @contextmanager
-def held() -> Iterator[Callable[[], None]]:
-    """Be the one who reconciles until the block ends; yields what gives a sign of life. Raises UnderWayError.
+def held(what: str = "reconciliation") -> Iterator[Callable[[], None]]:
+    """Be the one who does `what` until the block ends; yields what gives a sign of life. Raises UnderWayError.
 
     A lock of a transaction that stays open on a connection of its own: it is free the moment the process has died,
     also behind PgBouncer, which keeps a server's connection for one transaction and closes it with its client:
@@ -28,9 +28,9 @@ def held() -> Iterator[Callable[[], None]]:
         own.set_autocommit(False)
         with own.cursor() as cursor:
             cursor.execute("SELECT set_config('idle_in_transaction_session_timeout', %s, true)", [SILENCE])
-            cursor.execute("SELECT pg_try_advisory_xact_lock(hashtextextended('reconciliation', 0))")
+            cursor.execute("SELECT pg_try_advisory_xact_lock(hashtextextended(%s, 0))", [what])
             if not cursor.fetchone()[0]:
-                raise UnderWayError("Another reconciliation is under way.")
+                raise UnderWayError(f"Another {what} is under way.")
 
             def alive() -> None:
                 cursor.execute("SELECT")

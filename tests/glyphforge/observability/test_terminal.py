@@ -57,6 +57,20 @@ def test_a_step_that_takes_long_is_named_while_it_lasts(monkeypatch: pytest.Monk
     assert said[-1].startswith("Migrating: 2 of 3 in ")
 
 
+def test_of_what_has_no_known_end_the_number_so_far_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(terminal, "say", said.append)
+    monkeypatch.setattr(terminal.sys, "stdout", io.StringIO())
+    with terminal.progress("customers", None) as advance:
+        advance(4200)
+    assert said[-1].startswith("customers: 4,200 in ")
+    bar = Terminal()
+    monkeypatch.setattr(terminal.sys, "stdout", bar)
+    with terminal.progress("customers", None) as advance:
+        advance(4200)
+    assert "4200/?" in bar.getvalue()
+
+
 def test_progress_ends_with_what_it_shows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(terminal.sys, "stdout", io.StringIO())
     with pytest.raises(ValueError, match="stop"), terminal.progress("Migrating", 3):

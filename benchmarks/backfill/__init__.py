@@ -1,0 +1,1 @@
+"""What taking over a Stripe account costs, beside asking for each customer by himself."""
