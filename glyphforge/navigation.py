@@ -86,6 +86,7 @@ UNFOLD: dict[str, Any] = {
                 "items": [
                     page("Webhook events", "webhook", "webhookevent"),
                     page("Replays", "replay", "replayrun"),
+                    page("Stripe customers", "contacts", "stripecustomer"),
                     page("Unmatched customers", "person_search", "unmatchedcustomer"),
                     page("Differences", "difference", "difference"),
                     page("Reconciliations", "compare_arrows", "reconciliationrun"),

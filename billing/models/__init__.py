@@ -8,6 +8,7 @@ from billing.models.plan import Plan, PlanPrice
 from billing.models.rate_limit import RateLimit
 from billing.models.reconciliation import Difference, ReconciliationRun
 from billing.models.replay_run import ReplayRun
+from billing.models.stripe_customer import StripeCustomer
 from billing.models.subscription import Subscription
 from billing.models.tier import Tier
 from billing.models.tombstone import Tombstone
@@ -29,6 +30,7 @@ __all__ = [
     "RateLimit",
     "ReconciliationRun",
     "ReplayRun",
+    "StripeCustomer",
     "Subscription",
     "Tier",
     "Tombstone",

@@ -38,6 +38,7 @@ LONGEST_RETRY_AFTER = 86_400.0
 RESOURCES: dict[str, Any] = {
     "account": stripe.Account,
     "charge": stripe.Charge,
+    "checkout.session": stripe.checkout.Session,
     "coupon": stripe.Coupon,
     "customer": stripe.Customer,
     "dispute": stripe.Dispute,
@@ -326,9 +327,11 @@ def refund(charge_id: str, *, amount: int | None, idempotency_key: str) -> str:
 def tag_customer(customer_id: str, user_id: str, *, email: str | None = None) -> None:
     """Write our user's id into the customer's metadata as `user_id`, so that both sides know the link.
 
+    An empty one takes what is there away: https://docs.stripe.com/api/metadata
     With `email`, replace the customer's address too.
     """
-    terms: dict[str, Any] = {"metadata": {"user_id": user_id}} | ({"email": email} if email else {})
+    names = {"user_id": user_id} | ({} if user_id else {"cognito_user_id": ""})
+    terms: dict[str, Any] = {"metadata": names} | ({"email": email} if email else {})
     with _changing(f"customer {customer_id}"):
         stripe.Customer.modify(customer_id, **terms, api_key=api_key())
 

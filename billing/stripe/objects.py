@@ -19,6 +19,7 @@ class Customer(TypedDict):
     """https://docs.stripe.com/api/customers/object; of a deleted one only `id` and `deleted` are left."""
 
     id: str
+    created: NotRequired[int]
     deleted: NotRequired[bool]
     discount: NotRequired[Discount | None]
     email: NotRequired[str | None]
@@ -46,6 +47,7 @@ class Subscription(TypedDict):
     default_tax_rates: NotRequired[list[TaxRate | str] | None]
     discounts: NotRequired[list[Discount | str] | None]
     ended_at: NotRequired[int | None]
+    metadata: NotRequired[dict[str, str] | None]
     trial_end: NotRequired[int | None]
 
 
@@ -170,6 +172,16 @@ class Charge(TypedDict):
     payment_intent: NotRequired[Reference | None]
     receipt_url: NotRequired[str | None]
     refunded: NotRequired[bool]
+
+
+class CheckoutSession(TypedDict):
+    """https://docs.stripe.com/api/checkout/sessions/object"""
+
+    id: str
+    livemode: bool
+    client_reference_id: NotRequired[str | None]
+    customer: NotRequired[Reference | None]
+    payment_status: NotRequired[str]
 
 
 class Dispute(TypedDict, total=False):

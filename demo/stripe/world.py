@@ -21,6 +21,7 @@ COLLECTIONS = {
     "account": "accounts",
     "balance_transaction": "balance_transactions",
     "charge": "charges",
+    "checkout.session": "checkout.sessions",
     "coupon": "coupons",
     "credit_note": "credit_notes",
     "customer": "customers",
@@ -202,11 +203,8 @@ class StripeWorld:
         for key in ("email", "name", "description"):
             if key in params:
                 customer[key] = params[key] or None
-        for key, value in (params.get("metadata") or {}).items():
-            if value == "":
-                customer["metadata"].pop(key, None)
-            else:
-                customer["metadata"][key] = value
+        merged = customer["metadata"] | (params.get("metadata") or {})
+        customer["metadata"] = {key: value for key, value in merged.items() if value != ""}
         self.emit("customer.updated", customer, previous=before)
         return customer
 

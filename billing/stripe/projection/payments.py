@@ -26,10 +26,10 @@ def project(charge: Charge) -> Payment | None:
     customer_id = identifier(charge.get("customer"))
     if customer_id is None:
         return None
-    row = Payment.objects.select_related("user").filter(stripe_charge_id=charge["id"]).first()
-    user = users.of_customer(customer_id, row.user if row else None)
-    row = row or Payment(stripe_charge_id=charge["id"])
-    write(row, values(charge) | {"user_id": user.pk} | _invoice_columns(charge, customer_id))
+    user = users.of_customer(customer_id)
+    row = Payment.objects.filter(stripe_charge_id=charge["id"]).first() or Payment(stripe_charge_id=charge["id"])
+    owner = {"user_id": user.pk, "stripe_customer_id": customer_id}
+    write(row, values(charge) | owner | _invoice_columns(charge, customer_id))
     return row
 
 

@@ -47,7 +47,7 @@ def move_subscribers(price_id: str, tier: str) -> int:
     Each by a task of its own, later, under the customer's lock. In a transaction the tasks appear when it commits.
     """
     on_another = Subscription.objects.filter(stripe_price_id=price_id, status__in=Subscription.LIVE).exclude(tier=tier)
-    customers = on_another.values_list("user__stripe_customer_id", flat=True).distinct()
+    customers = on_another.values_list("stripe_customer_id", flat=True).distinct()
     for customer_id in customers:
         async_task("billing.tasks.resync_customer", customer_id)
     return len(customers)

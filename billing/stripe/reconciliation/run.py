@@ -31,7 +31,7 @@ from billing.stripe.errors import (
 from billing.stripe.events import inbox, processing
 from billing.stripe.events.event_object import identifier
 from billing.stripe.objects import Customer, Event
-from billing.stripe.projection import users
+from billing.stripe.projection import owners
 from billing.stripe.reconciliation import comparison, discrepancies, repair
 from billing.stripe.reconciliation.comparison import Finding
 from billing.stripe.unstorable import explained
@@ -261,11 +261,11 @@ def _missing_event(event: Event) -> Finding:
 
 def _remember_unmatched(customer: Customer) -> None:
     """Put a customer that nobody may link by himself before support, once."""
-    if User.objects.filter(stripe_customer_id=customer["id"]).exists():
+    if owners.known(customer["id"]):
         return
     try:
         with explained(f"customer {customer['id']}"):
-            users.find_or_new(customer)
+            owners.find_or_new(customer)
     except UnlinkedCustomerError as error:
         repair.remember_unmatched(error)
     except UnstorableError:
@@ -308,12 +308,13 @@ def _retrieve_unseen(kind: str, stripe_id: str) -> list[Finding]:
         return comparison.compare(kind, gateway.as_json(gateway.retrieve(kind, stripe_id)))
     except MissingError:
         owner = comparison.owner(kind, stripe_id)
+        customer_id = comparison.customer_of(kind, stripe_id)
         return [
             Finding(
                 Difference.Kind.MISSING_AT_STRIPE,
                 kind,
                 stripe_id,
-                owner.stripe_customer_id if owner else None,
+                customer_id,
                 owner.pk if owner else None,
                 local_value="known locally",
             )
