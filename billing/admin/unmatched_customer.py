@@ -1,6 +1,6 @@
 """The customers at Stripe that belong to nobody here: linked to a customer, or made one, on this page."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 from django import forms
 from django.contrib import admin
@@ -56,7 +56,7 @@ class LinkToCustomer(Operation):
     label = "Link to a customer"
     permission = "billing.link_customer"
     icon = "link"
-    form_class = OwnerForm
+    form_class: ClassVar[type[ReasonForm]] = OwnerForm
     makes_primary = False
 
     def effect(self, count: int) -> str:

@@ -76,7 +76,6 @@ def link_customer(stripe_customer_id: str, user: User, *, actor: str, reason: st
             reason=reason,
             new_values={"stripe_customer_id": stripe_customer_id},
         )
-        UnmatchedCustomer.objects.filter(pk=stripe_customer_id).delete()
     _sync_and_replay(stripe_customer_id, actor=actor, reason=reason)
 
 
@@ -105,7 +104,6 @@ def create_customer(stripe_customer_id: str, *, actor: str, reason: str, email: 
         else:
             owners.link(customer, user)
         record("create_customer", table_name="users", row_id=user.pk, reason=reason)
-        UnmatchedCustomer.objects.filter(pk=stripe_customer_id).delete()
     _sync_and_replay(stripe_customer_id, actor=actor, reason=reason)
     return user
 

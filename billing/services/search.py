@@ -24,7 +24,7 @@ STRIPE_ID = re.compile(r"[a-z]{2,12}_\w+", re.ASCII)
 DASHBOARD = re.compile(r"https?://dashboard\.stripe\.com/(?P<path>[^?#\s]*)\S*", re.IGNORECASE)
 LAST4 = re.compile(r"[\s*•.x]*(?P<digits>[0-9]{4})", re.IGNORECASE)
 # As invoices (A1B2C3D4-0007) and receipts (1234-5678) have it.
-NUMBER = re.compile(r"(?=[A-Za-z-]*[0-9])[A-Za-z0-9-]{4,}")
+NUMBER = re.compile(r"(?=[A-Za-z-]*[0-9])([A-Za-z0-9]+-[A-Za-z0-9-]*|[A-Z0-9]{8,})")
 
 
 @dataclass(frozen=True)

@@ -198,14 +198,10 @@ def customer_discount(customer_id: str) -> Discount | None:
 def keep_checkout(session: CheckoutSession) -> None:
     """Keep a checkout session, to be found by its id; what it refers to comes by events of its own.
 
-    dj-stripe would fetch all that, and write to Stripe. The customer is mirrored already.
+    dj-stripe would fetch all that, and write to Stripe.
     """
-    customer = session.get("customer")
-    values = {
-        "livemode": session["livemode"],
-        "customer_id": customer and _id_of(customer),
-        "stripe_data": session,
-    }
+    known = models.Customer.objects.filter(id=_id_of(session.get("customer") or ""))
+    values = {"livemode": bool(session.get("livemode")), "customer": known.first(), "stripe_data": session}
     models.Session.objects.update_or_create(id=session["id"], defaults=values)
 
 

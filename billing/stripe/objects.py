@@ -178,9 +178,9 @@ class CheckoutSession(TypedDict):
     """https://docs.stripe.com/api/checkout/sessions/object"""
 
     id: str
-    livemode: bool
     client_reference_id: NotRequired[str | None]
     customer: NotRequired[Reference | None]
+    livemode: NotRequired[bool]
     payment_status: NotRequired[str]
 
 

@@ -54,7 +54,10 @@ TABLES: dict[str, dict[str, str]] = {
     "plan_prices": {"stripe_price_id": "'price_#n'", "tier": "'starter'"},
     "customer_notes": {"user_id": OWNER, "author": "'a'", "body": "'b'"},
     "stripe_webhook_events": {"stripe_event_id": "'evt_#n'", "event_type": "'invoice.paid'", "payload": "'{\"a\": 1}'"},
-    "stripe_customers": {"stripe_customer_id": "'cus_z#n'", "user_id": OWNER},
+    "stripe_customers": {
+        "stripe_customer_id": "'cus_z#n'",
+        "user_id": "SELECT id FROM users WHERE email = '400@example.com'",
+    },
     "stripe_tombstones": {"stripe_id": "'cus_t#n'", "kind": "'customer'"},
     "unmatched_stripe_customers": {"stripe_customer_id": "'cus_u#n'", "reason": "'odd'"},
     "cognito_sync_cursors": {"user_pool_id": "'pool#n'", "page_token": "'t'", "pages": "1"},

@@ -107,7 +107,9 @@ CALLS: dict[str, tuple[str, ...]] = {
         "INSERT INTO public.users (email, stripe_customer_id) VALUES ('mary@example.com', 'cus_mary')",
     ),
     "keep_primary_customer": (
-        f"INSERT INTO public.stripe_customers (stripe_customer_id, user_id, is_primary) VALUES ('cus_z', '{USER}', true)",
+        f"""
+        INSERT INTO public.stripe_customers (stripe_customer_id, user_id, is_primary) VALUES ('cus_z', '{USER}', true)
+        """,
     ),
     "follow_primary_customer": (f"UPDATE public.stripe_customers SET user_id = '{USER}'",),
     "name_stripe_customer": (

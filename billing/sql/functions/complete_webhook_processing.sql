@@ -1,7 +1,7 @@
 -- Ends the processing of an event: NULL error, processed; else failed, to be tried again after 1, 5 and 30 minutes,
 -- then 2, 5 and 10 hours (plus up to a quarter as jitter), and dead after 8 attempts. One that waits for somebody
--- (waits_for) is tried again after a day and never dies of it: none of its attempts but one counts. False when the event
--- was not being processed.
+-- (waits_for) is tried again after a day and never dies of it: all its attempts count as one. False when the event was
+-- not being processed.
 CREATE FUNCTION complete_webhook_processing(event_id text, error text) RETURNS boolean
 LANGUAGE plpgsql
 SET search_path = public, pg_temp

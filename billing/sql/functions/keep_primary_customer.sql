@@ -1,5 +1,5 @@
--- Keeps users.stripe_customer_id in line with stripe_customers: a user's first customer becomes the primary one, and one
--- that is made so takes the place of the other.
+-- Keeps users.stripe_customer_id in line with stripe_customers: a user's first customer becomes the primary one, and
+-- one that is made so takes the place of the other.
 CREATE FUNCTION keep_primary_customer() RETURNS trigger
 LANGUAGE plpgsql
 SET search_path = public, pg_temp

@@ -1,5 +1,5 @@
--- Keeps stripe_customers in line with users.stripe_customer_id: the one named there is the primary one, also when it was
--- set by SQL; the one before stays with the user. A row that keep_primary_customer() is about to write is left to it.
+-- Keeps stripe_customers in line with users.stripe_customer_id: the one named there is the primary one, also when it
+-- was set by SQL; the one before stays with the user. What keep_primary_customer() is about to write is left to it.
 CREATE FUNCTION link_primary_customer() RETURNS trigger
 LANGUAGE plpgsql
 SET search_path = public, pg_temp

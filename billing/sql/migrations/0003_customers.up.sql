@@ -17,8 +17,8 @@ DROP TRIGGER default_subscription ON users;
 DROP TRIGGER set_updated_at ON users;
 
 --! tables/stripe_webhook_events
-ALTER TABLE stripe_webhook_events ADD COLUMN waits_for text [];
-ALTER TABLE stripe_webhook_events ADD CONSTRAINT stripe_webhook_events_waits_for_bounded CHECK ( cardinality(waits_for) BETWEEN 1 AND 8 AND octet_length(array_to_string(waits_for, '')) <= 2550 ) NOT VALID;
+ALTER TABLE stripe_webhook_events ADD COLUMN waits_for text[];
+ALTER TABLE stripe_webhook_events ADD CONSTRAINT stripe_webhook_events_waits_for_bounded CHECK ( cardinality(waits_for) BETWEEN 1 AND 8 AND octet_length(array_to_string(waits_for, '')) <= 767 ) NOT VALID;
 CREATE INDEX stripe_webhook_events_waits_for ON stripe_webhook_events USING gin (waits_for) WHERE waits_for IS NOT NULL;
 CREATE INDEX stripe_webhook_events_prefix ON stripe_webhook_events (stripe_event_id text_pattern_ops);
 /* The table is now:
@@ -35,7 +35,7 @@ CREATE TABLE stripe_webhook_events (
     attempts int NOT NULL DEFAULT 0,
     last_error text,
     -- What somebody has to bring before another try makes sense; the first is the cause.
-    waits_for text [],
+    waits_for text[],
     next_retry_at timestamptz,
     received_at timestamptz NOT NULL DEFAULT now(),
     processing_started_at timestamptz,
@@ -47,7 +47,7 @@ CREATE TABLE stripe_webhook_events (
     )),
     CONSTRAINT stripe_webhook_events_attempts_not_negative CHECK (attempts >= 0),
     CONSTRAINT stripe_webhook_events_waits_for_bounded CHECK (
-        cardinality(waits_for) BETWEEN 1 AND 8 AND octet_length(array_to_string(waits_for, '')) <= 2550
+        cardinality(waits_for) BETWEEN 1 AND 8 AND octet_length(array_to_string(waits_for, '')) <= 767
     ),
     CONSTRAINT stripe_webhook_events_payload_object CHECK (jsonb_typeof(payload) = 'object'),
     CONSTRAINT stripe_webhook_events_texts_bounded CHECK (
@@ -263,6 +263,7 @@ CREATE TABLE stripe_customers (
     created_at timestamptz,
     deleted_at timestamptz,
     CONSTRAINT stripe_customers_ownership_known CHECK (ownership IN ('known', 'presumed', 'unclaimed')),
+    CONSTRAINT stripe_customers_id_plain CHECK (stripe_customer_id ~ '^[A-Za-z0-9_-]+$'),
     CONSTRAINT stripe_customers_texts_bounded CHECK (
         octet_length(stripe_customer_id) <= 255 AND octet_length(linked_by) <= 800
     ),
@@ -366,8 +367,8 @@ CREATE INDEX subscriptions_tier ON subscriptions (tier, created_at DESC);
 --! functions/complete_webhook_processing
 -- Ends the processing of an event: NULL error, processed; else failed, to be tried again after 1, 5 and 30 minutes,
 -- then 2, 5 and 10 hours (plus up to a quarter as jitter), and dead after 8 attempts. One that waits for somebody
--- (waits_for) is tried again after a day and never dies of it: none of its attempts but one counts. False when the event
--- was not being processed.
+-- (waits_for) is tried again after a day and never dies of it: all its attempts count as one. False when the event was
+-- not being processed.
 CREATE OR REPLACE FUNCTION complete_webhook_processing(event_id text, error text) RETURNS boolean
 LANGUAGE plpgsql
 SET search_path = public, pg_temp
@@ -424,8 +425,8 @@ END
 $$;
 
 --! functions/keep_primary_customer
--- Keeps users.stripe_customer_id in line with stripe_customers: a user's first customer becomes the primary one, and one
--- that is made so takes the place of the other.
+-- Keeps users.stripe_customer_id in line with stripe_customers: a user's first customer becomes the primary one, and
+-- one that is made so takes the place of the other.
 CREATE FUNCTION keep_primary_customer() RETURNS trigger
 LANGUAGE plpgsql
 SET search_path = public, pg_temp
@@ -479,8 +480,8 @@ END
 $$;
 
 --! functions/link_primary_customer
--- Keeps stripe_customers in line with users.stripe_customer_id: the one named there is the primary one, also when it was
--- set by SQL; the one before stays with the user. A row that keep_primary_customer() is about to write is left to it.
+-- Keeps stripe_customers in line with users.stripe_customer_id: the one named there is the primary one, also when it
+-- was set by SQL; the one before stays with the user. What keep_primary_customer() is about to write is left to it.
 CREATE FUNCTION link_primary_customer() RETURNS trigger
 LANGUAGE plpgsql
 SET search_path = public, pg_temp
@@ -709,4 +710,4 @@ REFERENCING NEW TABLE AS new_users
 FOR EACH STATEMENT EXECUTE FUNCTION create_free_subscriptions();
 
 CREATE TRIGGER audit AFTER INSERT OR UPDATE OR DELETE ON users
-FOR EACH ROW EXECUTE FUNCTION audit_row_change('id');
+FOR EACH ROW EXECUTE FUNCTION audit_row_change('id', 'suspended_at');

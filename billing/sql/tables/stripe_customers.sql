@@ -15,6 +15,7 @@ CREATE TABLE stripe_customers (
     created_at timestamptz,
     deleted_at timestamptz,
     CONSTRAINT stripe_customers_ownership_known CHECK (ownership IN ('known', 'presumed', 'unclaimed')),
+    CONSTRAINT stripe_customers_id_plain CHECK (stripe_customer_id ~ '^[A-Za-z0-9_-]+$'),
     CONSTRAINT stripe_customers_texts_bounded CHECK (
         octet_length(stripe_customer_id) <= 255 AND octet_length(linked_by) <= 800
     ),

@@ -11,7 +11,7 @@ CREATE TABLE stripe_webhook_events (
     attempts int NOT NULL DEFAULT 0,
     last_error text,
     -- What somebody has to bring before another try makes sense; the first is the cause.
-    waits_for text [],
+    waits_for text[],
     next_retry_at timestamptz,
     received_at timestamptz NOT NULL DEFAULT now(),
     processing_started_at timestamptz,
@@ -23,7 +23,7 @@ CREATE TABLE stripe_webhook_events (
     )),
     CONSTRAINT stripe_webhook_events_attempts_not_negative CHECK (attempts >= 0),
     CONSTRAINT stripe_webhook_events_waits_for_bounded CHECK (
-        cardinality(waits_for) BETWEEN 1 AND 8 AND octet_length(array_to_string(waits_for, '')) <= 2550
+        cardinality(waits_for) BETWEEN 1 AND 8 AND octet_length(array_to_string(waits_for, '')) <= 767
     ),
     CONSTRAINT stripe_webhook_events_payload_object CHECK (jsonb_typeof(payload) = 'object'),
     CONSTRAINT stripe_webhook_events_texts_bounded CHECK (

@@ -16,4 +16,4 @@ REFERENCING NEW TABLE AS new_users
 FOR EACH STATEMENT EXECUTE FUNCTION create_free_subscriptions();
 
 CREATE TRIGGER audit AFTER INSERT OR UPDATE OR DELETE ON users
-FOR EACH ROW EXECUTE FUNCTION audit_row_change('id');
+FOR EACH ROW EXECUTE FUNCTION audit_row_change('id', 'suspended_at');

@@ -68,10 +68,9 @@ def handle_customer(customer_id: str, *, deleted: bool = False) -> None:
 def _follow_metadata(customer: objects.Customer) -> None:
     """Metadata that came a moment after the customer is followed; of one that is changed later support decides."""
     found = comparison.other_owner(customer)
-    if found and owners.is_presumed(customer["id"]) and not owners.has_bought(customer["id"]):
-        user = owners.named(customer.get("metadata"))
-        if user:
-            transfer.move(customer["id"], user)
+    user = owners.named(customer.get("metadata")) if found else None
+    if user and owners.is_undecided(customer["id"]):
+        transfer.move(customer["id"], user)
         found = []
     reported = discrepancies.report(None, found)
     outdated = Q(kind=Difference.Kind.OTHER_OWNER, object_kind="customer", stripe_id=customer["id"])

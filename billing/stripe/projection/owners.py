@@ -156,14 +156,17 @@ def is_presumed(customer_id: str) -> bool:
     return user is not None and user.stripe_customers.count() == 1
 
 
+def is_undecided(customer_id: str) -> bool:
+    """Whether metadata may say whose the customer is: it was unlinked, or its user was made for it and nothing bought."""
+    if StripeCustomer.objects.filter(pk=customer_id, ownership=Ownership.UNCLAIMED).exists():
+        return True
+    bought = any(model.objects.filter(stripe_customer_id=customer_id).exists() for model in (Subscription, Payment))
+    return is_presumed(customer_id) and not bought
+
+
 def is_vacant(user: User) -> bool:
     """Whether nothing is left of a user that was made for a Stripe customer."""
     return User.objects.filter(pk=user.pk, stripe_customers=None, payments=None, **NOBODY).exists()
-
-
-def has_bought(customer_id: str) -> bool:
-    """Whether the customer has a subscription or a payment here."""
-    return any(model.objects.filter(stripe_customer_id=customer_id).exists() for model in (Subscription, Payment))
 
 
 def _named_by_a_sale(customer_id: str) -> User | None:

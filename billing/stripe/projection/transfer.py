@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.db import connection
 from django.db.models.functions import Now
 
-from billing.models import Payment, StripeCustomer, Subscription, User
+from billing.models import Payment, StripeCustomer, Subscription, UnmatchedCustomer, User
 from billing.stripe.projection import owners, subscriptions, users
 from billing.stripe.projection.owners import Names, Ownership
 from glyphforge.audit import current
@@ -31,6 +31,8 @@ def move(customer_id: str, user: User, ownership: str = Ownership.KNOWN) -> User
     StripeCustomer.objects.filter(pk=customer_id).update(
         user_id=after.pk, ownership=ownership, linked_by=current().actor or "unknown", linked_at=Now()
     )
+    if ownership != Ownership.UNCLAIMED:
+        UnmatchedCustomer.objects.filter(pk=customer_id).delete()
     for owner in (before, after):
         owners.settle_primary(owner)
         subscriptions.settle(owners.hold(owner))

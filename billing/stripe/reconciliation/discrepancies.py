@@ -24,7 +24,7 @@ def report(run: ReconciliationRun | None, findings: Iterable[Finding]) -> list[i
     keys = []
     rows = [
         (
-            run and run.pk,
+            run.pk if run else None,
             finding.kind,
             finding.object_kind,
             finding.stripe_id,

@@ -181,7 +181,7 @@ class _Work:
         for item in map(gateway.as_json, items):
             found += self._patiently(kind, item["id"], partial(comparison.compare, kind, item))
             if kind == "customer":
-                _remember_unmatched(item)
+                found += self._patiently(kind, item["id"], partial(_remember_unmatched, item))
         self._report(kind, [item["id"] for item in items], found)
         self.run.compared += len(items)
         _advance_position(self.run, items, more)
@@ -259,10 +259,10 @@ def _missing_event(event: Event) -> Finding:
     return Finding(Difference.Kind.MISSING_LOCALLY, "event", event["id"], customer_id, stripe_value=event["type"])
 
 
-def _remember_unmatched(customer: Customer) -> None:
-    """Put a customer that nobody may link by himself before support, once."""
+def _remember_unmatched(customer: Customer) -> list[Finding]:
+    """Put a customer that nobody may link by himself before support, once; there is nothing to report of it."""
     if owners.known(customer["id"]):
-        return
+        return []
     try:
         with explained(f"customer {customer['id']}"):
             owners.find_or_new(customer)
@@ -270,6 +270,7 @@ def _remember_unmatched(customer: Customer) -> None:
         repair.remember_unmatched(error)
     except UnstorableError:
         pass  # its comparison has said so
+    return []
 
 
 def _advance_position(run: ReconciliationRun, items: list[Any], more: bool) -> None:

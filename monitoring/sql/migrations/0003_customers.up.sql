@@ -344,8 +344,8 @@ FROM stripe_webhook_events AS e
 WHERE e.status IN ('failed', 'dead');
 
 --! views/alerts_of_events
--- The failing events that wait for nobody, those of one cause together: the cause is what their errors have in common. One alone is named,
--- and its value is its attempts; of several the value is how many they are.
+-- The failing events that wait for nobody, those of one cause together: the cause is what their errors have in common.
+-- One alone is named, and its value is its attempts; of several the value is how many they are.
 CREATE OR REPLACE VIEW alerts_of_events AS
 SELECT
     'failed_webhooks' AS check_name,
@@ -393,14 +393,14 @@ INNER JOIN health_checks AS t ON t.check_name = 'failed_webhooks';
 -- What events wait for that somebody has to bring: one row a customer at Stripe, price or address.
 CREATE VIEW waiting_causes AS
 SELECT
-    w.waits_for [1] AS cause,
+    w.waits_for[1] AS cause,
     count(*) AS events,
     min(w.received_at) AS since,
     (array_agg(w.last_error ORDER BY w.received_at DESC))[1] AS error,
     (array_agg(w.stripe_event_id ORDER BY w.received_at DESC))[:1000] AS objects
 FROM stripe_webhook_events AS w
 WHERE w.status = 'failed' AND w.waits_for IS NOT NULL
-GROUP BY w.waits_for [1];
+GROUP BY w.waits_for[1];
 
 --! views/alerts_of_waiting
 -- What waits for a person, however many events it keeps waiting: one row a customer at Stripe who is nobody's, of more
@@ -422,7 +422,7 @@ FROM (
         'unmatched_stripe_customers' AS check_name,
         u.stripe_customer_id AS cause,
         u.causes,
-        concat_ws(' ', u.stripe_customer_id, u.email) AS subject,
+        left(concat_ws(' ', u.stripe_customer_id, u.email), 200) AS subject,
         concat('Events that wait: ' || c.events || '. ', plain_error(u.reason)) AS message,
         coalesce(c.events, 0) AS events,
         u.first_seen_at AS since,
@@ -447,7 +447,7 @@ FROM (
         count(*) - 20 AS events,
         now() AS since,
         'check' AS object_type,
-        '{}'::text [] AS objects
+        '{}'::text[] AS objects
     FROM unmatched_stripe_customers
     HAVING count(*) > 20
     UNION ALL
@@ -455,14 +455,17 @@ FROM (
         'waiting_events' AS check_name,
         c.cause,
         count(*) OVER () AS causes,
-        c.cause AS subject,
+        left(c.cause, 200) AS subject,
         format('Events that wait: %s. %s', c.events, plain_error(c.error)) AS message,
         c.events,
         c.since,
         'waiting_cause' AS object_type,
         c.objects
     FROM waiting_causes AS c
-    WHERE NOT EXISTS (SELECT FROM unmatched_stripe_customers AS u WHERE u.stripe_customer_id = c.cause)
+    WHERE NOT EXISTS (
+        SELECT FROM unmatched_stripe_customers AS u
+        WHERE u.stripe_customer_id = c.cause
+    )
 ) AS w
 INNER JOIN health_checks AS t ON w.check_name = t.check_name
 WHERE w.causes > least(t.warning_at, t.critical_at);
@@ -488,7 +491,11 @@ SELECT
         ELSE format('What events wait for: %s.', count(*))
     END AS message
 FROM waiting_causes AS c
-WHERE NOT EXISTS (SELECT FROM unmatched_stripe_customers AS u WHERE u.stripe_customer_id = c.cause)
+WHERE
+    NOT EXISTS (
+        SELECT FROM unmatched_stripe_customers AS u
+        WHERE u.stripe_customer_id = c.cause
+    )
 UNION ALL
 SELECT
     'dead_webhooks' AS check_name,

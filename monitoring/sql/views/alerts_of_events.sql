@@ -1,5 +1,5 @@
--- The failing events that wait for nobody, those of one cause together: the cause is what their errors have in common. One alone is named,
--- and its value is its attempts; of several the value is how many they are.
+-- The failing events that wait for nobody, those of one cause together: the cause is what their errors have in common.
+-- One alone is named, and its value is its attempts; of several the value is how many they are.
 CREATE VIEW alerts_of_events AS
 SELECT
     'failed_webhooks' AS check_name,

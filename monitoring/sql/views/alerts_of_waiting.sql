@@ -17,7 +17,7 @@ FROM (
         'unmatched_stripe_customers' AS check_name,
         u.stripe_customer_id AS cause,
         u.causes,
-        concat_ws(' ', u.stripe_customer_id, u.email) AS subject,
+        left(concat_ws(' ', u.stripe_customer_id, u.email), 200) AS subject,
         concat('Events that wait: ' || c.events || '. ', plain_error(u.reason)) AS message,
         coalesce(c.events, 0) AS events,
         u.first_seen_at AS since,
@@ -42,7 +42,7 @@ FROM (
         count(*) - 20 AS events,
         now() AS since,
         'check' AS object_type,
-        '{}'::text [] AS objects
+        '{}'::text[] AS objects
     FROM unmatched_stripe_customers
     HAVING count(*) > 20
     UNION ALL
@@ -50,14 +50,17 @@ FROM (
         'waiting_events' AS check_name,
         c.cause,
         count(*) OVER () AS causes,
-        c.cause AS subject,
+        left(c.cause, 200) AS subject,
         format('Events that wait: %s. %s', c.events, plain_error(c.error)) AS message,
         c.events,
         c.since,
         'waiting_cause' AS object_type,
         c.objects
     FROM waiting_causes AS c
-    WHERE NOT EXISTS (SELECT FROM unmatched_stripe_customers AS u WHERE u.stripe_customer_id = c.cause)
+    WHERE NOT EXISTS (
+        SELECT FROM unmatched_stripe_customers AS u
+        WHERE u.stripe_customer_id = c.cause
+    )
 ) AS w
 INNER JOIN health_checks AS t ON w.check_name = t.check_name
 WHERE w.causes > least(t.warning_at, t.critical_at);

@@ -18,7 +18,11 @@ SELECT
         ELSE format('What events wait for: %s.', count(*))
     END AS message
 FROM waiting_causes AS c
-WHERE NOT EXISTS (SELECT FROM unmatched_stripe_customers AS u WHERE u.stripe_customer_id = c.cause)
+WHERE
+    NOT EXISTS (
+        SELECT FROM unmatched_stripe_customers AS u
+        WHERE u.stripe_customer_id = c.cause
+    )
 UNION ALL
 SELECT
     'dead_webhooks' AS check_name,

@@ -16,7 +16,7 @@ from billing.services import accounts, notes
 from tests.support import factories
 
 pytestmark = [pytest.mark.django_db, pytest.mark.one_day]
-QUERIES = 20
+QUERIES = 21
 
 
 @pytest.fixture
@@ -125,6 +125,7 @@ def test_each_role_is_offered_what_it_may(signed_in: Callable[[str], Client], ad
                 context["live"]["offers"],
                 context["keys"][0]["offers"],
                 context["payments"][0]["offers"],
+                context["stripe_customers"][0]["offers"],
             )
             for offer in offers
         }
@@ -141,6 +142,8 @@ def test_each_role_is_offered_what_it_may(signed_in: Callable[[str], Client], ad
         "revoke",
         "cancel",
         "refund",
+        "link",
+        "unlink",
     }
 
 

@@ -234,3 +234,14 @@ def test_support_decides_on_metadata_that_was_changed(
     assert difference.status == "repaired"
     stream.announce("customer.updated", stream.customer)
     assert not Difference.objects.filter(status="open").exists()
+
+
+def test_unlinked_customer_whose_metadata_names_somebody_since_goes_to_them(stream: EventStream, second: Json) -> None:
+    customers.link_customer("cus_b", stream.user, **WHO)
+    customers.unlink_customer("cus_b", **WHO)
+    other = factories.customer()
+    second["metadata"] = {"user_id": str(other.pk)}
+    assert stream.announce("customer.updated", second) == "processed"
+    assert figures(other)["tier"] == "professional"
+    assert StripeCustomer.objects.get(pk="cus_b").user == other
+    assert not UnmatchedCustomer.objects.exists()

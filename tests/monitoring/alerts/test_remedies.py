@@ -12,7 +12,7 @@ from django.conf import LazySettings
 from django.test import Client
 from django_q.tasks import async_task
 
-from billing.models import Subscription, UnmatchedCustomer, User
+from billing.models import PlanPrice, Subscription, UnmatchedCustomer, User
 from demo.stripe.world import StripeWorld
 from monitoring.jobs import runner
 from monitoring.models import DatabaseSession, FailedWebhookEvent, JobSchedule, SchemaDifference
@@ -95,6 +95,15 @@ def _unmatched(scene: Scene) -> Named:
     row = UnmatchedCustomer.objects.create(stripe_customer_id=stream.customer["id"], email="a@example.com", reason="no")
     owner = factories.customer()
     return {'"Link to a customer"': (row, {"email": owner.email}), '"Create a customer"': (row, ONE_ROW)}
+
+
+def _unmapped_price(scene: Scene) -> Named:
+    stream = EventStream(scene.world)
+    price_id = stream.item["price"]["id"]
+    for price in (stream.world.objects[price_id], stream.item["price"]):
+        price.update(metadata={}, lookup_key=None)
+    stream.signed_up()
+    return {'"Map price"': (PlanPrice, {"stripe_price_id": price_id, "tier": "starter"})}
 
 
 def _without_key(scene: Scene) -> Named:
@@ -232,6 +241,7 @@ CASES = [
     Case("failed_webhooks", fault("failed_webhooks"), (RETRY,)),
     Case("dead_webhooks", fault("dead_webhooks", **FAILED), ('"Retry webhooks"',)),
     Case("dead_webhooks", fault("dead_webhooks"), (RETRY,)),
+    Case("waiting_events", _unmapped_price, ('"Map price"',)),
     Case("webhook_delay", fault("webhook_delay"), ("manage.py run_job webhooks",)),
     Case("error_rate", _failing_requests, ('"Revoke"',), _an_hour_later),
     Case("partitions_ahead", fault("partitions_ahead"), ("manage.py run_job partitions",)),

@@ -11,7 +11,7 @@ from django.utils import timezone
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from billing.models import Payment, Subscription, User, WebhookEvent
+from billing.models import Payment, StripeCustomer, Subscription, User, WebhookEvent
 from billing.stripe.events import inbox, processing
 from demo.stripe import recordings
 from demo.stripe.world import StripeWorld
@@ -49,9 +49,11 @@ def rows() -> dict[str, set[tuple]]:
     """What must not depend on the order: everything but ids and the moments of writing."""
     return {
         "users": set(User.objects.values_list("stripe_customer_id", "email", "name", "status")),
+        "links": set(StripeCustomer.objects.values_list("pk", "is_primary", "ownership", "user__email")),
         "subscriptions": set(
             Subscription.objects.values_list(
                 "user__stripe_customer_id",
+                "stripe_customer_id",
                 "stripe_subscription_id",
                 "tier",
                 "status",
