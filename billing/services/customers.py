@@ -36,7 +36,9 @@ def sync_customer(user: User, *, actor: str, reason: str) -> None:
     Refuses a user without a customer at Stripe, and with the reason whatever Stripe refuses or does not answer, or what
     of it cannot be stored; the rest is written.
     """
-    customers = list(user.stripe_customers.order_by("-is_primary", "linked_at"))
+    known = user.stripe_customers.order_by("-is_primary", "linked_at")
+    # Of deleted ones there is nothing to ask, unless the user has no other.
+    customers = list(known.filter(deleted_at=None) or known)
     if not customers:
         raise Refused("The customer has no Stripe customer.")
 

@@ -157,7 +157,7 @@ def is_presumed(customer_id: str) -> bool:
 
 
 def is_undecided(customer_id: str) -> bool:
-    """Whether metadata may say whose the customer is: it was unlinked, or its user was made for it and nothing bought."""
+    """Whether metadata may still say whose the customer is: it was unlinked, or is presumed and has bought nothing."""
     if StripeCustomer.objects.filter(pk=customer_id, ownership=Ownership.UNCLAIMED).exists():
         return True
     bought = any(model.objects.filter(stripe_customer_id=customer_id).exists() for model in (Subscription, Payment))
