@@ -16,6 +16,7 @@ class BillingConfig(AppConfig):
         "plans": "admin:billing_plan_change",
         "plan_prices": "admin:billing_planprice_change",
         "payment_history": "admin:billing_payment_change",
+        "stripe_customers": "admin:billing_user_changelist",  # logged by Stripe's id
         "stripe_webhook_events": "admin:billing_webhookevent_changelist",  # logged by Stripe's id
     }
     database_rights = Rights(
@@ -23,6 +24,7 @@ class BillingConfig(AppConfig):
         read_only=("monthly_usage_totals", "entitled_statuses"),
         hidden_columns={"api_keys": ("key_hash",)},
     )
+    sql_needs = ("djstripe",)  # indexes on the mirror
     without_rows = ("djstripe_apikey",)  # the Stripe key, in plain text
     seeded = ("plans", "entitled_statuses")
 

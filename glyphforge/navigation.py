@@ -87,6 +87,7 @@ UNFOLD: dict[str, Any] = {
                     page("Webhook events", "webhook", "webhookevent"),
                     page("Replays", "replay", "replayrun"),
                     page("Requests to Stripe", "outbox", "striperequest"),
+                    page("Stripe customers", "contacts", "stripecustomer"),
                     page("Unmatched customers", "person_search", "unmatchedcustomer"),
                     page("Differences", "difference", "difference"),
                     page("Reconciliations", "compare_arrows", "reconciliationrun"),

@@ -10,7 +10,7 @@ from django.urls import reverse
 from django.utils.html import format_html
 
 from billing.models import User
-from billing.services.search import by_index_only
+from billing.services import search
 from glyphforge.admin.columns import EMPTY
 from glyphforge.admin.model_admin import ModelAdmin
 
@@ -35,7 +35,9 @@ def customer_column() -> Callable[[Any, Model], str]:
 
 
 class SearchByCustomerMixin(ModelAdmin):
-    """Searches by a customer's e-mail (its beginning) or by one of the row's own ids (exactly).
+    """Searches by a customer's e-mail (its beginning), a Stripe customer of theirs or one of the row's own ids.
+
+    Of an id the first 8 characters are enough; an address of Stripe's dashboard is as good as the id in it.
 
     The customers are looked up first: an OR across a join could use no index.
     """
@@ -47,13 +49,16 @@ class SearchByCustomerMixin(ModelAdmin):
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
-        term = search_term.strip()
+        term = search.cleaned(search_term)
         if not term:
             return queryset, False
         matches = Q()
         for field in self.own_ids:
-            matches |= Q(**{field: term})
-        customers = User.objects.filter(email__istartswith=term).order_by().values_list("pk", flat=True)
-        with by_index_only():
+            matches |= search.starting(field, term)
+        whose = (
+            Q(stripe_customers__in=search.customer_ids(term)) if term.startswith("cus_") else Q(email__istartswith=term)
+        )
+        customers = User.objects.filter(whose).order_by().values_list("pk", flat=True)
+        with search.by_index_only():
             found = list(customers[:CUSTOMERS_CONSIDERED])
         return queryset.filter(matches | Q(user_id__in=found)), False

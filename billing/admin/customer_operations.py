@@ -104,7 +104,14 @@ class LinkForm(ReasonForm):
         widget=UnfoldAdminTextInputWidget(attrs={"placeholder": "cus_…"}),
         error_messages={"invalid": "A Stripe customer begins with cus_."},
     )
-    field_order = ["stripe_customer_id", "reason"]
+    place = forms.ChoiceField(
+        label="Beside those that they have, or first",
+        choices=[("beside", "Beside"), ("primary", "Primary: name and address are its")],
+        initial="beside",
+        required=False,
+        widget=UnfoldAdminSelectWidget,
+    )
+    field_order = ["stripe_customer_id", "place", "reason"]
 
 
 class LinkCustomer(Operation):
@@ -115,7 +122,7 @@ class LinkCustomer(Operation):
     permission = "billing.link_customer"
     icon = "link"
     form_class = LinkForm
-    when = {"stripe_customer_id": None, "status": {User.Status.ACTIVE, User.Status.SUSPENDED}}
+    when = {"status": {User.Status.ACTIVE, User.Status.SUSPENDED}}
 
     def effect(self, count: int) -> str:
         return (
@@ -125,7 +132,8 @@ class LinkCustomer(Operation):
 
     def carry_out(self, rows: QuerySet[Any], *, actor: str, reason: str, form: ReasonForm) -> str:
         user, stripe_id = rows.get(), form.cleaned_data["stripe_customer_id"]
-        customers.link_customer(stripe_id, user, actor=actor, reason=reason)
+        first = form.cleaned_data["place"] == "primary"
+        customers.link_customer(stripe_id, user, actor=actor, reason=reason, make_primary=first)
         return f"{stripe_id} now belongs to {user}."
 
 

@@ -26,12 +26,14 @@ from billing.models import (
     OpenInvoice,
     Payment,
     PaymentMovement,
+    StripeCustomer,
     StripeRequest,
     Subscription,
     Tier,
     User,
     WebhookEvent,
 )
+from billing.stripe.events.filter import of_customers
 from glyphforge.admin.columns import badge, choice_badge, relative_time
 from glyphforge.admin.operations import OperationsMixin
 from glyphforge.audit.admin import changes
@@ -89,12 +91,14 @@ def context(request: HttpRequest, user: User) -> dict[str, Any]:
     invoices = list(user.open_invoices.order_by("created_at", "stripe_invoice_id"))
     keys = list(user.api_keys.defer("key_hash").order_by("-created_at")[:ROWS])
     payments = list(user.payments.order_by("-created_at")[:ROWS])
-    events = _events(user) if request.user.has_perm("billing.view_webhookevent") else []
+    customers = list(user.stripe_customers.order_by("-is_primary", "linked_at")[:ROWS])
+    events = _events(customers) if request.user.has_perm("billing.view_webhookevent") else []
     return {
         "customer": user,
         "status": badge(f"Account {user.get_status_display().lower()}", User.Status(user.status).tone),
         "facts": _facts(user, live),
         "ids": _ids(user),
+        "stripe_customers": [_stripe_customer(request, row) for row in customers],
         "live": _subscription(request, live) if live else None,
         "subscriptions": [_subscription(request, row) for row in subscriptions],
         "usage": _usage(user, live),
@@ -104,10 +108,10 @@ def context(request: HttpRequest, user: User) -> dict[str, Any]:
         "keys": [_key(request, row) for row in keys],
         "payments": [_payment(request, row) for row in payments],
         "events": [_event(row) for row in events[:ROWS]],
-        "timeline": _timeline(request, user, [*subscriptions, *keys, *payments, *events]),
+        "timeline": _timeline(request, user, [*customers, *subscriptions, *keys, *payments, *events]),
         "requests": _requests(user),
         "alerts": _alerts(user, subscriptions),
-        "links": _links(user),
+        "links": _links(user, customers),
     }
 
 
@@ -177,6 +181,15 @@ def _invoice(row: OpenInvoice) -> dict[str, Any]:
     }
 
 
+def _stripe_customer(request: HttpRequest, row: StripeCustomer) -> dict[str, Any]:
+    badges = [badge("Primary", Tone.SUCCESS)] if row.is_primary else []
+    if row.deleted_at:
+        badges.append(badge(f"Deleted {row.deleted_at:%Y-%m-%d}"))
+    if row.ownership == StripeCustomer.Ownership.UNCLAIMED:
+        badges.append(badge("Waits for its owner", Tone.WARNING))
+    return {"row": row, "stripe": stripe_id(row.pk), "badges": badges, "offers": _offers(request, row)}
+
+
 def _key(request: HttpRequest, row: ApiKey) -> dict[str, Any]:
     return {"row": row, "url": _url(row), "state": key_state(row), "offers": _offers(request, row)}
 
@@ -203,13 +216,11 @@ def _event(row: WebhookEvent) -> dict[str, Any]:
     return {"row": row, "url": _url(row), "status": status}
 
 
-def _events(user: User) -> list[WebhookEvent]:
+def _events(customers: list[StripeCustomer]) -> list[WebhookEvent]:
     """Sorted here: asked for the newest few, the planner would rather read every event by time."""
-    if not user.stripe_customer_id:
+    if not customers:
         return []
-    about = Q(payload__contains={"data": {"object": {"customer": user.stripe_customer_id}}})
-    about |= Q(payload__contains={"data": {"object": {"id": user.stripe_customer_id}}})
-    found = WebhookEvent.objects.filter(about).defer("payload")
+    found = WebhookEvent.objects.filter(of_customers(customer.pk for customer in customers)).defer("payload")
     return sorted(found, key=lambda event: event.received_at, reverse=True)
 
 
@@ -237,6 +248,7 @@ def _timeline_entry(entry: AuditEntry) -> TimelineEntry:
     words = {"insert": "created", "update": "changed", "delete": "deleted"}
     nouns = {
         "users": "Customer",
+        "stripe_customers": "Stripe customer",
         "subscriptions": "Subscription",
         "api_keys": "API key",
         "payment_history": "Payment",
@@ -307,7 +319,7 @@ OPTIONS = json.dumps(
 )
 
 
-def _links(user: User) -> dict[str, str]:
+def _links(user: User, customers: list[StripeCustomer]) -> dict[str, str]:
     """Where each section goes on."""
 
     def all_link(model: str, query: str) -> str:
@@ -319,6 +331,6 @@ def _links(user: User) -> dict[str, str]:
         "keys": all_link("apikey", by_user),
         "payments": all_link("payment", by_user),
         "requests": all_link("apiusage", by_user),
-        "events": all_link("webhookevent", f"q={user.stripe_customer_id}") if user.stripe_customer_id else "",
+        "events": all_link("webhookevent", f"q={'+'.join(customer.pk for customer in customers)}") if customers else "",
         "stripe": dashboard_url(user.stripe_customer_id) or "",
     }

@@ -10,7 +10,7 @@ from django.http import HttpRequest
 from billing.admin.customer_link import customer_column
 from billing.admin.stripe_links import stripe_id_column
 from billing.models import Difference, ReconciliationRun
-from billing.services import reconciliation
+from billing.services import customers, reconciliation
 from glyphforge.admin.columns import badge_column, column, moment_column, number, yes_no_column
 from glyphforge.admin.model_admin import ReadOnlyModelAdmin
 from glyphforge.admin.operations import Operation, OperationsMixin, ReasonForm, counted
@@ -49,11 +49,48 @@ class Repair(Operation):
         return f"{counted(repaired, 'difference')} repaired.{left if chosen > repaired else ''}"
 
 
+class MoveToNamed(Operation):
+    """A Stripe customer goes to whom its metadata names now."""
+
+    name = "move"
+    label = "Move"
+    permission = "billing.link_customer"
+    icon = "move_up"
+    when = {"status": Difference.Status.OPEN, "kind": Difference.Kind.OTHER_OWNER}
+
+    def describe(self, row: Difference) -> str:
+        return f"{row.stripe_id}: {row.note}"
+
+    def effect(self, count: int) -> str:
+        return "Its subscriptions and payments go along to the customer whom its metadata names; figures follow."
+
+    def carry_out(self, rows: QuerySet[Any], *, actor: str, reason: str, form: ReasonForm) -> str:
+        difference = rows.get()
+        user = customers.move_to_named(difference, actor=actor, reason=reason)
+        return f"{difference.stripe_id} belongs to {user} now."
+
+
+class KeepOwner(MoveToNamed):
+    """A Stripe customer stays where it is, whatever its metadata says."""
+
+    name = "keep"
+    label = "Keep"
+    icon = "lock"
+
+    def effect(self, count: int) -> str:
+        return "It stays where it is, and its metadata at Stripe is set to name that customer again."
+
+    def carry_out(self, rows: QuerySet[Any], *, actor: str, reason: str, form: ReasonForm) -> str:
+        difference = rows.get()
+        user = customers.keep_owner(difference, actor=actor, reason=reason)
+        return f"{difference.stripe_id} stays with {user}; Stripe says so too."
+
+
 @admin.register(Difference)
 class DifferenceAdmin(OperationsMixin, ReadOnlyModelAdmin):
     """Where our tables and Stripe disagree, field by field."""
 
-    operations = (Repair(),)
+    operations = (Repair(), MoveToNamed(), KeepOwner())
     customer = customer_column()
     state = badge_column("status", Difference.Status, description="status")
     stripe = stripe_id_column("stripe_id", description="Stripe object")

@@ -7,20 +7,23 @@ from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
+from django.utils.text import capfirst
 from unfold.dataclasses import SearchResult
 
 from billing.admin.customer_link import customer_url
+from billing.models import UnmatchedCustomer, User, WebhookEvent
 from billing.services import search
 from billing.services.search import Hit
 
 IN_PALETTE = 8
+ICONS = {User: "person", WebhookEvent: "webhook", UnmatchedCustomer: "person_search"}
 
 
 def hit_url(hit: Hit) -> str:
     """The page that the hit opens."""
     if hit.user:
         return customer_url(hit.user.pk)
-    return reverse("admin:billing_webhookevent_change", args=[hit.found.pk])
+    return reverse(f"admin:billing_{hit.found._meta.model_name}_change", args=[hit.found.pk])
 
 
 def find(request: HttpRequest) -> HttpResponse:
@@ -49,9 +52,9 @@ def palette(request: HttpRequest, term: str) -> list[Any]:
     return [
         SearchResult(
             title=str(hit.found),
-            description=f"{'Customer' if hit.user else 'Webhook event'}, {hit.why}",
+            description=f"{capfirst(hit.found._meta.verbose_name)}, {hit.why}",
             link=hit_url(hit),
-            icon="person" if hit.user else "webhook",
+            icon=ICONS[type(hit.found)],
         )
         for hit in search.find(typed, limit=IN_PALETTE)
     ]

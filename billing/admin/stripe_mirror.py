@@ -8,12 +8,15 @@ from typing import Any
 
 from django.apps import apps
 from django.contrib import admin
-from django.db.models import Model
+from django.db.models import Model, QuerySet
+from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
 from billing.admin.price_operations import billing_period
 from billing.admin.stripe_links import stripe_id_column
-from glyphforge.admin.columns import badge, figure, moment_column, preformatted
+from billing.services import search
+from billing.stripe import lookup
+from glyphforge.admin.columns import EMPTY, badge, figure, moment_column, preformatted
 from glyphforge.admin.model_admin import ReadOnlyModelAdmin
 from glyphforge.choices import Tone
 from glyphforge.money import money
@@ -71,8 +74,21 @@ class PriceAdmin(ProductAdmin):
 class InvoiceAdmin(MirrorAdmin):
     """Invoices as they were last fetched; an invoice without a status counts as a draft."""
 
-    list_display = ("id", "customer", "total", "state", "mode", "created_at_stripe")
+    list_display = ("id", "number", "customer", "total", "state", "mode", "created_at_stripe")
     list_select_related = ("customer",)
+    search_help_text = "The invoice's number or id"
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        term = search.cleaned(search_term)
+        if term.startswith("in_"):
+            return queryset.filter(search.starting("id", term)), False
+        return (lookup.with_number(queryset, term) if term else queryset), False
+
+    @admin.display(description="number")
+    def number(self, obj: Any) -> str:
+        return obj.stripe_data.get("number") or EMPTY
 
     @admin.display(description="total")
     def total(self, obj: Any) -> str:

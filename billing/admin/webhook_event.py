@@ -11,6 +11,8 @@ from django.utils.html import format_html
 from billing.admin.event_operations import Replay, RetryWebhooks
 from billing.admin.stripe_links import stripe_id_column
 from billing.models import WebhookEvent
+from billing.services import search
+from billing.stripe.events.filter import of_customers
 from glyphforge.admin.columns import EMPTY, badge_column, copyable_column, moment_column, preformatted, yes_no_column
 from glyphforge.admin.keyset import KeysetModelAdmin
 from glyphforge.admin.operations import OperationsMixin
@@ -35,7 +37,7 @@ class WebhookEventAdmin(OperationsMixin, KeysetModelAdmin):
     list_filter = ("status",)
     keyset = ("received_at", "stripe_event_id")
     search_fields = ("stripe_event_id",)
-    search_help_text = "A Stripe event, a type (its beginning), or a Stripe customer"
+    search_help_text = "A Stripe event, a type (its beginning), or Stripe customers"
     fieldsets = (
         (None, {"fields": ("stripe_event", "event_type", "state", "attempts", "last_error")}),
         ("Times", {"fields": ("received", "started", "processed", "next_retry")}),
@@ -62,11 +64,12 @@ class WebhookEventAdmin(OperationsMixin, KeysetModelAdmin):
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
-        term = search_term.strip()
+        term = search.cleaned(search_term)
         if term.startswith("evt_"):
-            return queryset.filter(stripe_event_id=term), False
+            return queryset.filter(search.starting("stripe_event_id", term)), False
         if term.startswith("cus_"):
-            return queryset.filter(payload__contains={"data": {"object": {"customer": term}}}), False
+            named = [whole for part in search.stripe_ids(term) for whole in search.customer_ids(part)]
+            return queryset.filter(of_customers(named)), False
         return (queryset.filter(event_type__startswith=term) if term else queryset), False
 
     @admin.display(description="last error")

@@ -214,7 +214,7 @@ def _apply(step: Step) -> None:
             step.user.save(update_fields=step.fields)
         if step.action in {Action.LINK, Action.UPDATE}:
             # By the address that it was found by, or gave up: Stripe's events may wait for this.
-            inbox.retry_waiting(step.subject)
+            inbox.retry_waiting(step.subject.lower())
 
 
 def _pages(pool: Pool, *, resume: bool) -> Iterator[Page]:

@@ -11,6 +11,7 @@ from billing.models.plan import CatalogueEntry, Plan, PlanPrice
 from billing.models.rate_limit import RateLimit
 from billing.models.reconciliation import Difference, ReconciliationRun
 from billing.models.replay_run import ReplayRun
+from billing.models.stripe_customer import StripeCustomer
 from billing.models.stripe_request import StripeRequest
 from billing.models.subscription import Entitlement, Subscription
 from billing.models.tier import Sold, Tier
@@ -41,6 +42,7 @@ __all__ = [
     "ReconciliationRun",
     "ReplayRun",
     "Sold",
+    "StripeCustomer",
     "StripeRequest",
     "Subscription",
     "Tier",

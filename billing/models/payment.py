@@ -25,6 +25,7 @@ class Payment(models.Model):
 
     id = uuid_key()
     user = models.ForeignKey(User, verbose_name="customer", on_delete=models.PROTECT, related_name="payments")
+    stripe_customer_id = models.TextField("Stripe customer", null=True)
     stripe_invoice_id = models.TextField("Stripe invoice", null=True)
     stripe_payment_intent_id = models.TextField("Stripe payment intent", null=True)
     stripe_charge_id = models.TextField("Stripe charge", unique=True, null=True)

@@ -69,6 +69,7 @@ class Difference(models.Model):
         MISSING_LOCALLY = "missing_locally", "Missing locally"
         MISSING_AT_STRIPE = "missing_at_stripe", "Missing at Stripe"
         DIFFERS = "differs", "Differs"
+        OTHER_OWNER = "other_owner", "Names another customer"
 
     class Status(ToneChoices):
         OPEN = "open", Tone.WARNING, "Open"
@@ -76,7 +77,13 @@ class Difference(models.Model):
         GONE = "gone", Tone.NEUTRAL, "Gone by itself"
 
     id = models.BigAutoField(primary_key=True)
-    run = models.ForeignKey(ReconciliationRun, on_delete=models.CASCADE, related_name="differences")
+    run = models.ForeignKey(
+        ReconciliationRun,
+        on_delete=models.CASCADE,
+        related_name="differences",
+        null=True,
+        help_text="Empty where an event brought it.",
+    )
     kind = models.TextField(choices=Kind.choices)
     object_kind = models.TextField(help_text="event, customer, subscription, charge or invoice.")
     stripe_id = models.TextField()

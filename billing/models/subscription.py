@@ -56,6 +56,7 @@ class Subscription(models.Model):
     tier = models.TextField("plan", choices=Tier.choices, db_default=Tier.FREE)
     status = models.TextField(choices=Status.choices, db_default=Status.ACTIVE)
     stripe_subscription_id = models.TextField("Stripe subscription", unique=True, null=True, blank=True)
+    stripe_customer_id = models.TextField("Stripe customer", null=True, editable=False)
     stripe_price_id = models.TextField("Stripe price", null=True, blank=True)
     quantity = models.BigIntegerField(db_default=1, validators=[NOT_NEGATIVE])
     price_cents = models.BigIntegerField(

@@ -27,10 +27,13 @@ class User(models.Model):
 
     id = uuid_key()
     cognito_user_id = models.TextField("Cognito user", unique=True, null=True, blank=True)
-    stripe_customer_id = models.TextField("Stripe customer", unique=True, null=True, blank=True)
+    stripe_customer_id = models.TextField(
+        "Stripe customer", unique=True, null=True, blank=True, help_text="The primary one of those in stripe_customers."
+    )
     email = models.TextField("e-mail", null=True, blank=True, help_text="Unique whatever its case.")
     name = models.TextField(db_default="", blank=True)
     status = models.TextField(choices=Status.choices, db_default=Status.ACTIVE)
+    suspended_at = models.DateTimeField(null=True, editable=False, help_text="Outlasts a deletion.")
     created_at = created_at()
     updated_at = updated_at()
 

@@ -1,5 +1,6 @@
 """`stripe_webhook_events`, the inbox: filled by `billing.stripe.events.inbox`, leased by the database's functions."""
 
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models.functions import Now
 
@@ -27,6 +28,9 @@ class WebhookEvent(models.Model):
     status = models.TextField(choices=Status.choices, db_default=Status.PENDING)
     attempts = models.IntegerField(db_default=0)
     last_error = models.TextField(null=True)
+    waits_for = ArrayField(
+        models.TextField(), null=True, help_text="What somebody has to bring: a Stripe customer, a price, an address."
+    )
     next_retry_at = models.DateTimeField(null=True)
     received_at = models.DateTimeField(db_default=Now())
     processing_started_at = models.DateTimeField(null=True)

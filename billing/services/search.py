@@ -1,7 +1,7 @@
 """Finding a customer, or an event, by whatever support has at hand."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from uuid import UUID
@@ -11,44 +11,75 @@ from django.db.models import Q, QuerySet
 from django.db.models.functions import Left
 
 from billing.keys import format as key_format
-from billing.models import ApiKey, Payment, Subscription, User, WebhookEvent
+from billing.models import ApiKey, Payment, StripeCustomer, Subscription, UnmatchedCustomer, User, WebhookEvent
+from billing.stripe import lookup
 
 LIMIT = 20
 SHORTEST_PART = 3  # characters; fewer make no trigram
+SHORTEST_CUT = 8  # characters of an id of which the rest is missing
 LONGEST = 200
 UUID_SHAPE = re.compile(r"[0-9a-f]{8}-?([0-9a-f]{4}-?){3}[0-9a-f]{12}", re.IGNORECASE)
+UUID_BEGINNING = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{0,4}){0,3}(-[0-9a-f]{0,11})?", re.IGNORECASE)
+STRIPE_ID = re.compile(r"[a-z]{2,12}_\w+", re.ASCII)
+DASHBOARD = re.compile(r"https?://dashboard\.stripe\.com/(?P<path>[^?#\s]*)\S*", re.IGNORECASE)
+LAST4 = re.compile(r"[\s*•.x]*(?P<digits>[0-9]{4})", re.IGNORECASE)
+# As invoices (A1B2C3D4-0007) and receipts (1234-5678) have it.
+NUMBER = re.compile(r"(?=[A-Za-z-]*[0-9])([A-Za-z0-9]+-[A-Za-z0-9-]*|[A-Z0-9]{8,})")
 
 
 @dataclass(frozen=True)
 class Hit:
-    """A customer or an event, and by what it was found."""
+    """A customer, an event or a customer at Stripe who is nobody's, and by what it was found."""
 
-    found: User | WebhookEvent
+    found: User | WebhookEvent | UnmatchedCustomer
     why: str
 
     @property
     def user(self) -> User | None:
-        """The customer; None where an event was found."""
+        """The customer; None where something else was found."""
         return self.found if isinstance(self.found, User) else None
 
 
 def find(text: str, *, limit: int = LIMIT) -> list[Hit]:
     """Find at most `limit` customers or events by whatever support has at hand.
 
-    That is an e-mail, a name, an id of ours, Stripe's or Cognito's, or the beginning of a key. An id finds exactly its
-    row. Words find the address that equals them, else what begins with them, then what contains them. Reads by index
-    only, however common the word is. An empty text finds nothing.
+    That is an e-mail, a name, an id of ours, Stripe's or Cognito's, an address of Stripe's dashboard, the number of an
+    invoice or a receipt, the last four digits of a card, or the beginning of a key; or several ids. An id finds exactly
+    its row, also when it was cut to 8 characters or more. Words find the address that equals them, else what begins
+    with them, then what contains them. Reads by index only, however common the word is. An empty text finds nothing.
     """
-    term = text.strip()[:LONGEST].replace("\0", "")
+    term = cleaned(text)
     if not term:
         return []
     with by_index_only():
-        search = next((search for begins, search in BY_PREFIX.items() if term.startswith(begins)), None)
-        if search is not None:
-            return search(term, limit)
-        if UUID_SHAPE.fullmatch(term):
-            return _by_uuid(UUID(term), term)
-        return _by_words(term, limit)
+        ids = stripe_ids(term)
+        if len(ids) > 1:
+            hits = [hit for each in ids for hit in _by_id(each, limit)]
+            return list({hit.found.pk: hit for hit in hits}.values())[:limit]
+        if term.partition("_")[0] in KINDS:
+            return _by_id(term, limit)
+        return (_by_id(term, limit) if ids else []) or _by_anything_else(term, limit)
+
+
+def cleaned(text: str) -> str:
+    """What was typed without what surrounds it: of an address of Stripe's dashboard the last id in it."""
+    term = text.strip()
+    address = DASHBOARD.fullmatch(term)
+    if address:
+        named = [part for part in address["path"].split("/") if STRIPE_ID.fullmatch(part)]
+        term = named[-1] if named else ""
+    return term[:LONGEST].replace("\0", "")
+
+
+def stripe_ids(term: str) -> list[str]:
+    """The ids of Stripe's that the term consists of; none where anything else is in it."""
+    parts = re.split(r"[\s,;]+", term)
+    return parts if all(STRIPE_ID.fullmatch(part) for part in parts) else []
+
+
+def starting(field: str, term: str) -> Q:
+    """A condition on an id: `term` itself, or what begins with it where it is long enough to be a cut one."""
+    return Q(**{f"{field}__startswith" if len(term) >= SHORTEST_CUT else field: term})
 
 
 @contextmanager
@@ -64,7 +95,33 @@ def by_index_only() -> Iterator[None]:
         cursor.execute("SET LOCAL enable_seqscan = DEFAULT")
 
 
-def _customers(users: QuerySet[User] | list[User], why: str) -> list[Hit]:
+def customer_ids(term: str, limit: int = LIMIT) -> list[str]:
+    """The Stripe customers of this id, whole or cut; the id itself where none is here."""
+    known = StripeCustomer.objects.filter(starting("pk", term)).order_by("pk")
+    return list(known.values_list("pk", flat=True)[:limit]) or [term]
+
+
+def _by_id(term: str, limit: int) -> list[Hit]:
+    search = next((search for begins, search in BY_PREFIX.items() if term.startswith(begins)), None)
+    return (search(term, limit) if search else []) or _by_mirror(term, limit) or _by_payload(term, limit)
+
+
+def _by_anything_else(term: str, limit: int) -> list[Hit]:
+    if UUID_SHAPE.fullmatch(term):
+        return _by_uuid(UUID(term), term)
+    found: list[Hit] = []
+    if UUID_BEGINNING.fullmatch(term):
+        found = _by_uuid_beginning(term, limit)
+    if NUMBER.fullmatch(term):
+        found = found or _of_customers(
+            lookup.by_number(term, limit, is_cut=len(term) >= SHORTEST_CUT), "number of an invoice or receipt", limit
+        )
+    if match := LAST4.fullmatch(term):
+        found = found or _of_customers(lookup.by_last4(match["digits"], limit), "last four digits", limit)
+    return found or _by_words(term, limit)
+
+
+def _customers(users: Iterable[User], why: str) -> list[Hit]:
     return [Hit(user, why) for user in users]
 
 
@@ -74,20 +131,45 @@ def _owners(rows: QuerySet[Subscription] | QuerySet[Payment] | QuerySet[ApiKey],
     return _customers(list(owners.values()), why)
 
 
+def _of_customers(customer_ids: list[str], why: str, limit: int) -> list[Hit]:
+    """Whose the customers at Stripe are, each once; a customer at Stripe who is nobody's is found itself."""
+    links = StripeCustomer.objects.filter(pk__in=customer_ids).select_related("user")
+    owners = {link.user_id: link.user for link in links[:limit]}
+    unmatched = UnmatchedCustomer.objects.filter(pk__in=customer_ids)
+    return [*_customers(owners.values(), why), *(Hit(row, why) for row in unmatched[:limit])][:limit]
+
+
 def _by_stripe_customer(term: str, limit: int) -> list[Hit]:
-    return _customers(User.objects.filter(stripe_customer_id=term)[:limit], "Stripe customer")
+    unmatched = UnmatchedCustomer.objects.filter(starting("pk", term)).order_by("pk")
+    return _of_customers(
+        [*customer_ids(term, limit), *unmatched.values_list("pk", flat=True)[:limit]], "Stripe customer", limit
+    )
 
 
-def _by_subscription(term: str, limit: int) -> list[Hit]:
-    return _owners(Subscription.objects.filter(stripe_subscription_id=term), "Stripe subscription", limit)
+def _by_subscription(field: str, why: str) -> Callable[[str, int], list[Hit]]:
+    return lambda term, limit: _owners(Subscription.objects.filter(starting(field, term)), why, limit)
 
 
 def _by_payment(field: str, why: str) -> Callable[[str, int], list[Hit]]:
-    return lambda term, limit: _owners(Payment.objects.filter(**{field: term}), why, limit)
+    return lambda term, limit: _owners(Payment.objects.filter(starting(field, term)), why, limit)
+
+
+def _by_mirror(term: str, limit: int) -> list[Hit]:
+    found = lookup.by_id(term, limit) if len(term) >= SHORTEST_CUT else []
+    return _of_customers(found, "Stripe object", limit)
+
+
+def _by_payload(term: str, limit: int) -> list[Hit]:
+    """By what an event was about, where no table has it: a refund, for one."""
+    about = WebhookEvent.objects.filter(payload__contains={"data": {"object": {"id": term}}})
+    objects = [event.payload["data"]["object"] for event in about[:limit]]
+    named = {str(item.get(name)) for item in objects for name in ("customer", "charge") if item.get(name)}
+    of_customers = _of_customers(sorted(named), "Stripe event about it", limit)
+    return of_customers or _owners(Payment.objects.filter(stripe_charge_id__in=named), "Stripe event about it", limit)
 
 
 def _by_event(term: str, limit: int) -> list[Hit]:
-    events = WebhookEvent.objects.filter(stripe_event_id=term).defer("payload")[:limit]
+    events = WebhookEvent.objects.filter(starting("stripe_event_id", term)).defer("payload")[:limit]
     return [Hit(event, "Stripe event") for event in events]
 
 
@@ -105,6 +187,12 @@ def _by_uuid(key: UUID, term: str) -> list[Hit]:
         or _owners(ApiKey.objects.filter(pk=key), "API key", 1)
         or _owners(Payment.objects.filter(pk=key), "payment", 1)
     )
+
+
+def _by_uuid_beginning(term: str, limit: int) -> list[Hit]:
+    digits = term.replace("-", "")
+    between = (UUID(digits.ljust(32, "0")), UUID(digits.ljust(32, "f")))
+    return _customers(User.objects.filter(pk__range=between)[:limit], "customer id")
 
 
 def _by_words(term: str, limit: int) -> list[Hit]:
@@ -128,7 +216,8 @@ def _by_words(term: str, limit: int) -> list[Hit]:
 
 BY_PREFIX: dict[str, Callable[[str, int], list[Hit]]] = {
     "cus_": _by_stripe_customer,
-    "sub_": _by_subscription,
+    "sub_": _by_subscription("stripe_subscription_id", "Stripe subscription"),
+    "price_": _by_subscription("stripe_price_id", "Stripe price"),
     "in_": _by_payment("stripe_invoice_id", "Stripe invoice"),
     "ch_": _by_payment("stripe_charge_id", "Stripe charge"),
     "py_": _by_payment("stripe_charge_id", "Stripe charge"),
@@ -136,3 +225,5 @@ BY_PREFIX: dict[str, Callable[[str, int], list[Hit]]] = {
     "evt_": _by_event,
     key_format.BEGINS: _by_key,
 }
+# What a name of nobody begins with.
+KINDS = {begins.partition("_")[0] for begins in BY_PREFIX} | lookup.KINDS

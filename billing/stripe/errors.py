@@ -25,7 +25,12 @@ class PartlyDoneError(TransientError):
 
 
 class PermanentError(Exception):
-    """Trying again does not help until somebody does what the message says: the event is parked."""
+    """Trying again does not help until somebody does what the message says: the event is parked.
+
+    `waits_for` names what releases it, the cause first: a Stripe customer, a price, an e-mail address in lower case.
+    """
+
+    waits_for: tuple[str, ...] = ()
 
 
 class MissingError(PermanentError):
@@ -41,6 +46,7 @@ class UnlinkedCustomerError(PermanentError):
 
     def __init__(self, message: str, *, stripe_customer_id: str, email: str | None, name: str) -> None:
         super().__init__(message)
+        self.waits_for = (stripe_customer_id, *([email.strip().lower()] if email and email.strip() else []))
         self.stripe_customer_id = stripe_customer_id
         self.email = email
         self.name = name
@@ -51,7 +57,16 @@ class UnmappedPriceError(PermanentError):
 
     def __init__(self, message: str, *, stripe_price_id: str) -> None:
         super().__init__(message)
+        self.waits_for = (stripe_price_id,)
         self.stripe_price_id = stripe_price_id
+
+
+class AddressTakenError(PermanentError):
+    """Another customer here has the address."""
+
+    def __init__(self, message: str, *, email: str) -> None:
+        super().__init__(message)
+        self.waits_for = (email.lower(),)
 
 
 class ForeignError(Exception):

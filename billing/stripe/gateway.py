@@ -41,6 +41,7 @@ LONGEST_RETRY_AFTER = 86_400.0
 RESOURCES: dict[str, Any] = {
     "account": stripe.Account,
     "charge": stripe.Charge,
+    "checkout.session": stripe.checkout.Session,
     "coupon": stripe.Coupon,
     "customer": stripe.Customer,
     "dispute": stripe.Dispute,

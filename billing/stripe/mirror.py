@@ -21,7 +21,7 @@ from psycopg.errors import NotNullViolation
 from billing.stripe import gateway, listed, listed_rows, tiers
 from billing.stripe.errors import MissingError, PermanentError
 from billing.stripe.events.event_object import identifier
-from billing.stripe.objects import Charge, Discount, Dispute, Invoice, Price
+from billing.stripe.objects import Charge, CheckoutSession, Customer, Discount, Dispute, Invoice, Price
 from billing.stripe.unstorable import explained
 
 T = TypeVar("T")
@@ -204,10 +204,26 @@ def charge_disputes(charge_id: str) -> list[Dispute]:
     return [row.stripe_data for row in models.Dispute.objects.filter(charge_id=charge_id)]
 
 
+def customer(customer_id: str) -> Customer | None:
+    """A customer as it was last fetched, if it is known here."""
+    row = models.Customer.objects.filter(id=customer_id).first()
+    return row.stripe_data if row else None
+
+
 def customer_discount(customer_id: str) -> Discount | None:
     """The discount that a customer carries itself, if it is known here."""
-    row = models.Customer.objects.filter(id=customer_id).first()
-    return row.stripe_data.get("discount") if row else None
+    known = customer(customer_id)
+    return known.get("discount") if known else None
+
+
+def keep_checkout(session: CheckoutSession) -> None:
+    """Keep a checkout session, to be found by its id; what it refers to comes by events of its own.
+
+    dj-stripe would fetch all that, and write to Stripe.
+    """
+    known = models.Customer.objects.filter(id=_id_of(session.get("customer") or ""))
+    values = {"livemode": bool(session.get("livemode")), "customer": known.first(), "stripe_data": session}
+    models.Session.objects.update_or_create(id=session["id"], defaults=values)
 
 
 def invoice_paid_by(customer_id: str, charge_id: str, payment_intent_id: str | None) -> Invoice | None:

@@ -47,6 +47,7 @@ class Subscription(TypedDict):
     default_tax_rates: NotRequired[list[TaxRate | str] | None]
     discounts: NotRequired[list[Discount | str] | None]
     ended_at: NotRequired[int | None]
+    metadata: NotRequired[dict[str, str] | None]
     pause_collection: NotRequired[PausedCollection | None]
     schedule: NotRequired[Reference | None]
     trial_end: NotRequired[int | None]
@@ -190,6 +191,16 @@ class Charge(TypedDict):
     payment_intent: NotRequired[Reference | None]
     receipt_url: NotRequired[str | None]
     refunded: NotRequired[bool]
+
+
+class CheckoutSession(TypedDict):
+    """https://docs.stripe.com/api/checkout/sessions/object"""
+
+    id: str
+    client_reference_id: NotRequired[str | None]
+    customer: NotRequired[Reference | None]
+    livemode: NotRequired[bool]
+    payment_status: NotRequired[str]
 
 
 class BalanceTransaction(TypedDict):

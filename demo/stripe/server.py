@@ -139,7 +139,7 @@ class StripeHandler(BaseHTTPRequestHandler):
 
     def _route(self, method: str, path: str, params: Json) -> Json:
         world = self.stripe.world
-        parts = path.strip("/").split("/")[1:]
+        parts = path.strip("/").replace("checkout/sessions", "checkout.sessions").split("/")[1:]
         if method == "GET":
             return self._read(parts, params)
         change = self._change(method, parts, params)

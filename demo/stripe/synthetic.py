@@ -17,16 +17,15 @@ from demo.stripe.world import StripeWorld
 from glyphforge.rows import Json
 
 CUSTOMERS = """
-    SELECT id, stripe_customer_id, email, name, status, created_at FROM users
-    WHERE stripe_customer_id IS NOT NULL
+    SELECT u.id, c.stripe_customer_id, u.email, u.name, u.created_at,
+        CASE WHEN c.deleted_at IS NULL THEN u.status ELSE 'deleted' END AS status
+    FROM stripe_customers AS c JOIN users AS u ON u.id = c.user_id
 """
 SUBSCRIPTIONS = """
-    SELECT s.*, u.stripe_customer_id FROM subscriptions AS s JOIN users AS u ON u.id = s.user_id
-    WHERE s.stripe_subscription_id IS NOT NULL AND u.stripe_customer_id IS NOT NULL
+    SELECT * FROM subscriptions WHERE stripe_subscription_id IS NOT NULL AND stripe_customer_id IS NOT NULL
 """
 CHARGES = """
-    SELECT p.*, u.stripe_customer_id FROM payment_history AS p JOIN users AS u ON u.id = p.user_id
-    WHERE p.stripe_charge_id IS NOT NULL AND u.stripe_customer_id IS NOT NULL
+    SELECT * FROM payment_history WHERE stripe_charge_id IS NOT NULL AND stripe_customer_id IS NOT NULL
 """
 # What went out again, and came back, of each payment: by refund or dispute.
 MOVEMENTS = """

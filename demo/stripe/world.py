@@ -23,6 +23,7 @@ COLLECTIONS = {
     "account": "accounts",
     "balance_transaction": "balance_transactions",
     "charge": "charges",
+    "checkout.session": "checkout.sessions",
     "coupon": "coupons",
     "credit_note": "credit_notes",
     "customer": "customers",

@@ -345,6 +345,8 @@ def _migration(config: AppConfig, name: str) -> str:
 def _last_of_others(config: AppConfig, loader: MigrationLoader) -> set[tuple[str, str]]:
     """The last migrations of the other apps with SQL, which run as they were written, before this one.
 
+    And of those whose tables its SQL names: `sql_needs` of the app's configuration.
+
     This package knows no app of the project that it is put into: where one of its migrations changes what such an app
     calls as it is made, the app's own migration says `run_before`.
     """
@@ -356,4 +358,5 @@ def _last_of_others(config: AppConfig, loader: MigrationLoader) -> set[tuple[str
         and each is not config
         and (each.name.startswith(package) or not config.name.startswith(package))
     }
-    return {leaf for app in others for leaf in loader.graph.leaf_nodes(app)}
+    others |= set(getattr(config, "sql_needs", ()))
+    return {leaf for app in sorted(others) for leaf in loader.graph.leaf_nodes(app)}

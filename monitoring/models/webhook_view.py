@@ -1,5 +1,6 @@
 """The view on webhook events that need a person."""
 
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
 
 from billing.models import WebhookEvent
@@ -16,6 +17,7 @@ class FailedWebhookEvent(models.Model):
     next_retry_at = models.DateTimeField(null=True)
     received_at = models.DateTimeField()
     cause = models.TextField(help_text="The same for errors that differ in ids and numbers only.")
+    waits_for = ArrayField(models.TextField(), null=True, help_text="What somebody has to bring.")
 
     class Meta:
         managed = False

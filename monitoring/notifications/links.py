@@ -18,6 +18,7 @@ LISTED_ON = {
     "users_near_limit": "monitoring_usernearlimit",
     "failed_webhooks": "monitoring_failedwebhookevent",
     "dead_webhooks": "monitoring_failedwebhookevent",
+    "waiting_events": "monitoring_failedwebhookevent",
     "webhook_delay": "billing_webhookevent",
     "unsettled_stripe_requests": "billing_striperequest?state__exact=unknown",
     "unmatched_stripe_customers": "billing_unmatchedcustomer",
@@ -52,7 +53,12 @@ LISTED_ON = {
 # Not everybody whom an alert reaches may open these: what other sessions run may hold customers' data.
 NOT_FOR_EVERYBODY = {"monitoring_longrunningquery", "monitoring_databasesession"}
 # The page of the object that an alert names.
-OBJECT_PAGES = {"user": "billing_user", "subscription": "billing_subscription", "job": "monitoring_jobschedule"}
+OBJECT_PAGES = {
+    "user": "billing_user",
+    "subscription": "billing_subscription",
+    "job": "monitoring_jobschedule",
+    "unmatched_customer": "billing_unmatchedcustomer",
+}
 
 
 def absolute(path: str) -> str:

@@ -116,6 +116,11 @@ def _unmatched_customer() -> tuple[Cure, None]:
     return _run("DELETE FROM unmatched_stripe_customers"), None
 
 
+def _unmapped_price() -> tuple[Cure, None]:
+    factories.webhook_event(waits_for=["price_new"], next_retry_at=ago("-1 day"))
+    return _run("UPDATE stripe_webhook_events SET status = 'processed'"), None
+
+
 def _missing_partition() -> tuple[Cure, None]:
     (row,) = query(
         "SELECT partition::text FROM monthly_partitions('api_usage') WHERE opens > now() ORDER BY opens LIMIT 1"
@@ -216,6 +221,7 @@ FAULTS = [
     Fault("failed thrice", "failed_webhooks", "warning", lambda: _failing_event("failed", 3)),
     Fault("failed four times", "failed_webhooks", "critical", lambda: _failing_event("failed", 4)),
     Fault("dead", "dead_webhooks", "critical", lambda: _failing_event("dead", 1), alert_type="failed_webhooks"),
+    Fault("waits for a price", "waiting_events", "warning", _unmapped_price),
     Fault("waiting event", "webhook_delay", "critical", _waiting_event),
     Fault("abandoned event", "webhook_delay", "critical", _abandoned_event),
     Fault("error burst", "error_rate", "critical", _error_burst),

@@ -123,6 +123,24 @@ CALLS: dict[str, tuple[str, ...]] = {
         "SELECT public.complete_webhook_processing('evt_new', NULL)",
         "SELECT public.complete_webhook_processing('evt_abandoned', 'no price')",
     ),
+    "retry_waiting_events": ("SELECT public.retry_waiting_events('cus_a')", "SELECT public.retry_waiting_events('')"),
+    "release_waiting_events": ("INSERT INTO public.plan_prices (stripe_price_id, tier) VALUES ('price_z', 'starter')",),
+    "link_primary_customer": (
+        "INSERT INTO public.users (email, stripe_customer_id) VALUES ('mary@example.com', 'cus_mary')",
+    ),
+    "keep_primary_customer": (
+        f"""
+        INSERT INTO public.stripe_customers (stripe_customer_id, user_id, is_primary) VALUES ('cus_z', '{USER}', true)
+        """,
+    ),
+    "follow_primary_customer": (f"UPDATE public.stripe_customers SET user_id = '{USER}'",),
+    "name_stripe_customer": (
+        f"INSERT INTO public.payment_history (user_id, amount_cents, stripe_charge_id) VALUES ('{USER}', 1, 'ch_z')",
+    ),
+    "keep_suspension": (
+        "UPDATE public.users SET status = 'suspended'",
+        "UPDATE public.users SET status = 'active'",
+    ),
     "retry_failed_webhooks": ("SELECT * FROM public.retry_failed_webhooks(5)",),
     "count_authentication_failure": ("SELECT public.count_authentication_failure('api_key', '10.0.0.1', 'ada')",),
     "retention_cutoff": ("SELECT public.retention_cutoff('me', 30)", "SELECT public.retention_cutoff('me', 0)"),

@@ -30,6 +30,7 @@ BEGIN
             WHEN e.status = 'processing' THEN format('The worker of attempt %s did not finish within %s.', e.attempts, lease)
             ELSE e.last_error
         END,
+        waits_for = NULL,
         next_retry_at = NULL,
         processing_started_at = clock_timestamp()
     WHERE e.status = 'pending'

@@ -4,6 +4,7 @@
 CREATE TABLE payment_history (
     id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
     user_id uuid NOT NULL CONSTRAINT payment_history_user_id_fkey REFERENCES users (id) ON DELETE RESTRICT,
+    stripe_customer_id text,
     stripe_invoice_id text,
     stripe_payment_intent_id text,
     stripe_charge_id text CONSTRAINT payment_history_stripe_charge_id_key UNIQUE,
@@ -40,7 +41,7 @@ CREATE TABLE payment_history (
     ),
     CONSTRAINT payment_history_ids_short CHECK (
         octet_length(stripe_invoice_id) <= 255 AND octet_length(stripe_payment_intent_id) <= 255
-        AND octet_length(stripe_charge_id) <= 255
+        AND octet_length(stripe_charge_id) <= 255 AND octet_length(stripe_customer_id) <= 255
     ),
     CONSTRAINT payment_history_texts_bounded CHECK (
         octet_length(failure_code) <= 255 AND octet_length(failure_message) <= 8192
@@ -55,11 +56,16 @@ CREATE TABLE payment_history (
 );
 
 CREATE INDEX payment_history_user_id ON payment_history (user_id, created_at DESC);
-CREATE INDEX payment_history_stripe_invoice_id ON payment_history (
-    stripe_invoice_id
-) WHERE stripe_invoice_id IS NOT NULL;
-CREATE INDEX payment_history_stripe_payment_intent_id ON payment_history (stripe_payment_intent_id)
+CREATE INDEX payment_history_stripe_customer_id ON payment_history (
+    stripe_customer_id
+) WHERE stripe_customer_id IS NOT NULL;
+-- Whole or by their beginning: column LIKE 'in_abc%'.
+CREATE INDEX payment_history_stripe_invoice_id ON payment_history (stripe_invoice_id text_pattern_ops)
+WHERE stripe_invoice_id IS NOT NULL;
+CREATE INDEX payment_history_stripe_payment_intent_id ON payment_history (stripe_payment_intent_id text_pattern_ops)
 WHERE stripe_payment_intent_id IS NOT NULL;
+CREATE INDEX payment_history_stripe_charge_prefix ON payment_history (stripe_charge_id text_pattern_ops)
+WHERE stripe_charge_id IS NOT NULL;
 CREATE INDEX payment_history_paid_at ON payment_history (paid_at)
 INCLUDE (amount_cents, refunded_cents, currency, status) WHERE paid_at IS NOT NULL;
 CREATE UNIQUE INDEX payment_history_out_of_band ON payment_history (stripe_invoice_id) WHERE paid_out_of_band;

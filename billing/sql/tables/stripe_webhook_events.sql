@@ -10,6 +10,8 @@ CREATE TABLE stripe_webhook_events (
     status text NOT NULL DEFAULT 'pending',
     attempts int NOT NULL DEFAULT 0,
     last_error text,
+    -- What somebody has to bring before another try makes sense; the first is the cause.
+    waits_for text[],
     next_retry_at timestamptz,
     received_at timestamptz NOT NULL DEFAULT now(),
     processing_started_at timestamptz,
@@ -20,6 +22,9 @@ CREATE TABLE stripe_webhook_events (
         'pending', 'processing', 'processed', 'failed', 'ignored', 'dead'
     )),
     CONSTRAINT stripe_webhook_events_attempts_not_negative CHECK (attempts >= 0),
+    CONSTRAINT stripe_webhook_events_waits_for_bounded CHECK (
+        cardinality(waits_for) BETWEEN 1 AND 8 AND octet_length(array_to_string(waits_for, '')) <= 767
+    ),
     CONSTRAINT stripe_webhook_events_payload_object CHECK (jsonb_typeof(payload) = 'object'),
     CONSTRAINT stripe_webhook_events_texts_bounded CHECK (
         octet_length(stripe_event_id) <= 255 AND octet_length(event_type) <= 255
@@ -35,6 +40,9 @@ CREATE TABLE stripe_webhook_events (
 WITH (fillfactor = 80);
 
 CREATE INDEX stripe_webhook_events_received_at ON stripe_webhook_events (received_at DESC, id);
+CREATE INDEX stripe_webhook_events_waits_for ON stripe_webhook_events USING gin (waits_for)
+WHERE waits_for IS NOT NULL;
+CREATE INDEX stripe_webhook_events_prefix ON stripe_webhook_events (stripe_event_id text_pattern_ops);
 CREATE INDEX stripe_webhook_events_type ON stripe_webhook_events (event_type, received_at DESC);
 CREATE INDEX stripe_webhook_events_due ON stripe_webhook_events (next_retry_at, received_at)
 WHERE status IN ('pending', 'failed');

@@ -7,6 +7,7 @@ CREATE TABLE subscriptions (
     tier text NOT NULL DEFAULT 'free' CONSTRAINT subscriptions_tier_fkey REFERENCES plans (tier) ON DELETE RESTRICT,
     status text NOT NULL DEFAULT 'active',
     stripe_subscription_id text CONSTRAINT subscriptions_stripe_subscription_id_key UNIQUE,
+    stripe_customer_id text,
     stripe_price_id text,
     quantity bigint NOT NULL DEFAULT 1,
     price_cents bigint NOT NULL DEFAULT 0,
@@ -46,7 +47,8 @@ CREATE TABLE subscriptions (
     CONSTRAINT subscriptions_canceled_is_dated CHECK (status <> 'canceled' OR canceled_at IS NOT NULL),
     CONSTRAINT subscriptions_ids_short CHECK (
         octet_length(tier) <= 63 AND octet_length(stripe_subscription_id) <= 255
-        AND octet_length(stripe_price_id) <= 255 AND octet_length(stripe_schedule_id) <= 255
+        AND octet_length(stripe_customer_id) <= 255 AND octet_length(stripe_price_id) <= 255
+        AND octet_length(stripe_schedule_id) <= 255
     ),
     -- Stripe's largest amount: https://docs.stripe.com/currencies#minimum-and-maximum-charge-amounts
     CONSTRAINT subscriptions_price_possible CHECK (price_cents <= 999999999999999),
@@ -68,6 +70,12 @@ CREATE UNIQUE INDEX subscriptions_one_live_per_user ON subscriptions (user_id)
 WHERE status IN ('trialing', 'active', 'past_due', 'unpaid', 'paused') AND NOT is_duplicate;
 
 CREATE INDEX subscriptions_user_id ON subscriptions (user_id, created_at);
+CREATE INDEX subscriptions_stripe_customer_id ON subscriptions (stripe_customer_id)
+WHERE stripe_customer_id IS NOT NULL;
+CREATE INDEX subscriptions_stripe_price_id ON subscriptions (stripe_price_id text_pattern_ops)
+WHERE stripe_price_id IS NOT NULL;
+CREATE INDEX subscriptions_stripe_subscription_prefix ON subscriptions (stripe_subscription_id text_pattern_ops)
+WHERE stripe_subscription_id IS NOT NULL;
 CREATE INDEX subscriptions_tier_status ON subscriptions (tier, status) INCLUDE (price_cents, currency);
 CREATE INDEX subscriptions_due ON subscriptions (current_period_end) WHERE status IN ('trialing', 'active');
 CREATE INDEX subscriptions_duplicates ON subscriptions (user_id) WHERE is_duplicate;

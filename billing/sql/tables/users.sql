@@ -1,5 +1,6 @@
 -- A customer. The address is unique whatever its case; it is NULL where Stripe has none or the customer was deleted,
--- whose row stays because payments refer to it.
+-- whose row stays because payments refer to it. stripe_customer_id is the primary one of stripe_customers, and
+-- suspended_at outlasts a deletion.
 CREATE TABLE users (
     id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
     cognito_user_id text CONSTRAINT users_cognito_user_id_key UNIQUE,
@@ -7,6 +8,7 @@ CREATE TABLE users (
     email text,
     name text NOT NULL DEFAULT '',
     status text NOT NULL DEFAULT 'active',
+    suspended_at timestamptz,
     created_at timestamptz NOT NULL DEFAULT now(),
     updated_at timestamptz NOT NULL DEFAULT now(),
     CONSTRAINT users_status_known CHECK (status IN ('active', 'suspended', 'deleted')),
@@ -19,8 +21,8 @@ CREATE TABLE users (
     CONSTRAINT users_email_short CHECK (octet_length(email) <= 512),
     CONSTRAINT users_name_length CHECK (octet_length(name) <= 8192),
     CONSTRAINT users_times_plausible CHECK (
-        least(created_at, updated_at) >= '1970-01-01 00:00:00+00'
-        AND greatest(created_at, updated_at) < '2200-01-01 00:00:00+00'
+        least(suspended_at, created_at, updated_at) >= '1970-01-01 00:00:00+00'
+        AND greatest(suspended_at, created_at, updated_at) < '2200-01-01 00:00:00+00'
     )
 );
 

@@ -6,6 +6,10 @@ CREATE TRIGGER guard_counters BEFORE UPDATE OF usage_count, usage_synced_at ON s
 FOR EACH ROW WHEN (current_setting('app.counting', true) IS DISTINCT FROM 'on')
 EXECUTE FUNCTION guard_subscription_counters();
 
+CREATE TRIGGER name_customer BEFORE INSERT ON subscriptions
+FOR EACH ROW WHEN (new.stripe_customer_id IS NULL AND new.stripe_subscription_id IS NOT NULL)
+EXECUTE FUNCTION name_stripe_customer();
+
 -- Counting is no change of the subscription: updated_at stays what support looks for.
 CREATE TRIGGER set_updated_at BEFORE UPDATE ON subscriptions
 FOR EACH ROW

@@ -14,6 +14,7 @@ PREFIXES = (
     ("charge.dispute.", "dispute"),
     ("charge.refund.", "refund"),
     ("charge.", "charge"),
+    ("checkout.session.", "checkout.session"),
     ("coupon.", "coupon"),
     ("credit_note.", "invoice"),
     ("customer.discount.", "discount"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -18,12 +19,14 @@ Status = WebhookEvent.Status
 class EventFilter:
     """Which events; what is left out does not restrict, but for the statuses: failed and dead. Times are inclusive.
 
-    `error_text` may stand anywhere in the last error, in any case; `ids` are Stripe's.
+    `error_text` may stand anywhere in the last error, in any case; `waits_for` is what somebody has to bring; `ids` are
+    Stripe's.
     """
 
     statuses: tuple[str, ...] = (Status.FAILED, Status.DEAD)
     event_type: str = ""
     error_text: str = ""
+    waits_for: str = ""
     received_from: datetime | None = None
     received_until: datetime | None = None
     ids: tuple[str, ...] = ()
@@ -35,6 +38,8 @@ class EventFilter:
             wanted &= Q(event_type=self.event_type)
         if self.error_text:
             wanted &= Q(last_error__icontains=self.error_text)
+        if self.waits_for:
+            wanted &= Q(waits_for__contains=[self.waits_for])
         if self.received_from:
             wanted &= Q(received_at__gte=self.received_from)
         if self.received_until:
@@ -69,6 +74,15 @@ def matching(wanted: EventFilter) -> QuerySet[WebhookEvent]:
     return WebhookEvent.objects.filter(wanted.query())
 
 
+def of_customers(customer_ids: Iterable[str]) -> Q:
+    """The events of Stripe customers, as a condition: of each what is about it, and what is about something of its."""
+    found = Q(pk__in=[])
+    for customer_id in customer_ids:
+        for place in ("customer", "id"):
+            found |= Q(payload__contains={"data": {"object": {place: customer_id}}})
+    return found
+
+
 def preview(wanted: EventFilter) -> list[dict[str, Any]]:
     """How many events a replay would try, the most first.
 
@@ -78,15 +92,13 @@ def preview(wanted: EventFilter) -> list[dict[str, Any]]:
     return [dict(row) for row in rows.order_by("-events", "event_type", "status")]
 
 
-def parked_for(text: str) -> EventFilter:
-    """Failed and dead events whose error names `text`: a price, a customer."""
-    return EventFilter(error_text=text)
+def parked_for(key: str) -> EventFilter:
+    """The events that wait for `key`: a price, a Stripe customer."""
+    return EventFilter(waits_for=key)
 
 
-def parked_counts(texts: Sequence[str]) -> dict[str, int]:
-    """For each text how many events `parked_for` finds, in one query."""
-    if not texts:
-        return {}
-    named = {f"n{number}": Count("pk", filter=Q(last_error__icontains=text)) for number, text in enumerate(texts)}
-    counts = matching(EventFilter()).aggregate(**named)
-    return dict(zip(texts, counts.values(), strict=True))
+def parked_counts(keys: Sequence[str]) -> dict[str, int]:
+    """For each key how many events `parked_for` finds, in one query."""
+    waiting = matching(EventFilter()).filter(waits_for__overlap=list(keys))
+    counts = Counter(key for waits_for in waiting.values_list("waits_for", flat=True) for key in waits_for or [])
+    return {key: counts[key] for key in keys}

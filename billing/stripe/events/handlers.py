@@ -6,15 +6,27 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from billing.models import Payment, PaymentMovement, Subscription, User
+from django.db.models import Q
+
+from billing.models import Difference, Payment, PaymentMovement, StripeCustomer, Subscription
 from billing.stripe import charge_history, customer_lock, gateway, mirror, objects, tiers, tombstones
 from billing.stripe.charge_history import ChargeHistory
 from billing.stripe.errors import ForeignError, MissingError, PermanentError
 from billing.stripe.events.event_object import EventObject, identifier
 from billing.stripe.events.told_moments import told_moments
-from billing.stripe.projection import foreign, open_invoices, payments, prices, subscriptions, users
+from billing.stripe.projection import (
+    foreign,
+    open_invoices,
+    owners,
+    payments,
+    prices,
+    subscriptions,
+    transfer,
+    users,
+)
 from billing.stripe.projection.movements import Told
 from billing.stripe.projection.rows import write
+from billing.stripe.reconciliation import comparison, discrepancies
 from billing.stripe.unstorable import explained
 
 logger = logging.getLogger(__name__)
@@ -46,7 +58,7 @@ def _owner(event_object: EventObject) -> str | None:
     charge_id = identifier(event_object.payload.get("charge"))
     if charge_id is None:
         return None
-    known = Payment.objects.filter(stripe_charge_id=charge_id).values_list("user__stripe_customer_id", flat=True)
+    known = Payment.objects.filter(stripe_charge_id=charge_id).values_list("stripe_customer_id", flat=True)
     # Read without the lock only to learn whose lock it is: a charge never changes its customer.
     return known.first() or identifier(gateway.retrieve("charge", charge_id).get("customer"))
 
@@ -71,6 +83,7 @@ def handle_customer(customer_id: str, *, deleted: bool = False) -> None:
         _delete_customer(customer_id)
         return
     subscriptions.ensure_free(users.project(customer))
+    _follow_metadata(customer)
     if customer.get("discount") != discount:
         try:
             _project_live(customer_id)
@@ -78,18 +91,30 @@ def handle_customer(customer_id: str, *, deleted: bool = False) -> None:
             logger.warning("what customer %s pays is not worked out anew", customer_id, exc_info=True)
 
 
+def _follow_metadata(customer: objects.Customer) -> None:
+    """Metadata that came a moment after the customer is followed; of one that is changed later support decides."""
+    found = comparison.other_owner(customer)
+    user = owners.named(customer.get("metadata")) if found else None
+    if user and owners.is_undecided(customer["id"]):
+        transfer.move(customer["id"], user)
+        found = []
+    reported = discrepancies.report(None, found)
+    outdated = Q(kind=Difference.Kind.OTHER_OWNER, object_kind="customer", stripe_id=customer["id"])
+    discrepancies.close(outdated & ~Q(pk__in=reported), Difference.Status.GONE)
+
+
 def _delete_customer(customer_id: str) -> None:
-    if tombstones.has_tombstone(customer_id) and not User.objects.filter(stripe_customer_id=customer_id).exists():
+    if tombstones.has_tombstone(customer_id) and not StripeCustomer.objects.filter(pk=customer_id).exists():
         return  # its user came back with another customer
     mirror.mark_deleted("customer", customer_id)
     user = users.delete_customer(customer_id)
-    paid = Subscription.objects.filter(user=user, status__in=Subscription.LIVE, stripe_subscription_id__isnull=False)
-    for row in paid:
+    for row in Subscription.objects.filter(stripe_customer_id=customer_id, status__in=Subscription.LIVE):
         try:
             handle_subscription(str(row.stripe_subscription_id))
         except MissingError:  # gone with its customer
             write(row, {"status": Subscription.Status.CANCELED})
             open_invoices.project_all_of(row)
+    subscriptions.settle(user)
 
 
 def _subscription(event_object: EventObject) -> None:
@@ -112,7 +137,9 @@ def project_subscription(fetched: Any) -> None:
     """
     try:
         with explained(f"subscription {fetched['id']}"):
-            subscriptions.project(mirror.store(fetched))
+            data = mirror.store(fetched)
+            subscriptions.project(data)
+            transfer.follow_sale(str(identifier(data.get("customer"))), data.get("metadata"))
     except PermanentError:
         if not subscriptions.project_end(gateway.as_json(fetched)):
             raise
@@ -149,6 +176,19 @@ def project_charge(history: ChargeHistory, told: Told | None = None) -> None:
         open_invoices.project_tried_by(payment)
 
 
+def _checkout_session(event_object: EventObject) -> None:
+    """A checkout says whose its customer is, once it was paid."""
+    session: objects.CheckoutSession = gateway.as_json(gateway.retrieve("checkout.session", event_object.object_id))
+    customer_id = identifier(session.get("customer"))
+    if customer_id is None:
+        return
+    names = owners.names_of_checkout(session)
+    user = users.of_customer(customer_id, names)
+    subscriptions.ensure_free(user)
+    transfer.follow_sale(customer_id, names)
+    mirror.keep_checkout(session)
+
+
 def _dispute(event_object: EventObject) -> None:
     dispute: objects.Dispute = mirror.store(gateway.retrieve("dispute", event_object.object_id))
     if charge_id := identifier(dispute.get("charge")):
@@ -171,7 +211,7 @@ def _discount(event_object: EventObject) -> None:
 def _project_live(customer_id: str) -> None:
     """Work out anew what the customer's live subscriptions cost."""
     live = Subscription.objects.filter(
-        user__stripe_customer_id=customer_id, status__in=Subscription.LIVE, stripe_subscription_id__isnull=False
+        stripe_customer_id=customer_id, status__in=Subscription.LIVE, stripe_subscription_id__isnull=False
     )
     for stripe_id in live.values_list("stripe_subscription_id", flat=True):
         handle_subscription(str(stripe_id))
@@ -241,6 +281,7 @@ def _product(event_object: EventObject) -> None:
 
 HANDLERS: dict[str, Callable[[EventObject], None]] = {
     "charge": _charge,
+    "checkout.session": _checkout_session,
     "coupon": _mirrored,
     "customer": _customer,
     "discount": _discount,

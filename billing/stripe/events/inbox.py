@@ -121,14 +121,20 @@ def reset(event_ids: list[str]) -> int:
     """
     idle = WebhookEvent.objects.filter(stripe_event_id__in=event_ids).exclude(status=WebhookEvent.Status.PROCESSING)
     return idle.update(
-        status=WebhookEvent.Status.PENDING, attempts=0, next_retry_at=None, last_error=None, processed_at=None
+        status=WebhookEvent.Status.PENDING,
+        attempts=0,
+        next_retry_at=None,
+        last_error=None,
+        waits_for=None,
+        processed_at=None,
     )
 
 
-def retry_waiting(text: str) -> int:
-    """Make failed events due whose error names `text`: what they wait for has come. Returns how many.
+def retry_waiting(key: str) -> int:
+    """Make failed events due that wait for `key`: it has come. Returns how many.
 
-    The job `webhooks` enqueues them within a minute.
+    The job `webhooks` enqueues them within a minute; the rule is `retry_waiting_events()`.
     """
-    parked = WebhookEvent.objects.filter(status=WebhookEvent.Status.FAILED, last_error__icontains=text)
-    return parked.update(next_retry_at=None)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT retry_waiting_events(%s)", [key])
+        return int(cursor.fetchone()[0])

@@ -15,7 +15,7 @@ from django.db.models import Value
 from django.db.models.functions import Greatest, Now
 from psycopg import errors as pg
 
-from billing.models import WebhookEvent
+from billing.models import PlanPrice, StripeCustomer, WebhookEvent
 from billing.stripe import gateway, mirror
 from billing.stripe.errors import PermanentError, TransientError, UnlinkedCustomerError
 from billing.stripe.events import claims, event_object, inbox
@@ -72,9 +72,10 @@ def _settle_requests(event_id: str) -> None:
 
 def _fail(event_id: str, error: Exception) -> str | None:
     """Write the failure to the event; how long it waits for its next try depends on the kind of error."""
+    waits_for: tuple[str, ...] = ()
     match error:
         case PermanentError():
-            message, at_least = str(error), PARKED_FOR
+            message, at_least, waits_for = str(error), PARKED_FOR, error.waits_for
         case TransientError():
             message, at_least = str(error), timedelta(seconds=error.retry_after or 0)
         case OperationalError() | InterfaceError() | IntegrityError():
@@ -86,7 +87,12 @@ def _fail(event_id: str, error: Exception) -> str | None:
     with transaction.atomic():
         if isinstance(error, UnlinkedCustomerError):
             repair.remember_unmatched(error)
-        return _record_failure(event_id, message, at_least)
+        status = _record_failure(event_id, message, at_least, waits_for)
+    for key in waits_for:
+        # It may have come while this event was tried: who brought it could not see yet that the event waits.
+        if StripeCustomer.objects.filter(pk=key).exists() or PlanPrice.objects.filter(pk=key).exists():
+            inbox.retry_waiting(key)
+    return status
 
 
 def _apply(event_id: str) -> str:
@@ -128,8 +134,11 @@ def _ignore(event_id: str, reason: str) -> str:
     return WebhookEvent.Status.IGNORED
 
 
-def _record_failure(event_id: str, message: str, at_least: timedelta) -> str | None:
+def _record_failure(event_id: str, message: str, at_least: timedelta, waits_for: tuple[str, ...]) -> str | None:
     """Write the failure; the next try comes by the inbox's backoff, but not before `at_least` has passed."""
+    if waits_for:
+        claimed = WebhookEvent.objects.filter(stripe_event_id=event_id, status=WebhookEvent.Status.PROCESSING)
+        claimed.update(waits_for=list(waits_for))
     if not claims.complete(event_id, message):
         return None
     failed = WebhookEvent.objects.filter(stripe_event_id=event_id)

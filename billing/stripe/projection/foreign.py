@@ -90,8 +90,13 @@ def forget_user(customer_id: str) -> None:
     """
     # Locked, so that none of that comes meanwhile.
     users = User.objects.select_for_update(of=("self",))
-    user = users.filter(stripe_customer_id=customer_id, cognito_user_id__isnull=True).first()
-    if user is None or _has_something(user) or str(user.pk) == mirror.customer_metadata(customer_id).get("user_id"):
+    user = users.filter(stripe_customers=customer_id, cognito_user_id__isnull=True).first()
+    if (
+        user is None
+        or _has_something(user)
+        or user.stripe_customers.count() > 1
+        or str(user.pk) == mirror.customer_metadata(customer_id).get("user_id")
+    ):
         return
     if is_only_foreign(customer_id):
         Payment.objects.filter(user=user).delete()
@@ -103,6 +108,7 @@ def _has_something(user: User) -> bool:
         user.api_keys.exists()
         or user.notes.exists()
         or user.usage_months.exists()
+        or user.stripe_customers.count() > 1
         or Subscription.objects.filter(user=user, stripe_subscription_id__isnull=False).exists()
     )
 

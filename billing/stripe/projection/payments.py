@@ -34,8 +34,9 @@ def project(history: ChargeHistory, told: Told | None = None) -> Payment | None:
     customer_id = identifier(charge.get("customer"))
     if customer_id is None:
         return None
-    row = Payment.objects.select_related("user").filter(stripe_charge_id=charge["id"]).first()
-    user = users.of_customer(customer_id, row.user if row else None)
+    user = users.of_customer(customer_id)
+    # Read only now that the user is held.
+    row = Payment.objects.filter(stripe_charge_id=charge["id"]).first()
     if foreign.is_foreign_charge(charge):
         if row:
             row.delete()
@@ -45,7 +46,7 @@ def project(history: ChargeHistory, told: Told | None = None) -> Payment | None:
     wanted = movements.expected(history, told)
     # Nothing is said where nobody links the two, so a link that is known already stays.
     invoice = columns_of(history.invoice) if history.invoice else {}
-    write(row, _columns(charge) | invoice | {"user_id": user.pk})
+    write(row, _columns(charge) | invoice | {"user_id": user.pk, "stripe_customer_id": customer_id})
     movements.post(row, wanted)
     # Only now: a row that counts as paid has its movements.
     write(row, {"status": _status(history, row.refunded_cents, row.disputed_cents)})
@@ -151,16 +152,17 @@ def _project_out_of_band(invoice: Invoice, columns: Columns) -> None:
     """
     paid = _paid_out_of_band(invoice)
     customer_id = identifier(invoice.get("customer"))
-    row = Payment.objects.select_related("user").filter(stripe_invoice_id=invoice["id"], paid_out_of_band=True).first()
+    row = Payment.objects.filter(stripe_invoice_id=invoice["id"], paid_out_of_band=True).first()
     if customer_id is None or not (paid or row):
         return
-    user = users.of_customer(customer_id, row.user if row else None)
+    user = users.of_customer(customer_id)
     row = row or Payment(paid_out_of_band=True)
     paid_at = moment((invoice.get("status_transitions") or {}).get("paid_at") or invoice["created"])
     write(
         row,
         columns
-        | {"user_id": user.pk, "currency": invoice["currency"], "created_at": paid_at}
+        | {"user_id": user.pk, "stripe_customer_id": customer_id}
+        | {"currency": invoice["currency"], "created_at": paid_at}
         | ({"amount_cents": paid} if paid else {}),
     )
     movements.post(row, movements.out_of_band(invoice["id"], paid, paid_at))

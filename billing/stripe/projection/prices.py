@@ -55,7 +55,7 @@ def follow(stripe_id: str, tier: str | None) -> int:
 
 
 def _customers(rows: QuerySet[Subscription]) -> set[str]:
-    return {customer_id for customer_id in rows.values_list("user__stripe_customer_id", flat=True) if customer_id}
+    return {customer_id for customer_id in rows.values_list("stripe_customer_id", flat=True) if customer_id}
 
 
 def monthly_cents(subscription: objects.Subscription, customer_discount: Discount | None = None) -> int:

@@ -9,7 +9,7 @@ from billing.models import MonthlyUsageSummary, Subscription, Tier, User
 from billing.stripe import mirror, objects, tiers
 from billing.stripe.errors import PermanentError, UnmappedPriceError
 from billing.stripe.events.event_object import identifier
-from billing.stripe.projection import foreign, open_invoices, prices, users
+from billing.stripe.projection import foreign, open_invoices, owners, prices, users
 from billing.stripe.projection.rows import Columns, moment, write
 
 Period = Literal["current_period_start", "current_period_end"]
@@ -25,17 +25,20 @@ def project(data: objects.Subscription) -> Subscription | None:
     The caller holds the customer's lock. Raises what `values` raises, and UnlinkedCustomerError when only a person can
     say whose subscription it is.
     """
-    row = Subscription.objects.select_related("user").filter(stripe_subscription_id=data["id"]).first()
+    customer_id = _customer_id(data)
+    row = Subscription.objects.filter(stripe_subscription_id=data["id"]).first()
     if row is None and leaves_no_row(data):
-        foreign.forget_user(_customer_id(data))
+        foreign.forget_user(customer_id)
         return None
     if row and foreign.is_foreign_subscription(data):
         _let_go(row)
-        foreign.forget_user(_customer_id(data))
+        foreign.forget_user(customer_id)
         return None
-    user = users.of_customer(_customer_id(data), row.user if row else None)
+    user = users.of_customer(customer_id, data.get("metadata"))
+    # Read anew now that the user is held: another of the user's customers may have changed the row.
+    row = Subscription.objects.filter(stripe_subscription_id=data["id"]).first()
     row = row or Subscription(stripe_subscription_id=data["id"], usage_count=_requests_this_month(user))
-    _bring_in_line(row, user, values(data) | {"user_id": user.pk})
+    _bring_in_line(row, user, values(data) | {"user_id": user.pk, "stripe_customer_id": customer_id})
     for item in data["items"]["data"]:
         tiers.note(item["price"])
     return row
@@ -55,7 +58,8 @@ def leaves_no_row(data: objects.Subscription) -> bool:
 
 def _let_go(row: Subscription) -> None:
     """Remove the row of a subscription that is declared foreign since."""
-    _bring_in_line(row, row.user, {"status": Subscription.Status.CANCELED, "canceled_at": datetime.now(UTC)})
+    ended = {"status": Subscription.Status.CANCELED, "canceled_at": datetime.now(UTC)}
+    _bring_in_line(row, owners.hold(row.user), ended)
     row.delete()
 
 
@@ -67,12 +71,28 @@ def project_end(data: objects.Subscription) -> bool:
     row = Subscription.objects.select_related("user").filter(stripe_subscription_id=data["id"]).first()
     if row is None or data.get("status") != Subscription.Status.CANCELED:
         return False
+    user = owners.hold(row.user)
+    row.refresh_from_db()
     try:
         ended_at = moment(data.get("ended_at") or data.get("canceled_at"))
     except (TypeError, ValueError):
         ended_at = None
-    _bring_in_line(row, row.user, {"status": data["status"], "canceled_at": ended_at or datetime.now(UTC)})
+    _bring_in_line(row, user, {"status": data["status"], "canceled_at": ended_at or datetime.now(UTC)})
     return True
+
+
+def settle(user: User) -> None:
+    """Let one of the user's live subscriptions count, whose customers were changed; the caller holds the user."""
+    live = list(_live_at_stripe(user))
+    winner = max(live, key=_rank_after(None, {}), default=None)
+    for row in live:
+        if row is not winner:
+            write(row, {"is_duplicate": True})
+    if winner:
+        _end_free(user)
+        write(winner, {"is_duplicate": False})
+    else:
+        ensure_free(user)
 
 
 def _bring_in_line(row: Subscription, user: User, wanted: Columns) -> None:
@@ -204,7 +224,7 @@ def _period(data: objects.Subscription, item: objects.SubscriptionItem, name: Pe
     return None if value is None else int(value)
 
 
-def _rank_after(row: Subscription, wanted: Columns) -> Any:
+def _rank_after(row: Subscription | None, wanted: Columns) -> Any:
     """Order live rows as they will be once `wanted` is written: status, tier, price, age, id."""
 
     def rank(candidate: Subscription) -> tuple[int, int, int, datetime, str]:

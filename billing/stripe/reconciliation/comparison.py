@@ -8,11 +8,11 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from billing.models import Difference, OpenInvoice, Payment, Sold, Subscription, User
+from billing.models import Difference, OpenInvoice, Payment, Sold, StripeCustomer, Subscription, User
 from billing.stripe import charge_history, mirror, objects, tombstones
 from billing.stripe.errors import PermanentError, UnstorableError
 from billing.stripe.events.event_object import identifier
-from billing.stripe.projection import foreign, movements, open_invoices, payments, subscriptions, users
+from billing.stripe.projection import foreign, movements, open_invoices, owners, payments, subscriptions, users
 from billing.stripe.projection.rows import Columns, problem
 from billing.stripe.unstorable import explained
 
@@ -42,20 +42,43 @@ def customer(data: objects.Customer) -> list[Finding]:
 
     The discount is compared with the one that was mirrored last.
     """
-    user = User.objects.filter(stripe_customer_id=data["id"]).first()
-    if user is None and foreign.is_known_as_only_foreign(data["id"]):
+    link = StripeCustomer.objects.select_related("user").filter(pk=data["id"]).first()
+    if link is None and foreign.is_known_as_only_foreign(data["id"]):
         return []
-    if user is None:
+    if link is None:
         return [Finding(Kind.MISSING_LOCALLY, "customer", data["id"], data["id"], stripe_value=data.get("email"))]
+    user = link.user
     subject = Finding(Kind.DIFFERS, "customer", data["id"], data["id"], user.pk)
     if data.get("deleted") or tombstones.has_tombstone(data["id"]):
-        return _differing(subject, user, {"status": User.Status.DELETED})
-    found = _differing(subject, user, _or_problem(lambda: users.values(data, user), "email"))
+        gone = [] if link.deleted_at else [replace(subject, field="deleted_at", stripe_value="deleted")]
+        others = owners.living(user).exclude(pk=link.pk)
+        return gone + ([] if others.exists() else _differing(subject, user, {"status": User.Status.DELETED}))
+    found = _differing(subject, user, _or_problem(lambda: users.values(data, user), "email")) + other_owner(data)
     # What the customer's subscriptions cost is worked out with the discount that was mirrored last.
     local, stripe = _coupon(mirror.customer_discount(data["id"])), _coupon(data.get("discount"))
     if local == stripe:
         return found
     return [*found, replace(subject, field="discount", local_value=local, stripe_value=stripe)]
+
+
+def other_owner(data: objects.Customer) -> list[Finding]:
+    """That a customer's metadata names another user than the one it is linked to: a person decides."""
+    user, named = owners.known(data["id"]), owners.named(data.get("metadata"))
+    if user is None or named is None or named.pk == user.pk:
+        return []
+    return [
+        Finding(
+            Kind.OTHER_OWNER,
+            "customer",
+            data["id"],
+            data["id"],
+            user.pk,
+            field="owner",
+            local_value=str(user.pk),
+            stripe_value=str(named.pk),
+            note=f"Its metadata names {named}, it belongs to {user}: press Move or Keep on the page Differences.",
+        )
+    ]
 
 
 def subscription(data: objects.Subscription) -> list[Finding]:
@@ -194,12 +217,23 @@ def compare(kind: str, data: Any) -> list[Finding]:
 def owner(kind: str, stripe_id: str) -> User | None:
     """The user whose row we have of an object at Stripe, of the kinds that are compared; None without one."""
     if kind == "customer":
-        return User.objects.filter(stripe_customer_id=stripe_id).first()
+        return owners.known(stripe_id)
     if kind == "subscription":
         return User.objects.filter(subscriptions__stripe_subscription_id=stripe_id).first()
     if kind == "invoice":
         return User.objects.filter(open_invoices__stripe_invoice_id=stripe_id).first()
     return User.objects.filter(payments__stripe_charge_id=stripe_id).first()
+
+
+def customer_of(kind: str, stripe_id: str) -> str | None:
+    """The Stripe customer of a row that we have of a customer, subscription or charge; None without one."""
+    if kind == "customer":
+        return stripe_id
+    rows: Any = Subscription.objects.filter(stripe_subscription_id=stripe_id)
+    if kind == "charge":
+        rows = Payment.objects.filter(stripe_charge_id=stripe_id)
+    found: str | None = rows.values_list("stripe_customer_id", flat=True).first()
+    return found
 
 
 COMPARE: dict[str, Callable[[Any], list[Finding]]] = {

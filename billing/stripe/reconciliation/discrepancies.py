@@ -16,15 +16,15 @@ from glyphforge.text import storable_json
 LONGEST = 2_000
 
 
-def report(run: ReconciliationRun, findings: Iterable[Finding]) -> list[int]:
-    """Write the findings as open differences of `run`; returns their keys.
+def report(run: ReconciliationRun | None, findings: Iterable[Finding]) -> list[int]:
+    """Write the findings as open differences of `run`, of none where an event brought them; returns their keys.
 
     One that is open already, for the same object and field, is brought up to date and moves to `run`.
     """
     keys = []
     rows = [
         (
-            run.pk,
+            run.pk if run else None,
             finding.kind,
             finding.object_kind,
             finding.stripe_id,
@@ -44,8 +44,9 @@ def report(run: ReconciliationRun, findings: Iterable[Finding]) -> list[int]:
                         local_value, stripe_value, note)
                 VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
                 ON CONFLICT (object_kind, stripe_id, field) WHERE status = 'open'
-                DO UPDATE SET run_id = excluded.run_id, kind = excluded.kind, user_id = excluded.user_id,
-                    local_value = excluded.local_value, stripe_value = excluded.stripe_value,
+                DO UPDATE SET run_id = coalesce(excluded.run_id, known.run_id), kind = excluded.kind,
+                    user_id = excluded.user_id, local_value = excluded.local_value,
+                    stripe_value = excluded.stripe_value,
                     note = coalesce(excluded.note, known.note)
                 RETURNING id
                 """,
@@ -83,14 +84,13 @@ def mark_seen(run: ReconciliationRun, stripe_ids: list[str]) -> None:
 def unseen(run: ReconciliationRun, limit: int) -> list[tuple[str, str]]:
     """What we have and Stripe did not list: pairs of kind and id, customers first, at most `limit`.
 
-    Users of deleted customers and charges without an id are not expected at Stripe.
+    Deleted customers and charges without an id are not expected at Stripe.
     """
     with connection.cursor() as cursor:
         cursor.execute(
             """
             WITH ours (kind, stripe_id) AS (
-                SELECT 'customer', stripe_customer_id FROM users
-                WHERE stripe_customer_id IS NOT NULL AND status <> 'deleted'
+                SELECT 'customer', stripe_customer_id FROM stripe_customers WHERE deleted_at IS NULL
                 UNION ALL
                 SELECT 'subscription', stripe_subscription_id FROM subscriptions
                 WHERE stripe_subscription_id IS NOT NULL

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 
 from django.db.models import Q, QuerySet
 
-from billing.models import Difference, UnmatchedCustomer
+from billing.models import Difference, StripeCustomer, UnmatchedCustomer
 from billing.models.user import LONGEST_NAME
 from billing.stripe import gateway
 from billing.stripe.errors import (
@@ -56,6 +56,8 @@ def by_customer(differences: Iterable[Difference]) -> dict[str, list[Difference]
     for row in differences:
         if row.object_kind == "event":
             continue
+        if row.kind == Difference.Kind.OTHER_OWNER:
+            continue  # its note says what support may do
         if row.kind == Difference.Kind.MISSING_AT_STRIPE:
             discrepancies.explain(Q(pk=row.pk), "Stripe does not know it: decide by hand.")
         elif row.stripe_customer_id:
@@ -104,7 +106,12 @@ def _store_event(row: Difference, audit: Audit) -> int:
 
 
 def remember_unmatched(error: UnlinkedCustomerError) -> None:
-    """Put the customer that the error is about before support, who may link it or create a customer for it."""
+    """Put the customer that the error is about before support, who may link it or create a customer for it.
+
+    One that was linked meanwhile is left alone.
+    """
+    if StripeCustomer.objects.filter(pk=error.stripe_customer_id).exists():
+        return
     UnmatchedCustomer.objects.update_or_create(
         stripe_customer_id=error.stripe_customer_id,
         defaults={

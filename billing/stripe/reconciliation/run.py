@@ -32,7 +32,7 @@ from billing.stripe.errors import (
 from billing.stripe.events import inbox, processing
 from billing.stripe.events.event_object import identifier
 from billing.stripe.objects import Customer, Event
-from billing.stripe.projection import users
+from billing.stripe.projection import owners
 from billing.stripe.projection.payments import INVOICE_COLUMNS
 from billing.stripe.reconciliation import comparison, discrepancies, repair
 from billing.stripe.reconciliation.comparison import Finding
@@ -207,7 +207,7 @@ class _Work:
         for item in map(gateway.as_json, items):
             differing = self._patiently(kind, item["id"], partial(comparison.compare, kind, item))
             if kind == "customer" and differing:
-                _remember_unmatched(item)
+                differing += self._patiently(kind, item["id"], partial(_remember_unmatched, item))
             found += differing
         self._report(kind, [item["id"] for item in items], found)
         self.run.compared += len(items)
@@ -288,17 +288,18 @@ def _missing_event(event: Event) -> Finding:
     return Finding(Difference.Kind.MISSING_LOCALLY, "event", event["id"], customer_id, stripe_value=event["type"])
 
 
-def _remember_unmatched(customer: Customer) -> None:
-    """Put a customer that nobody may link by himself before support, once."""
-    if User.objects.filter(stripe_customer_id=customer["id"]).exists():
-        return
+def _remember_unmatched(customer: Customer) -> list[Finding]:
+    """Put a customer that nobody may link by himself before support, once; there is nothing to report of it."""
+    if owners.known(customer["id"]):
+        return []
     try:
         with explained(f"customer {customer['id']}"):
-            users.find_or_new(customer)
+            owners.find_or_new(customer)
     except UnlinkedCustomerError as error:
         repair.remember_unmatched(error)
     except (ForeignError, UnstorableError):
         pass  # none of ours, or its comparison has said so
+    return []
 
 
 def _advance_position(run: ReconciliationRun, items: list[Any], more: bool) -> None:
@@ -339,12 +340,13 @@ def _retrieve_unseen(kind: str, stripe_id: str) -> list[Finding]:
         if kind == "invoice":
             return comparison.missing_invoice(stripe_id)
         owner = comparison.owner(kind, stripe_id)
+        customer_id = comparison.customer_of(kind, stripe_id)
         return [
             Finding(
                 Difference.Kind.MISSING_AT_STRIPE,
                 kind,
                 stripe_id,
-                owner.stripe_customer_id if owner else None,
+                customer_id,
                 owner.pk if owner else None,
                 local_value="known locally",
             )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, ClassVar
 
-from billing.models import Payment, StripeRequest
+from billing.models import Payment, StripeCustomer, StripeRequest
 from billing.stripe import gateway
 from billing.stripe.errors import MissingError
 from glyphforge.errors import Refused
@@ -143,7 +143,11 @@ def has_ended(subscription: Any) -> bool:
 
 
 class TagCustomer(Act):
-    """The customer carries our user's id as the metadata `user_id`; `parameters` may also have its new `email`."""
+    """The customer carries a user's id as the metadata `user_id`, which is empty for a customer that is nobody's.
+
+    The `parameters` are that and, if it is to be a new one, the `email`. An empty value takes metadata away:
+    https://docs.stripe.com/api/metadata
+    """
 
     table = "users"
 
@@ -153,8 +157,17 @@ class TagCustomer(Act):
 
     def make(self, request: StripeRequest, prepared: Any) -> str:
         """Write the metadata, and the address if there is a new one; returns the customer's id."""
-        terms = request.parameters | {"metadata": {"user_id": str(request.row_id)}}
-        gateway.modify("customer", request.stripe_object_id, idempotency_key=request.idempotency_key, **terms)
+        terms = dict(request.parameters)
+        names = {"user_id": terms.pop("user_id")}
+        if not names["user_id"]:
+            names["cognito_user_id"] = ""
+        gateway.modify(
+            "customer",
+            request.stripe_object_id,
+            idempotency_key=request.idempotency_key,
+            metadata=names,
+            **terms,
+        )
         return request.stripe_object_id
 
     def look(self, request: StripeRequest) -> str | None:
@@ -163,14 +176,15 @@ class TagCustomer(Act):
             found = gateway.look_at("customer", request.stripe_object_id)
         except MissingError:
             return None
-        tagged = (found.get("metadata") or {}).get("user_id") == str(request.row_id)
-        holds = tagged and all(found.get(name) == value for name, value in request.parameters.items())
+        state = {"email": found.get("email"), "user_id": (found.get("metadata") or {}).get("user_id") or ""}
+        holds = all(state[name] == value for name, value in request.parameters.items())
         return request.stripe_object_id if holds else None
 
     def is_repeated(self, request: StripeRequest) -> bool:
-        """As long as it is so: our side of the link is there, and the other is missing."""
-        user = request.user
-        return user is not None and user.stripe_customer_id == request.stripe_object_id
+        """As long as it is so: our side of the link is as it was to be told."""
+        links = StripeCustomer.objects.exclude(ownership=StripeCustomer.Ownership.UNCLAIMED)
+        link = links.filter(pk=request.stripe_object_id).first()
+        return (str(link.user_id) if link else "") == request.parameters["user_id"]
 
 
 Kind = StripeRequest.Kind

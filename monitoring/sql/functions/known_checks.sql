@@ -32,6 +32,7 @@ AS $$
         ('switched_off_jobs', 'health_of_jobs', NULL, '{}'),
         ('failed_webhooks', 'health_of_events', 'alerts_of_events', '{blocked_sessions, disk_used}'),
         ('dead_webhooks', 'health_of_events', 'alerts_of_events', '{}'),
+        ('waiting_events', 'health_of_events', 'alerts_of_waiting', '{}'),
         (
             'webhook_delay', 'health_of_events', NULL,
             '{worker_silence, overdue_jobs, switched_off_jobs, blocked_sessions}'
@@ -44,7 +45,7 @@ AS $$
         ('duplicate_subscriptions', 'health_of_subscriptions', 'alerts_of_subscriptions', '{}'),
         ('unclaimed_prices', 'health_of_subscriptions', 'alerts_of_subscriptions', '{}'),
         ('orphaned_stripe_customers', 'health_of_customers', NULL, '{}'),
-        ('unmatched_stripe_customers', 'health_of_customers', NULL, '{}'),
+        ('unmatched_stripe_customers', 'health_of_customers', 'alerts_of_waiting', '{}'),
         ('unrepaired_differences', 'health_of_reconciliation', NULL, '{}'),
         ('paid_users_without_keys', 'health_of_customers', 'alerts_of_customers', '{}'),
         ('users_near_limit', 'health_of_limits', 'alerts_of_limits', '{}'),

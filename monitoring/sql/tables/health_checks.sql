@@ -75,6 +75,11 @@ VALUES
     || 'manage.py retry_webhooks --apply: nothing retries it by itself.'
 ),
 (
+    'waiting_events', 'What events wait for', 'causes', false, 0, NULL,
+    'Do what the message says: press "Map price" on the page Plan prices, or change one of two equal addresses. All '
+    || 'events that wait for it are then tried again by themselves.'
+),
+(
     'webhook_delay', 'Longest wait of an event that is due', 'minutes', false, 5, 15,
     'See on the page Workers whether one is alive, and start it with manage.py worker; run manage.py run_job webhooks.'
 ),

@@ -1,5 +1,5 @@
--- The failing events, those of one cause together: the cause is what their errors have in common. One alone is named,
--- and its value is its attempts; of several the value is how many they are.
+-- The failing events that wait for nobody, those of one cause together: the cause is what their errors have in common.
+-- One alone is named, and its value is its attempts; of several the value is how many they are.
 CREATE VIEW alerts_of_events AS
 SELECT
     'failed_webhooks' AS check_name,
@@ -38,7 +38,7 @@ FROM (
         (array_agg(e.stripe_event_id ORDER BY e.attempts DESC, e.received_at ASC))[:1000] AS objects
     FROM v_failed_webhook_events AS e
     INNER JOIN health_checks AS l ON l.check_name = 'failed_webhooks'
-    WHERE e.status = 'dead' OR e.attempts > least(l.warning_at, l.critical_at)
+    WHERE e.waits_for IS NULL AND (e.status = 'dead' OR e.attempts > least(l.warning_at, l.critical_at))
     GROUP BY e.cause
 ) AS g
 INNER JOIN health_checks AS t ON t.check_name = 'failed_webhooks';

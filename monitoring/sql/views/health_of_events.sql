@@ -8,7 +8,21 @@ SELECT
         ELSE format('Failed events that wait to be tried again: %s; most attempts: %s.', count(*), max(f.attempts))
     END AS message
 FROM v_failed_webhook_events AS f
-WHERE f.status = 'failed'
+WHERE f.status = 'failed' AND f.waits_for IS NULL
+UNION ALL
+SELECT
+    'waiting_events' AS check_name,
+    count(*)::numeric AS value,
+    CASE count(*)
+        WHEN 0 THEN 'No event waits for a person.'
+        ELSE format('What events wait for: %s.', count(*))
+    END AS message
+FROM waiting_causes AS c
+WHERE
+    NOT EXISTS (
+        SELECT FROM unmatched_stripe_customers AS u
+        WHERE u.stripe_customer_id = c.cause
+    )
 UNION ALL
 SELECT
     'dead_webhooks' AS check_name,

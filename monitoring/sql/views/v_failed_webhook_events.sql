@@ -9,6 +9,7 @@ SELECT
     e.last_error,
     e.next_retry_at,
     e.received_at,
-    left(md5(error_cause(e.last_error)), 12) AS cause
+    left(md5(error_cause(e.last_error)), 12) AS cause,
+    e.waits_for
 FROM stripe_webhook_events AS e
 WHERE e.status IN ('failed', 'dead');

@@ -125,6 +125,7 @@ def test_each_role_is_offered_what_it_may(signed_in: Callable[[str], Client], ad
                 context["live"]["offers"],
                 context["keys"][0]["offers"],
                 context["payments"][0]["offers"],
+                context["stripe_customers"][0]["offers"],
             )
             for offer in offers
         }
@@ -142,6 +143,8 @@ def test_each_role_is_offered_what_it_may(signed_in: Callable[[str], Client], ad
         "cancel",
         "pause_collection",
         "refund",
+        "link",
+        "unlink",
     }
 
 

@@ -11,11 +11,13 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from billing.models import ApiKey, ApiUsage, Payment, Plan, Subscription, User, WebhookEvent
+from billing.models import ApiKey, ApiUsage, Payment, Plan, StripeCustomer, Subscription, User, WebhookEvent
+from demo.stripe.world import StripeWorld
 from glyphforge.audit.models import AuditEntry
 from glyphforge.web.models import AuthenticationFailure
 from tests.support import factories
 from tests.support.admin_pages import page_of, row_page
+from tests.support.event_stream import EventStream
 
 pytestmark = pytest.mark.django_db
 
@@ -160,6 +162,38 @@ def test_stripe_links_follow_the_mode(support: Client, rows: dict[Any, Any], set
     assert "https://dashboard.stripe.com/test/payments/ch_" in support.get(url).content.decode()
     settings.STRIPE_LIVE_MODE = True
     assert "https://dashboard.stripe.com/payments/ch_" in support.get(url).content.decode()
+
+
+def test_events_of_a_customer_are_found_by_either_place_of_its_id(support: Client, rows: dict[Any, Any]) -> None:
+    about = factories.webhook_event(payload={"data": {"object": {"id": "cus_ada"}}})
+    other = factories.webhook_event(payload={"data": {"object": {"customer": "cus_other"}}})
+    for term, expected in (
+        ("cus_ada", {rows[WebhookEvent], about}),
+        ("cus_ada cus_other", {rows[WebhookEvent], about, other}),
+        ("https://dashboard.stripe.com/test/customers/cus_ada", {rows[WebhookEvent], about}),
+        (rows[WebhookEvent].stripe_event_id[:9], {rows[WebhookEvent], about, other}),
+    ):
+        found = support.get(page_of(WebhookEvent), {"q": term}).context["cl"].result_list
+        assert set(found) == expected, term
+
+
+def test_invoice_is_found_by_its_number(support: Client, world: StripeWorld) -> None:
+    stream = EventStream(world)
+    stream.invoice["number"] = "A1B2C3D4-0007"
+    stream.signed_up()
+    stream.announce("invoice.paid", stream.invoice)
+    for term in ("A1B2C3D4-0007", "a1b2c3d4-0007", "A1B2C3D4", stream.invoice["id"], stream.invoice["id"][:10]):
+        page = support.get(reverse("admin:djstripe_invoice_changelist"), {"q": term})
+        assert [invoice.id for invoice in page.context["cl"].result_list] == [stream.invoice["id"]], term
+        assert "A1B2C3D4-0007" in page.content.decode()
+
+
+def test_payments_are_found_by_any_customer_at_stripe_of_who_paid(support: Client, rows: dict[Any, Any]) -> None:
+    StripeCustomer.objects.create(stripe_customer_id="cus_second", user=rows[User])
+    factories.payment()
+    for term in ("cus_second", "cus_seco", "cus_ada", rows[Payment].stripe_charge_id):
+        found = support.get(page_of(Payment), {"q": term}).context["cl"].result_list
+        assert list(found) == [rows[Payment]], term
 
 
 def test_events_are_paged_by_key_and_back(support: Client) -> None:

@@ -21,7 +21,7 @@ QUERIES = 22
 
 
 def waiting_for(name: str) -> None:
-    factories.webhook_event(last_error=f"No tier for {name}: map it in the admin.")
+    factories.webhook_event(last_error=f"No tier for {name}: map it in the admin.", waits_for=[name])
 
 
 def test_unmapped_price_is_shown_with_what_waits_for_it(signed_in: Callable[[str], Client]) -> None:

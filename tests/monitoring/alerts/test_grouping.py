@@ -37,6 +37,30 @@ def test_events_of_one_cause_are_one_alert_that_leads_to_them(signed_in: Callabl
     assert page.context["cl"].result_count == 20
 
 
+def test_what_waits_for_a_person_is_one_alert_a_cause_however_many_events_and_tries() -> None:
+    for customer_id in ("cus_a", "cus_b"):
+        query("INSERT INTO unmatched_stripe_customers (stripe_customer_id, reason) VALUES (%s, 'Nobody.')", customer_id)
+    for key in ("cus_a", "cus_a", "cus_b", "price_a", "price_a", "ada@example.com"):
+        factories.webhook_event(waits_for=[key, "x@example.com"], next_retry_at=ago("-1 day"), attempts=9)
+    found = CurrentAlert.objects.values_list("alert_type", "object_id", "value", "severity")
+    assert set(found) == {
+        ("unmatched_stripe_customers", "cus_a", 2, "warning"),
+        ("unmatched_stripe_customers", "cus_b", 1, "warning"),
+        ("waiting_events", "price_a", 2, "warning"),
+        ("waiting_events", "ada@example.com", 1, "warning"),
+    }
+
+
+def test_many_unmatched_customers_are_twenty_alerts_and_one_for_the_others() -> None:
+    query(
+        "INSERT INTO unmatched_stripe_customers (stripe_customer_id, reason)"
+        " SELECT 'cus_' || n, 'Nobody.' FROM generate_series(1, 23) AS n"
+    )
+    alerts = CurrentAlert.objects.filter(alert_type="unmatched_stripe_customers")
+    assert alerts.count() == 21
+    assert alerts.get(object_id=None).message == "And 3 more of them."
+
+
 def test_group_keeps_its_alert_while_it_grows() -> None:
     first = factories.webhook_event(attempts=5, last_error="No plan claims price_1")
     evaluate_alerts()

@@ -109,6 +109,15 @@ def _unsettled(scene: Scene) -> Named:
     return {**named, '"Look at Stripe"': (StripeRequest.objects.get(), ONE_ROW)}
 
 
+def _unmapped_price(scene: Scene) -> Named:
+    stream = EventStream(scene.world)
+    price_id = stream.item["price"]["id"]
+    for price in (stream.world.objects[price_id], stream.item["price"]):
+        price.update(metadata={}, lookup_key=None)
+    stream.signed_up()
+    return {'"Map price"': (PlanPrice, {"stripe_price_id": price_id, "tier": "starter"})}
+
+
 def _without_key(scene: Scene) -> Named:
     strictly("paid_users_without_keys")
     user = User.objects.get(pk=factories.subscription().user_id)
@@ -246,6 +255,7 @@ CASES = [
     Case("failed_webhooks", fault("failed_webhooks"), (RETRY,)),
     Case("dead_webhooks", fault("dead_webhooks", **FAILED), ('"Retry webhooks"',)),
     Case("dead_webhooks", fault("dead_webhooks"), (RETRY,)),
+    Case("waiting_events", _unmapped_price, ('"Map price"',)),
     Case("webhook_delay", fault("webhook_delay"), ("manage.py run_job webhooks",)),
     Case("error_rate", _failing_requests, ('"Revoke"',), _an_hour_later),
     Case("partitions_ahead", fault("partitions_ahead"), ("manage.py run_job partitions",)),

@@ -156,9 +156,8 @@ def test_without_a_secret_nothing_is_accepted(post: Callable, event: Json, setti
     "event_type",
     [
         "nobody.knows",
-        # What a schedule or a checkout does to a subscription comes as events of the subscription.
+        # What a schedule does to a subscription comes as events of the subscription.
         "subscription_schedule.updated",
-        "checkout.session.completed",
         "customer.tax_id.created",
         "invoice.upcoming",
         "payout.paid",
