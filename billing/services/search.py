@@ -11,7 +11,16 @@ from django.db.models import Q, QuerySet
 from django.db.models.functions import Left
 
 from billing.keys import format as key_format
-from billing.models import ApiKey, Payment, StripeCustomer, Subscription, UnmatchedCustomer, User, WebhookEvent
+from billing.models import (
+    ApiKey,
+    Payment,
+    PaymentMovement,
+    StripeCustomer,
+    Subscription,
+    UnmatchedCustomer,
+    User,
+    WebhookEvent,
+)
 from billing.stripe import lookup
 
 LIMIT = 20
@@ -154,6 +163,11 @@ def _by_payment(field: str, why: str) -> Callable[[str, int], list[Hit]]:
     return lambda term, limit: _owners(Payment.objects.filter(starting(field, term)), why, limit)
 
 
+def _by_movement(term: str, limit: int) -> list[Hit]:
+    moved = PaymentMovement.objects.filter(starting("stripe_object_id", term))
+    return _owners(Payment.objects.filter(pk__in=moved.values("payment_id")), "refund or dispute", limit)
+
+
 def _by_mirror(term: str, limit: int) -> list[Hit]:
     found = lookup.by_id(term, limit) if len(term) >= SHORTEST_CUT else []
     return _of_customers(found, "Stripe object", limit)
@@ -222,6 +236,10 @@ BY_PREFIX: dict[str, Callable[[str, int], list[Hit]]] = {
     "ch_": _by_payment("stripe_charge_id", "Stripe charge"),
     "py_": _by_payment("stripe_charge_id", "Stripe charge"),
     "pi_": _by_payment("stripe_payment_intent_id", "Stripe payment intent"),
+    "re_": _by_movement,
+    "pyr_": _by_movement,
+    "du_": _by_movement,
+    "dp_": _by_movement,
     "evt_": _by_event,
     key_format.BEGINS: _by_key,
 }

@@ -105,7 +105,7 @@ class _Resync:
 
     def _unlisted_invoices(self) -> None:
         """A draft may be deleted at Stripe; what is said to be owed of it is looked up by itself."""
-        owed = OpenInvoice.objects.filter(user__stripe_customer_id=self.customer_id)
+        owed = OpenInvoice.objects.filter(subscription__stripe_customer_id=self.customer_id)
         for invoice_id in owed.exclude(stripe_invoice_id__in=self.invoices).values_list("stripe_invoice_id", flat=True):
             self._transaction(partial(handle_invoice, invoice_id))
 

@@ -35,5 +35,5 @@ CREATE TABLE payment_movements (
 
 -- What a day or a month came to.
 CREATE INDEX payment_movements_occurred_at ON payment_movements (occurred_at) INCLUDE (kind, amount_cents, currency);
--- Support is told a refund or a dispute.
-CREATE INDEX payment_movements_stripe_object_id ON payment_movements (stripe_object_id);
+-- Support is told a refund or a dispute, whole or cut.
+CREATE INDEX payment_movements_stripe_object_id ON payment_movements (stripe_object_id text_pattern_ops);

@@ -96,7 +96,8 @@ def subscription(data: objects.Subscription) -> list[Finding]:
     if foreign.is_foreign_subscription(data):
         return _differing(subject, row, {"tier": Sold.FOREIGN})
     user = owner("customer", str(customer_id)) or row.user
-    wanted = _or_problem(lambda: subscriptions.values(data), "tier") | {"user_id": user.pk}
+    wanted = _or_problem(lambda: subscriptions.values(data), "tier")
+    wanted |= {"user_id": user.pk, "stripe_customer_id": customer_id}
     if "status" in wanted:
         wanted["is_duplicate"] = subscriptions.is_duplicate_after(row, user, wanted)
     return _differing(subject, row, wanted)
@@ -121,7 +122,8 @@ def charge(data: objects.Charge) -> list[Finding]:
         return [replace(subject, field="amount_cents", local_value=str(row.amount_cents), stripe_value=Sold.FOREIGN)]
     user = owner("customer", customer_id) or row.user
     history = charge_history.complete(data)
-    wanted = _or_problem(lambda: payments.values(history, row), "amount_cents") | {"user_id": user.pk}
+    wanted = _or_problem(lambda: payments.values(history, row), "amount_cents")
+    wanted |= {"user_id": user.pk, "stripe_customer_id": customer_id}
     if named := identifier(data.get("invoice")):
         wanted["stripe_invoice_id"] = named
     return _differing(subject, row, wanted) or _moved_otherwise(subject, row, history)
@@ -168,19 +170,17 @@ def invoice(data: objects.Invoice) -> list[Finding]:
 def missing_invoice(invoice_id: str) -> list[Finding]:
     """What our rows say about an invoice that Stripe does not know, as a draft that was deleted."""
     found = []
-    row = OpenInvoice.objects.select_related("user").filter(stripe_invoice_id=invoice_id).first()
+    row = OpenInvoice.objects.select_related("subscription").filter(stripe_invoice_id=invoice_id).first()
     if row:
-        subject = Finding(Kind.DIFFERS, "invoice", invoice_id, row.user.stripe_customer_id, row.user_id)
+        subject = Finding(Kind.DIFFERS, "invoice", invoice_id, row.subscription.stripe_customer_id, row.user_id)
         found.append(replace(subject, field="status", local_value=row.status))
     # Another invoice may have said already that it is the one.
     said = Difference.objects.filter(
         object_kind="charge", field="stripe_invoice_id", status=Difference.Status.OPEN, stripe_value__isnull=False
     )
-    payments_here = Payment.objects.select_related("user").filter(
-        stripe_invoice_id=invoice_id, stripe_charge_id__isnull=False
-    )
+    payments_here = Payment.objects.filter(stripe_invoice_id=invoice_id, stripe_charge_id__isnull=False)
     for payment in payments_here.exclude(stripe_charge_id__in=said.values("stripe_id")):
-        found += _unlinked(payment, payment.user.stripe_customer_id)
+        found += _unlinked(payment, payment.stripe_customer_id)
     return found
 
 
