@@ -1,10 +1,12 @@
 """Fixtures of the whole suite: every test runs on the real migrations on a real PostgreSQL, Stripe is a local one."""
 
 import math
+import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+import hypothesis
 import pytest
 from django.conf import LazySettings, settings
 from django.core.cache import cache
@@ -18,6 +20,15 @@ from glyphforge.database import installation
 from glyphforge.rows import Json
 from tests.support import database, event_stream, factories
 from tests.support.waiting import wait_for_room
+
+
+# Where nobody waits to look for the smallest example, a failure is told at once: shrinking takes minutes.
+hypothesis.settings.register_profile(
+    "ci",
+    phases=[phase for phase in hypothesis.Phase if phase not in (hypothesis.Phase.shrink, hypothesis.Phase.explain)],
+)
+if os.environ.get("CI"):
+    hypothesis.settings.load_profile("ci")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

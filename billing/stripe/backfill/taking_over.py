@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from billing.models import Payment, Subscription, User
+from billing.models import Payment, StripeCustomer, Subscription
 from billing.stripe import charge_history, gateway, listed, listed_rows, mirror, tombstones
 from billing.stripe.backfill import past_of_customer
 from billing.stripe.backfill.lists import Listed
@@ -21,7 +21,7 @@ from glyphforge.rows import Json
 
 # Where the objects are rows of ours; the others are mirrored only.
 TABLES: dict[str, tuple[Any, str]] = {
-    "customer": (User, "stripe_customer_id"),
+    "customer": (StripeCustomer, "stripe_customer_id"),
     "subscription": (Subscription, "stripe_subscription_id"),
     "charge": (Payment, "stripe_charge_id"),
 }

@@ -38,7 +38,7 @@ BEGIN
             WHERE l.mode = 'RowExclusiveLock'
                 AND l.locktype = 'relation'
                 AND l.database = (SELECT d.oid FROM pg_database AS d WHERE d.datname = current_database())
-                AND l.relation IN (SELECT t.relid FROM pg_partition_tree('api_usage') AS t)
+                AND l.relation IN (SELECT t.relid::oid FROM pg_partition_tree('api_usage') AS t)
                 AND l.pid IS DISTINCT FROM pg_backend_pid()
         ), '{}');
     END IF;
