@@ -21,7 +21,6 @@ from glyphforge.rows import Json
 from tests.support import database, event_stream, factories
 from tests.support.waiting import wait_for_room
 
-
 # Where nobody waits to look for the smallest example, a failure is told at once: shrinking takes minutes.
 hypothesis.settings.register_profile(
     "ci",
