@@ -256,7 +256,6 @@ class Invoice(TypedDict):
     amount_paid_off_stripe: NotRequired[int | None]
     amount_remaining: NotRequired[int | None]
     attempt_count: NotRequired[int | None]
-    collection_method: NotRequired[str | None]
     created: NotRequired[int]
     currency: NotRequired[str]
     customer: NotRequired[Reference | None]

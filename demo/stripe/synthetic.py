@@ -27,6 +27,18 @@ SUBSCRIPTIONS = """
 CHARGES = """
     SELECT * FROM payment_history WHERE stripe_charge_id IS NOT NULL AND stripe_customer_id IS NOT NULL
 """
+# Each with the charges that paid it, or tried to.
+INVOICES = """
+    SELECT
+        stripe_invoice_id, stripe_customer_id, currency, max(invoice_url) AS invoice_url,
+        max(attempt_count) AS attempts, max(amount_cents) AS amount_cents,
+        min(created_at) AS created_at, max(paid_at) AS paid_at,
+        array_agg(stripe_charge_id ORDER BY created_at) AS charges,
+        array_agg(stripe_payment_intent_id ORDER BY created_at) AS payment_intents
+    FROM payment_history
+    WHERE stripe_invoice_id IS NOT NULL AND stripe_charge_id IS NOT NULL AND stripe_customer_id IS NOT NULL
+    GROUP BY stripe_invoice_id, stripe_customer_id, currency
+"""
 # What went out again, and came back, of each payment: by refund or dispute.
 MOVEMENTS = """
     SELECT
@@ -65,6 +77,8 @@ def add_to(world: StripeWorld) -> int:
         _add(world, _charge(models, row))
         if row["stripe_payment_intent_id"]:
             _add(world, _payment_intent(models, row))
+    for row in _rows(INVOICES):
+        _add(world, _invoice(models, row))
     for row in _rows(MOVEMENTS):
         _add(world, _dispute(models, row) if row["is_dispute"] else _refund(models, row))
     return len(world.objects) - before
@@ -200,6 +214,37 @@ def _charge(models: Models, row: dict[str, Any]) -> Json:
         "receipt_url": row["receipt_url"],
         "refunded": row["status"] == "refunded",
         "status": "failed" if failed else "pending" if row["status"] == "pending" else "succeeded",
+    }
+
+
+def _invoice(models: Models, row: dict[str, Any]) -> Json:
+    """Paid, or given up where no charge succeeded."""
+    invoice_id, customer_id, amount, paid_at = (
+        row[name] for name in ("stripe_invoice_id", "stripe_customer_id", "amount_cents", "paid_at")
+    )
+    tries = zip(row["charges"], row["payment_intents"], strict=True)
+    paid_by = [{"type": "charge", "charge": charge, "payment_intent": intent} for charge, intent in tries]
+    return models.invoice | {
+        "id": invoice_id,
+        "amount_due": amount,
+        "amount_paid": amount if paid_at else 0,
+        "amount_remaining": 0 if paid_at else amount,
+        "attempt_count": row["attempts"],
+        "created": _seconds(row["created_at"]),
+        "currency": row["currency"],
+        "customer": customer_id,
+        "hosted_invoice_url": row["invoice_url"],
+        "lines": models.invoice["lines"] | {"data": [], "url": f"/v1/invoices/{invoice_id}/lines"},
+        "next_payment_attempt": None,
+        "number": f"{customer_id[-8:]}-{invoice_id[-4:]}".upper(),
+        "parent": None,
+        "payments": {
+            "object": "list",
+            "has_more": False,
+            "data": [{"object": "invoice_payment", "payment": payment} for payment in paid_by],
+        },
+        "status": "paid" if paid_at else "void",
+        "status_transitions": {"paid_at": _seconds(paid_at)},
     }
 
 

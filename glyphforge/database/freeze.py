@@ -212,7 +212,7 @@ def frozen(config: AppConfig) -> dict[str, str]:
     for path in sorted((Path(config.path) / "sql" / "migrations").glob("*.up.sql")):
         text = path.read_text(encoding="utf-8")
         marks = list(MARK.finditer(text))
-        for mark, following in zip(marks, [*marks[1:], None], strict=True):
+        for mark, following in zip(marks, [*marks[1:], None], strict=False):  # of a pair of data there are none
             end = following.start() if following else len(text)
             if mark["name"]:
                 found[mark["name"]] = _as_defined(text[mark.end() : end])

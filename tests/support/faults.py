@@ -10,7 +10,7 @@ from tests.support.sql import SQL, ago, insert, query, scalar
 
 Cure = Callable[[], object]
 # Whose alerts name a cause instead of an object.
-GROUPED = {"failed_webhooks", "failed_jobs", "overdue_jobs"}
+GROUPED = {"failed_webhooks", "failed_jobs", "overdue_jobs", "unmatched_stripe_customers", "waiting_events"}
 
 
 @dataclass(frozen=True)

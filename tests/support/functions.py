@@ -93,6 +93,10 @@ CALLS: dict[str, tuple[str, ...]] = {
     "audit_row_change": (f"UPDATE public.api_keys SET name = 'Backup', expires_at = '{LATER}T00:00:00+00'",),
     "refuse_audit_change": ("DELETE FROM public.audit_log",),
     "refuse_mrr_movement_change": ("DELETE FROM public.mrr_movements", "TRUNCATE public.mrr_movements"),
+    "refuse_unknown_task": (
+        "INSERT INTO public.django_q_schedule (func, schedule_type, repeats) VALUES ('os.system', 'O', 1)",
+        "UPDATE public.django_q_schedule SET args = NULL",
+    ),
     "book_mrr_movement": (
         f"UPDATE public.subscriptions SET price_cents = 990, current_period_end = '{LATER}T00:00:00Z'",
     ),

@@ -30,6 +30,7 @@ LEFT_OUT = {
     "stripe_backfill_lists",
     "stripe_backfill_problems",
     "stripe_backfills",
+    "stripe_catalogue",
     "stripe_requests",
     "stripe_webhook_events",
 }

@@ -22,8 +22,8 @@ EXECUTE FUNCTION set_updated_at();
 
 -- All columns but the counters, which the sync moves for every user: it must not pay for an audit.
 CREATE TRIGGER audit AFTER INSERT OR DELETE OR UPDATE OF
-id, user_id, tier, status, stripe_subscription_id, stripe_price_id, quantity, price_cents, currency, "interval",
-current_period_start, current_period_end, cancel_at_period_end, cancel_at, canceled_at, trial_end, collection_paused,
-collection_resumes_at, stripe_schedule_id, is_duplicate, monthly_request_limit, created_at
+id, user_id, tier, status, stripe_subscription_id, stripe_customer_id, stripe_price_id, quantity, price_cents,
+currency, "interval", current_period_start, current_period_end, cancel_at_period_end, cancel_at, canceled_at,
+trial_end, collection_paused, collection_resumes_at, stripe_schedule_id, is_duplicate, monthly_request_limit, created_at
 ON subscriptions
 FOR EACH ROW EXECUTE FUNCTION audit_row_change('id', 'usage_count', 'usage_synced_at');

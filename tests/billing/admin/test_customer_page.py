@@ -16,7 +16,7 @@ from billing.services import accounts, notes
 from tests.support import factories
 
 pytestmark = [pytest.mark.django_db, pytest.mark.one_day]
-QUERIES = 21
+QUERIES = 22
 
 
 @pytest.fixture

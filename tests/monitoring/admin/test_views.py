@@ -189,7 +189,7 @@ def test_export_is_a_csv_of_the_views_columns_and_audited(troubles: None, lead: 
     answer = lead.post(url(FailedWebhookEvent, "export_all"), {"confirmed": "yes", "reason": "for the books"})
     assert answer["Content-Type"] == "text/csv; charset=utf-8"
     header, *lines = answer.content.decode().splitlines()
-    assert header == "stripe_event_id,event_type,status,attempts,last_error,next_retry_at,received_at,cause"
+    assert header == "stripe_event_id,event_type,status,attempts,last_error,next_retry_at,received_at,cause,waits_for"
     assert len(lines) == 2
     entry = AuditEntry.objects.get(action="export")
     assert (entry.table_name, entry.reason, entry.new_values) == (

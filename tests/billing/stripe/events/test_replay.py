@@ -188,7 +188,9 @@ def test_only_what_the_filter_finds_is_retried(options: dict[str, Any], retried:
 
 def test_filter_is_stored_with_its_run_and_read_back() -> None:
     moment = timezone.now()
-    wanted = EventFilter(("dead",), "invoice.paid", "100 %", moment, moment + timedelta(days=1), ("evt_1", "evt_2"))
+    wanted = EventFilter(
+        ("dead",), "invoice.paid", "100 %", "price_1", moment, moment + timedelta(days=1), ("evt_1", "evt_2")
+    )
     assert EventFilter.from_json(json.loads(json.dumps(wanted.as_json()))) == wanted
 
 
