@@ -53,10 +53,11 @@ class PlanPriceAdmin(OperationsMixin, ReadOnlyModelAdmin):
     readonly_fields = ("stripe_price", "tier", "updated")
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        listed = prices.listed()
         context = {
-            "unclaimed": [_shown(price) for price in prices.unclaimed()],
+            "unclaimed": [_shown(price) for price in listed.unclaimed],
             "unclaimed_at_most": prices.AT_MOST,
-            "subscribed": [_shown(price) for price in prices.subscribed()],
+            "subscribed": [_shown(price) for price in listed.subscribed],
         }
         return super().changelist_view(request, {**context, **(extra_context or {})})
 

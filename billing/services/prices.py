@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from django.db import transaction
@@ -126,29 +127,38 @@ def _follow(stripe_id: str, *, actor: str, reason: str) -> Mapped:
     return Mapped(replayed, resynced)
 
 
-def unclaimed(limit: int = AT_MOST) -> list[ListedPrice]:
-    """The newest active recurring prices that Stripe told us about and no tier claims, the most waited for first.
+@dataclass(frozen=True)
+class Listed:
+    """What the page of prices shows.
 
-    In six queries, however many there are.
+    `unclaimed` are the newest active recurring prices that Stripe told us about and no tier claims, the most waited for
+    first; `subscribed` each price that live subscriptions have, mirrored or not, the one with the most of them first;
+    1,000 at most.
     """
-    recurring = mirror.recurring_prices()
-    sold = tiers.tiers_of(recurring)
-    found = [price for price in recurring if not sold[price["id"]]][:limit]
-    return sorted(_listed(found), key=lambda price: -price.events_waiting)
+
+    unclaimed: list[ListedPrice]
+    subscribed: list[ListedPrice]
 
 
-def subscribed() -> list[ListedPrice]:
-    """Each price that live subscriptions have, mirrored or not, the one with the most of them first; 1,000 at most."""
+def listed(limit: int = AT_MOST) -> Listed:
+    """Read both lists, of unclaimed prices `limit` at most, in ten queries, however many there are."""
     live = Subscription.objects.filter(status__in=Subscription.LIVE, stripe_price_id__isnull=False)
     counted = live.values_list("stripe_price_id").annotate(n=Count("pk")).order_by("-n", "stripe_price_id")
     ids = [str(price_id) for price_id, _ in counted[:SUBSCRIBED_AT_MOST]]
     known = mirror.prices(ids)
-    return _listed([known.get(price_id, {"id": price_id, "currency": ""}) for price_id in ids])
+    had: list[Price] = [known.get(price_id, {"id": price_id, "currency": ""}) for price_id in ids]
+    recurring = mirror.recurring_prices()
+    sold = tiers.tiers_of([*had, *recurring])
+    unclaimed = [price for price in recurring if not sold[price["id"]]][:limit]
+    shown = {price.stripe_price_id: price for price in _listed([*had, *unclaimed], sold)}
+    return Listed(
+        sorted((shown[price["id"]] for price in unclaimed), key=lambda price: -price.events_waiting),
+        [shown[price_id] for price_id in ids],
+    )
 
 
-def _listed(found: list[Price]) -> list[ListedPrice]:
+def _listed(found: list[Price], sold: Mapping[str, str | None]) -> list[ListedPrice]:
     ids = [price["id"] for price in found]
-    sold = tiers.tiers_of(found)
     names = mirror.product_names(identifier(price.get("product")) or "" for price in found)
     waiting = parked_counts(ids)
     kept: dict[str, dict[str, int]] = {}

@@ -358,5 +358,6 @@ def _last_of_others(config: AppConfig, loader: MigrationLoader) -> set[tuple[str
         and each is not config
         and (each.name.startswith(package) or not config.name.startswith(package))
     }
-    others |= set(getattr(config, "sql_needs", ()))
-    return {leaf for app in sorted(others) for leaf in loader.graph.leaf_nodes(app)}
+    leaves = {leaf for app in others for leaf in loader.graph.leaf_nodes(app)}
+    # A package's migrations may be replaced by others, of other names.
+    return leaves | {(app, "__latest__") for app in getattr(config, "sql_needs", ())}

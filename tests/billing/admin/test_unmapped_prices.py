@@ -43,7 +43,7 @@ def test_price_that_something_names_is_no_gap(signed_in: Callable[[str], Client]
     price("price_key", lookup_key="professional_yearly")
     price("price_inactive", active=False)
     PlanPrice.objects.create(stripe_price_id=price("price_mapped"), tier="starter")
-    assert prices.unclaimed() == []
+    assert prices.listed().unclaimed == []
     assert "no plan claims" not in signed_in("billing_lead").get(PAGE).content.decode()
 
 

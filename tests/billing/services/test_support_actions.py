@@ -199,12 +199,12 @@ def test_unmapped_price_parks_and_mapping_it_repairs(world: StripeWorld, feed: C
     feed(recording.events)
     parked = WebhookEvent.objects.get(status="failed")
     assert price_id in str(parked.last_error)
-    assert [price.stripe_price_id for price in prices.unclaimed()] == [price_id]
+    assert [price.stripe_price_id for price in prices.listed().unclaimed] == [price_id]
 
     assert prices.map_price(price_id, "starter", **WHO).replayed == 1
     process_pending()
     assert_reached(recording.expected)
-    assert prices.unclaimed() == []
+    assert prices.listed().unclaimed == []
 
 
 def _price_of_subscription(world: StripeWorld) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """dj-stripe's tables made by our one migration, beside those that its own migrations make."""
 
+import re
 from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 import djstripe.migrations
 import pytest
 from django.conf import LazySettings
+from django.conf import settings as settings_of_project
 from django.core.management import call_command
 from django.db import connection, migrations
 from django.db.migrations.loader import MigrationLoader
@@ -16,6 +18,7 @@ from glyphforge.database import backup
 
 MIRROR = "djstripe"
 TABLES = "djstripe_*"
+INDEXES = Path(settings_of_project.BASE_DIR) / "billing" / "sql" / "indexes"
 
 
 @pytest.fixture
@@ -46,6 +49,11 @@ def _schema(folder: Path) -> Iterator[str]:
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.usefixtures("_fields_removed_together")
 def test_our_migration_and_those_of_dj_stripe_make_the_same_tables(settings: LazySettings, tmp_path: Path) -> None:
+    with connection.cursor() as cursor:
+        # What search needs of the tables comes later, and is neither's.
+        for path in INDEXES.glob(f"{MIRROR}_*.sql"):
+            for name in re.findall(r"^CREATE INDEX (\w+)", path.read_text(), re.MULTILINE):
+                cursor.execute(f"DROP INDEX {name}")
     ours = list(_schema(tmp_path))
     with connection.cursor() as cursor:
         tables = [name for name in connection.introspection.table_names(cursor) if name.startswith(TABLES[:-1])]

@@ -102,7 +102,7 @@ def test_row_of_a_price_that_aged_goes_on(stream: EventStream, age: Callable[[Ev
     assert warned() == [(price_id, "warning", said)]
     assert stream.update(status="past_due") == "processed"
     assert (stream.row.status, stream.row.tier) == ("past_due", "starter")
-    assert [(price.stripe_price_id, price.sells, price.subscribers) for price in prices.subscribed()] == [
+    assert [(price.stripe_price_id, price.sells, price.subscribers) for price in prices.listed().subscribed] == [
         (price_id, None, 1)
     ]
     prices.map_price(price_id, "professional", **WHO)

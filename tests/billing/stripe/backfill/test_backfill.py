@@ -82,8 +82,8 @@ def test_every_customer_ends_as_by_the_events_and_nothing_is_asked_for_twice(
     assert len(stripe_server.requests) == 2 * len(lists.LISTS) + 1
 
     second_run = written_by(lambda: backfill.run(apply=True, **WHO))
-    # Of those who wait for a person a row would be deleted.
-    assert second_run == {"stripe_backfills", "stripe_backfill_lists", "audit_log", "unmatched_stripe_customers"}
+    # Of a subscription that ended what it owes would be deleted.
+    assert second_run == {"stripe_backfills", "stripe_backfill_lists", "audit_log", "open_invoices"}
     second = Backfill.objects.latest("started_at")
     assert not second.lists.exclude(added=0, changed=0).exists()
     assert list(
