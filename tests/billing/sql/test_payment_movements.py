@@ -107,9 +107,9 @@ class TestRows:
 
 
 class TestExistingInstallation:
-    """`billing/sql/data/payment_movements.sql`, on payments that were written before there were movements."""
+    """`0005_payment_movements`, on payments that were written before there were movements."""
 
-    STEP = (Path(settings.BASE_DIR) / "billing/sql/data/payment_movements.sql").read_text()
+    STEP = (Path(settings.BASE_DIR) / "billing/sql/migrations/0005_payment_movements.up.sql").read_text()
 
     def put(self, **values: Any) -> str:
         run("SET LOCAL session_replication_role = replica")  # as before the triggers

@@ -1,0 +1,20 @@
+from django.db import migrations
+
+import glyphforge.database.frozen_sql
+
+
+class Migration(migrations.Migration):
+    dependencies = [
+        ("audit", "0002_isolation"),
+        ("billing", "0003_stripe"),
+        ("database", "0002_isolation"),
+        ("monitoring", "0002_isolation"),
+        ("web", "0002_isolation"),
+    ]
+
+    operations = [
+        glyphforge.database.frozen_sql.RunSQLFile(
+            app="monitoring",
+            name="0003_stripe",
+        ),
+    ]
