@@ -24,6 +24,7 @@ from billing.stripe.events import inbox, processing
 from billing.stripe.resync import resync
 from demo.stripe import recordings
 from demo.stripe.world import StripeWorld
+from glyphforge.database.budget import Budget
 from glyphforge.money import money
 from glyphforge.rows import Json
 from monitoring import metrics
@@ -125,7 +126,7 @@ def assert_figures(facts: list[Fact], user: User) -> None:
     for currency in ("usd", "eur"):
         for day in {day_of(fact) for fact in facts}:
             mine = [fact for fact in facts if fact.currency == currency and day_of(fact) == day]
-            read = read_day(day, currency, [], [])
+            read = read_day(day, currency, [], [], Budget())
             assert (read.collected, read.refunded, read.disputed) == (
                 total(mine, IN), -total(mine, OUT), -total(mine, TAKEN)
             )  # fmt: skip
