@@ -68,20 +68,32 @@ def known(kind: str, ids: Iterable[str]) -> dict[str, Any]:
 def moment_of_asking() -> str:
     """What to ask of the database before Stripe, for `written_since`."""
     with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_snapshot_xmin(pg_current_snapshot())::xid::text")
+        cursor.execute("SELECT pg_current_snapshot()::text")
         return str(cursor.fetchone()[0])
 
 
 def written_since(asked: str, kind: str, ids: list[str]) -> set[str]:
-    """Those of the objects that somebody may have mirrored after `asked`, and from a later answer of Stripe's.
+    """Those of the objects that somebody mirrored after `asked`, and so perhaps from a later answer of Stripe's.
 
-    Every transaction that ended by then is older than the oldest that went on:
+    A row's `xmin` is the number of the transaction that wrote it, without its epoch; those of long ago need none:
     https://www.postgresql.org/docs/current/functions-info.html#FUNCTIONS-INFO-SNAPSHOT
     """
     with connection.cursor() as cursor:
         cursor.execute(
-            f'SELECT id FROM "{MODELS[kind]._meta.db_table}" WHERE id = ANY (%s) AND age(xmin) <= age(%s::xid)',
-            [ids, asked],
+            f"""
+            SELECT t.id
+            FROM "{MODELS[kind]._meta.db_table}" AS t
+            CROSS JOIN (
+                SELECT asked.snapshot, pg_snapshot_xmin(asked.snapshot)::text::bigint AS oldest
+                FROM (SELECT %s::pg_snapshot AS snapshot) AS asked
+            ) AS a
+            WHERE t.id = ANY (%s) AND age(t.xmin) <= age(a.oldest::text::xid8::xid)
+                AND NOT pg_visible_in_snapshot(
+                    (a.oldest + (t.xmin::text::bigint - a.oldest %% 4294967296 + 4294967296) %% 4294967296)::text::xid8,
+                    a.snapshot
+                )
+            """,
+            [asked, ids],
         )
         return {str(object_id) for (object_id,) in cursor.fetchall()}
 

@@ -122,7 +122,7 @@ class KilledError(BaseException):
     """Stands in for SIGKILL: nothing of ours may catch it."""
 
 
-@pytest.mark.parametrize("survived", [1, 40, 60, 130])
+@pytest.mark.parametrize("survived", [1, 60])
 def test_killed_run_goes_on_behind_its_last_page(
     account: StripeWorld, stripe_server: StripeServer, monkeypatch: pytest.MonkeyPatch, survived: int
 ) -> None:
