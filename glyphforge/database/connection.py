@@ -4,6 +4,7 @@ import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psycopg
 from django.db import DEFAULT_DB_ALIAS, Error, connections
@@ -11,6 +12,8 @@ from django.db import DEFAULT_DB_ALIAS, Error, connections
 from glyphforge.embedded.binaries import with_client
 
 MAINTENANCE = "maintenance"
+# How Django uses a connection, not where it leads.
+DJANGOS_OWN = {"cursor_factory", "context", "pool", "prepare_threshold"}
 # A host that drops packets would else hold up who only asks for minutes:
 # https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNECT-CONNECT-TIMEOUT
 CONNECT_SECONDS = 2
@@ -54,14 +57,16 @@ def probe(alias: str = "default") -> Probe:
     return Probe(database, role, version, round(latency, 2))
 
 
+def parameters_of(alias: str) -> dict[str, Any]:
+    """What `psycopg.connect` takes for a connection beside Django's, to the same database as the same role."""
+    parameters: dict[str, Any] = connections[alias].get_connection_params()
+    return {name: value for name, value in parameters.items() if name not in DJANGOS_OWN}
+
+
 def takes_a_connection(alias: str) -> bool:
     """Whether the server of `alias` takes a new connection within two seconds."""
-    parameters = connections[alias].get_connection_params() | {"connect_timeout": CONNECT_SECONDS}
-    # Django's own, unknown to psycopg.
-    for unused in ("cursor_factory", "context", "pool", "prepare_threshold"):
-        parameters.pop(unused, None)
     try:
-        psycopg.connect(**parameters).close()
+        psycopg.connect(**parameters_of(alias) | {"connect_timeout": CONNECT_SECONDS}).close()
     except psycopg.OperationalError:
         return False
     return True

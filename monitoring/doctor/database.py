@@ -112,14 +112,9 @@ def _pooling(alias: str) -> str | None:
     A pooler gives each client a process number of its own. Where sessions are pooled, each of two clients keeps a
     server process to itself; otherwise they meet in one, or change: https://www.pgbouncer.org/features.html
     """
-    parameters = connections[alias].get_connection_params()
-    for unused in ("cursor_factory", "context", "pool"):
-        parameters.pop(unused, None)
-    parameters["prepare_threshold"] = None  # a statement prepared in one server process is unknown in the next
-    with (
-        psycopg.connect(**parameters, autocommit=True) as one,
-        psycopg.connect(**parameters, autocommit=True) as other,
-    ):
+    # A statement prepared in one server process is unknown in the next.
+    parameters = connection.parameters_of(alias) | {"prepare_threshold": None, "autocommit": True}
+    with psycopg.connect(**parameters) as one, psycopg.connect(**parameters) as other:
         if _server_process(one) == one.info.backend_pid:
             return None
         try:

@@ -13,6 +13,8 @@ from django.db import connections
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
+from glyphforge.database.connection import parameters_of
+
 ROOT = Path(__file__).resolve().parents[2]
 OURS = ("glyphforge", "billing", "monitoring")
 WITH_DEFINITIONS = {"migrations", "mirror_migrations", "models"}
@@ -50,10 +52,7 @@ def _key() -> str:
 
 @contextmanager
 def _server() -> Iterator[psycopg.Connection]:
-    parameters = connections["default"].get_connection_params() | {"dbname": "postgres"}
-    for unused in ("cursor_factory", "context", "pool", "prepare_threshold"):
-        parameters.pop(unused, None)
-    with psycopg.connect(**parameters, autocommit=True) as connection:
+    with psycopg.connect(**parameters_of("default") | {"dbname": "postgres", "autocommit": True}) as connection:
         yield connection
 
 
@@ -147,10 +146,7 @@ def drop(name: str) -> None:
 
 def session(**options: object) -> psycopg.Connection:
     """Another connection to the test database."""
-    parameters = connections["default"].get_connection_params()
-    for unused in ("cursor_factory", "context", "pool", "prepare_threshold"):
-        parameters.pop(unused, None)
-    return psycopg.connect(**(parameters | options))
+    return psycopg.connect(**parameters_of("default") | options)
 
 
 @contextmanager
