@@ -193,10 +193,15 @@ def mark_deleted(kind: str, object_id: str) -> None:
         row.save(update_fields=["stripe_data"])
 
 
+def _known(kind: str, object_id: str) -> Any:
+    row = MODELS[kind].objects.filter(id=object_id).first()
+    return row.stripe_data if row else None
+
+
 def charge(charge_id: str) -> Charge | None:
     """A charge, if it is known here."""
-    row = models.Charge.objects.filter(id=charge_id).first()
-    return row.stripe_data if row else None
+    found: Charge | None = _known("charge", charge_id)
+    return found
 
 
 def charge_disputes(charge_id: str) -> list[Dispute]:
@@ -206,8 +211,8 @@ def charge_disputes(charge_id: str) -> list[Dispute]:
 
 def customer(customer_id: str) -> Customer | None:
     """A customer as it was last fetched, if it is known here."""
-    row = models.Customer.objects.filter(id=customer_id).first()
-    return row.stripe_data if row else None
+    found: Customer | None = _known("customer", customer_id)
+    return found
 
 
 def customer_discount(customer_id: str) -> Discount | None:
@@ -268,14 +273,14 @@ def customers_with(price_id: str) -> set[str]:
 
 def customer_metadata(customer_id: str) -> dict[str, str]:
     """The metadata of a customer, if it is known here."""
-    row = models.Customer.objects.filter(id=customer_id).first()
-    return (row.stripe_data.get("metadata") if row else None) or {}
+    known = customer(customer_id)
+    return (known.get("metadata") if known else None) or {}
 
 
 def price(price_id: str) -> Price | None:
     """A price, if it is known here."""
-    row = models.Price.objects.filter(id=price_id).first()
-    return row.stripe_data if row else None
+    found: Price | None = _known("price", price_id)
+    return found
 
 
 def prices(price_ids: Iterable[str]) -> dict[str, Price]:
@@ -285,8 +290,8 @@ def prices(price_ids: Iterable[str]) -> dict[str, Price]:
 
 def invoice(invoice_id: str) -> Invoice | None:
     """An invoice, if it is known here."""
-    row = models.Invoice.objects.filter(id=invoice_id).first()
-    return row.stripe_data if row else None
+    found: Invoice | None = _known("invoice", invoice_id)
+    return found
 
 
 def unpaid_invoices(subscription_id: str) -> list[Invoice]:
@@ -314,8 +319,8 @@ def failure_code_of(invoice: Invoice, tried_by: Iterable[str]) -> str | None:
 
 def metered_prices(subscription_id: str) -> list[str]:
     """The prices of a subscription, known here, that bill what was used: their nicknames, or else their ids."""
-    row = models.Subscription.objects.filter(id=subscription_id).first()
-    prices = [item.get("price") or {} for item in (row.stripe_data.get("items") or {}).get("data", [])] if row else []
+    known = _known("subscription", subscription_id) or {}
+    prices = [item.get("price") or {} for item in (known.get("items") or {}).get("data", [])]
     metered = [price for price in prices if (price.get("recurring") or {}).get("usage_type") == "metered"]
     return [price.get("nickname") or price["id"] for price in metered]
 

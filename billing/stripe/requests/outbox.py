@@ -85,9 +85,10 @@ def _written(intend: Callable[[], Intent], *, actor: str, reason: str, token: st
                 mark = token or _mark(intent, actor, reason)
                 if not token and (known := find(mark)):
                     return known, False
-                if (earlier := open_request(intent.stripe_object_id)) and _is_of(earlier, mark):
-                    return earlier, False  # the same press, written since it was looked for
-                require_none_open(intent.stripe_object_id)
+                if earlier := _open(intent.stripe_object_id):
+                    if earlier.idempotency_key.rpartition(".")[0] == mark:
+                        return earlier, False  # the same press, written since it was looked for
+                    raise _still_open(earlier)
                 return write(intent, actor=actor, reason=reason, key=_key(mark, len(_requests(mark)) + 1)), True
         except IntegrityError:
             tries -= 1
@@ -115,27 +116,27 @@ def _key(token: str, number: int) -> str:
     return f"{token}.{number}"
 
 
-def _is_of(request: StripeRequest, token: str) -> bool:
-    return request.idempotency_key.rpartition(".")[0] == token
-
-
 def find(token: str) -> StripeRequest | None:
     """The request that was made of a confirmation, unless it was refused; None without one."""
     return next((request for request in _requests(token) if request.state != State.REFUSED), None)
 
 
-def open_request(stripe_object_id: str) -> StripeRequest | None:
+def _open(stripe_object_id: str) -> StripeRequest | None:
     """The request about the object of which it is not known yet what became; there is one at most."""
     return StripeRequest.objects.filter(stripe_object_id=stripe_object_id, state__in=StripeRequest.OPEN).first()
 
 
 def require_none_open(stripe_object_id: str) -> None:
     """Refuse, naming it, while it is not known what became of an earlier request about the object."""
-    if earlier := open_request(stripe_object_id):
-        raise Refused(
-            f"It is not known yet what became of {_named(earlier)}: until Stripe shows it, nothing else is asked"
-            f" of {stripe_object_id}."
-        )
+    if earlier := _open(stripe_object_id):
+        raise _still_open(earlier)
+
+
+def _still_open(earlier: StripeRequest) -> Refused:
+    return Refused(
+        f"It is not known yet what became of {_named(earlier)}: until Stripe shows it, nothing else is asked"
+        f" of {earlier.stripe_object_id}."
+    )
 
 
 def write(intent: Intent, *, actor: str, reason: str, key: str = "", audit_id: int | None = None) -> StripeRequest:
