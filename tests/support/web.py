@@ -1,6 +1,8 @@
 """The web process as deployed: Gunicorn with its configuration."""
 
 import json
+import os
+import signal
 import socket
 import subprocess
 import sys
@@ -32,8 +34,18 @@ class Web:
         subprocess.run(collect, cwd=processes.ROOT, env=environment, check=True)
         gunicorn = [sys.executable, "-m", "gunicorn", "--config", "deploy/gunicorn.conf.py"]
         self.process = subprocess.Popen(
-            gunicorn, cwd=processes.ROOT, env=environment, stdout=subprocess.DEVNULL, pass_fds=[listener.fileno()]
+            gunicorn,
+            cwd=processes.ROOT,
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            pass_fds=[listener.fileno()],
+            start_new_session=True,
         )
+
+    def kill(self) -> None:
+        """End all its processes where they stand."""
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
 
     def get(self, path: str, **headers: str) -> tuple[int, dict[str, str], bytes]:
         """Status, headers and body of the answer."""
