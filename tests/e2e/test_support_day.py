@@ -5,9 +5,10 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import expect
 
-from billing.models import Subscription
+from billing.models import Payment, StripeRequest, Subscription
 from glyphforge.audit.models import AuditEntry
 from tests.support import back_office
+from tests.support.admin_pages import row_page
 from tests.support.browser import Visit
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -75,3 +76,27 @@ def test_key_is_made_shown_once_and_revoked(visit: Callable[..., Visit], site: b
     page.get_by_role("button", name="Revoke").click()
     expect(row.get_by_text("Not needed after all")).to_be_visible()
     assert support.troubles == []
+
+
+def test_going_back_to_a_confirmation_that_was_sent_repeats_nothing(
+    visit: Callable[..., Visit], site: back_office.Site
+) -> None:
+    lead = visit("billing_lead")
+    page = lead.open(row_page(Payment.objects.get(user=site.recorded.user), "refund"))
+
+    def refund() -> None:
+        page.fill("[name=amount]", "10.00")
+        page.fill("[name=reason]", "Ticket 4711")
+        page.get_by_role("button", name="Refund").click()
+
+    with back_office.stripe(site.world):
+        refund()
+        expect(page.get_by_text("Stripe refunds 10.00 USD")).to_be_visible()
+        page.go_back()
+        refund()
+        expect(page.get_by_text("This form was sent before")).to_be_visible()
+        page.get_by_role("link", name="Refund").click()
+        expect(page.locator("[name=reason]")).to_have_value("")
+    asked = StripeRequest.objects.filter(row_id=site.recorded.user.payments.get().pk)
+    assert asked.count() == AuditEntry.objects.filter(action="refund").count() == 1
+    assert lead.troubles == []

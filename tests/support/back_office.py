@@ -49,7 +49,7 @@ def create_site() -> Site:
     world = StripeWorld()
     recording = recordings.load("signup_paid")
     world.add(recording)
-    with _stripe(world):
+    with stripe(world):
         for event in recording.events:
             inbox.store(event)
             processing.process(event["id"])
@@ -141,12 +141,13 @@ def _create_rows_for_every_action(customer: User) -> None:
 
 def process_failed_event(site: Site) -> str | None:
     """What the worker does with the failed event."""
-    with _stripe(site.world):
+    with stripe(site.world):
         return processing.process(site.failed.stripe_event_id)
 
 
 @contextmanager
-def _stripe(world: StripeWorld) -> Iterator[None]:
+def stripe(world: StripeWorld) -> Iterator[None]:
+    """Stripe answers for as long as the block."""
     with StripeServer(world) as server, override_settings(STRIPE_API_HOST=server.url):
         gateway.configure()
         yield

@@ -39,4 +39,13 @@
     const field = document.querySelector("[aria-invalid=true]") || document.querySelector("[autofocus]");
     if (field && document.activeElement === document.body) field.focus();
   });
+
+  // Whoever goes back to a confirmation gets it rendered anew, with what they typed: it is still the one they sent.
+  document.addEventListener("DOMContentLoaded", function () {
+    const token = document.querySelector(".gf-confirm input[name=token]");
+    if (!token) return;
+    const known = history.state && history.state.token;
+    if (known) token.value = known;
+    else history.replaceState({ token: token.value }, "");
+  });
 })();
