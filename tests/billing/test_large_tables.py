@@ -109,7 +109,7 @@ def read_first_page(reader: Client, request: HttpRequest, model: Any) -> None:
     if not request.GET:
         assert reader.get(request.path).status_code == 200
         return
-    page = admin.site.get_model_admin(model).changelist_view(request)
+    page: Any = admin.site.get_model_admin(model).changelist_view(request)
     assert page.status_code == 200, request
     list(page.context_data["cl"].result_list)
 

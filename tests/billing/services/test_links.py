@@ -19,7 +19,6 @@ from billing.models import (
 )
 from billing.services import customers
 from demo.stripe.server import StripeServer
-from demo.stripe.world import StripeWorld
 from glyphforge.audit.models import AuditEntry
 from glyphforge.errors import Refused
 from glyphforge.rows import Json
@@ -30,11 +29,6 @@ from tests.support.sql import query, scalar
 
 pytestmark = pytest.mark.django_db
 WHO = {"actor": "ada", "reason": "asked by the customer"}
-
-
-@pytest.fixture
-def stream(world: StripeWorld) -> EventStream:
-    return EventStream(world).signed_up()
 
 
 @pytest.fixture

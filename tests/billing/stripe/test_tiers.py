@@ -8,17 +8,11 @@ import pytest
 from billing.models import PlanPrice, Subscription
 from billing.services import prices
 from billing.stripe import tiers
-from demo.stripe.world import StripeWorld
 from tests.support.event_stream import EventStream, last_error, run_tasks
 from tests.support.sql import query
 
 pytestmark = pytest.mark.django_db
 WHO = {"actor": "ada", "reason": "ticket 1"}
-
-
-@pytest.fixture
-def stream(world: StripeWorld) -> EventStream:
-    return EventStream(world).signed_up()
 
 
 def named(**said: Any) -> str | None:

@@ -218,10 +218,6 @@ def test_deleted_customer_leaves_no_user(news: Newsletter) -> None:
 class TestBesideAPlan:
     """The customer of a plan buys at the other business too."""
 
-    @pytest.fixture
-    def stream(self, world: StripeWorld) -> EventStream:
-        return EventStream(world).signed_up()
-
     def bought(self, stream: EventStream) -> tuple[Json, Json, Json]:
         """Subscription, charge and invoice of the newsletter, for the same customer."""
         sold = next(item for item in stream.world.objects.values() if item["object"] == "product")
