@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from contextvars import ContextVar
 from functools import partial
 from typing import Any, TypeVar
 
@@ -44,6 +45,9 @@ MODELS: dict[str, type[StripeModel]] = {
 
 # What of the catalogue cannot be mirrored, and why, by kind and id.
 Broken = dict[tuple[str, str], PermanentError]
+
+# The account that all objects belong to, while `with_catalogue` runs: dj-stripe asks for it with each of them.
+_owner: ContextVar[list[models.Account] | None] = ContextVar("_owner", default=None)
 
 
 class CatalogueMissingError(Exception):
@@ -108,10 +112,13 @@ def with_catalogue(action: Callable[[], T], *, broken: Broken | None = None) -> 
     """
     tried: set[tuple[str, str]] = set()
     while True:
+        token = _owner.set([])
         try:
             return action()
         except CatalogueMissingError as error:
             missing = error.missing
+        finally:
+            _owner.reset(token)
         if tried & missing.keys():
             raise PermanentError(f"What is referred to could not be mirrored: {sorted(tried & missing.keys())}.")
         tried |= missing.keys()
@@ -144,7 +151,7 @@ def require_catalogue(objects: Iterable[Any], *, broken: Broken | None = None) -
                 first[product] = gateway.retrieve(*product)
             except MissingError:  # deleted, which does not end the subscriptions to it
                 first[product] = {"id": product[1], "object": "product", "deleted": True}
-    if not models.Account.objects.exists():
+    if not (_owner.get() or models.Account.objects.exists()):
         first["account", "itself"] = gateway.account()
     if first or missing:
         raise CatalogueMissingError(first | missing)
@@ -343,12 +350,17 @@ def product_names(product_ids: Iterable[str]) -> dict[str, str]:
 
 def _owner_account(cls: type[models.Account], api_key: str) -> models.Account:
     """Stand in for dj-stripe's lookup, which stores the secret key in plain text in djstripe_apikey."""
+    known = _owner.get()
+    if known:
+        return known[0]
     fetched = gateway.account()
     # A stub first: syncing an account looks for its owner, which is this very row.
     account, created = models.Account.objects.get_or_create(id=fetched["id"])
     if created:
         models.Account.sync_from_stripe_data(fetched, api_key=api_key)
         account.refresh_from_db()
+    if known is not None:
+        known.append(account)
     return account
 
 
