@@ -10,17 +10,16 @@ from billing.models import Payment, PaymentMovement, Subscription
 from demo.seed.identities import new_uuid, stripe_id, whole_seconds
 from demo.seed.subscriptions import Paid
 
+# Code and message, as https://docs.stripe.com/error-codes has them.
 FAILURES = (
-    "Your card was declined.",
-    "Your card has insufficient funds.",
-    "Your card has expired.",
-    "Your bank requires authentication for this payment.",
+    ("card_declined", "Your card was declined."),
+    ("card_declined", "Your card has insufficient funds."),
+    ("expired_card", "Your card has expired."),
+    ("authentication_required", "Your bank requires authentication for this payment."),
 )
 IN_ARREARS = {Subscription.Status.PAST_DUE, Subscription.Status.UNPAID}
-
-
-# How long after a payment its money went out again, in days.
-REFUNDED_WITHIN, DISPUTED_WITHIN = 14, 45
+# How long after a payment its money went out again.
+REFUNDED_WITHIN, DISPUTED_WITHIN = timedelta(days=14), timedelta(days=45)
 
 
 @dataclass(frozen=True)
@@ -46,7 +45,10 @@ def generate(rng: random.Random, subscriptions: list[Paid], now: datetime) -> It
 def _charges(rng: random.Random, subscription: Paid, due: datetime, *, fails: bool, now: datetime) -> Iterator[Charge]:
     invoice = stripe_id(rng, "in")
     if fails or rng.random() < 0.02:
-        yield Charge(_row(rng, subscription, invoice, due, failure_message=rng.choice(FAILURES)), [])
+        charge = Charge(_row(rng, subscription, invoice, due, failure=rng.choice(FAILURES)), [])
+        if fails:
+            charge.row.update(_next_try(subscription, due, now))
+        yield charge
         due = min(due + timedelta(days=1), now)
     if fails:
         return
@@ -55,14 +57,19 @@ def _charges(rng: random.Random, subscription: Paid, due: datetime, *, fails: bo
     _move(charge, PaymentMovement.Kind.CHARGE, charge.row["stripe_charge_id"], amount, due)
     fate = rng.random()
     if fate < 0.01:
-        later = min(due + timedelta(days=rng.uniform(0, REFUNDED_WITHIN)), now)
-        _move(
-            charge, PaymentMovement.Kind.REFUND, stripe_id(rng, "re"), -(amount if fate < 0.006 else amount // 3), later
-        )
+        later = due + min(REFUNDED_WITHIN, now - due) * rng.random()
+        part = amount if fate < 0.006 else amount // 3
+        _move(charge, PaymentMovement.Kind.REFUND, stripe_id(rng, "re"), -part, later)
     elif fate < 0.012:
-        later = min(due + timedelta(days=rng.uniform(0, DISPUTED_WITHIN)), now)
+        later = due + min(DISPUTED_WITHIN, now - due) * rng.random()
         _move(charge, PaymentMovement.Kind.DISPUTE, stripe_id(rng, "du"), -amount, later)
     yield charge
+
+
+def _next_try(subscription: Paid, due: datetime, now: datetime) -> dict[str, Any]:
+    """What an invoice that is still owed says of the tries; Stripe's go on for three weeks."""
+    goes_on = subscription.status == Subscription.Status.PAST_DUE and now - due < timedelta(weeks=3)
+    return {"attempt_count": 1, "next_attempt_at": whole_seconds(now + timedelta(days=2)) if goes_on else None}
 
 
 def _move(charge: Charge, kind: str, stripe_object_id: str, cents: int, at: datetime) -> None:
@@ -79,7 +86,7 @@ def _move(charge: Charge, kind: str, stripe_object_id: str, cents: int, at: date
 
 
 def _row(
-    rng: random.Random, subscription: Paid, invoice: str, at: datetime, *, failure_message: str | None = None
+    rng: random.Random, subscription: Paid, invoice: str, at: datetime, *, failure: tuple[str, str] | None = None
 ) -> dict[str, Any]:
     return {
         "id": new_uuid(rng),
@@ -88,8 +95,10 @@ def _row(
         "stripe_payment_intent_id": stripe_id(rng, "pi"),
         "stripe_charge_id": stripe_id(rng, "ch"),
         "amount_cents": subscription.charge_cents,
-        "status": Payment.Status.FAILED if failure_message else Payment.Status.PENDING,
-        "failure_code": "card_declined" if failure_message else None,
-        "failure_message": failure_message,
+        "status": Payment.Status.FAILED if failure else Payment.Status.PENDING,
+        "failure_code": failure[0] if failure else None,
+        "failure_message": failure[1] if failure else None,
+        "attempt_count": 0,
+        "next_attempt_at": None,
         "created_at": whole_seconds(at),
     }

@@ -20,6 +20,25 @@ from glyphforge.audit.models import AuditEntry
 from glyphforge.observability.terminal import Advance, progress
 
 BATCH = 20_000
+# The invoices that no charge has paid, of the subscriptions in arrears. Why the last try failed comes with its charge.
+OWED = """
+    INSERT INTO open_invoices (
+        stripe_invoice_id, user_id, subscription_id, number, status, amount_due_cents, currency, attempt_count,
+        next_attempt_at, overdue_since, created_at
+    )
+    SELECT
+        p.stripe_invoice_id, p.user_id, s.id,
+        upper(right(s.stripe_customer_id, 8) || '-' || right(p.stripe_invoice_id, 4)),
+        'open', p.amount_cents, p.currency, p.attempt_count, p.next_attempt_at, p.created_at, p.created_at
+    FROM payment_history AS p
+    JOIN subscriptions AS s ON s.user_id = p.user_id AND s.status IN ('past_due', 'unpaid')
+    WHERE
+        p.id = ANY (%s::uuid[])
+        AND NOT EXISTS (
+            SELECT FROM payment_history AS paid
+            WHERE paid.stripe_invoice_id = p.stripe_invoice_id AND paid.status <> 'failed'
+        )
+"""
 # What the jobs would do during the next hours. The synthetic past must not look like changes of today.
 AFTERWARDS = (
     "SELECT roll_up_usage()",
@@ -72,6 +91,8 @@ def _write_customers(rng: random.Random, synthetic: list[Customer], now: datetim
     _copy("payment_history", (charge.row for charge in charges))
     _copy("payment_movements", (movement for charge in charges for movement in charge.movements))
     _settle(charges)
+    with connection.cursor() as cursor:
+        cursor.execute(OWED, [[charge.row["id"] for charge in charges]])
     _copy("stripe_webhook_events", webhook_troubles.rows(rng, synthetic, now))
 
 

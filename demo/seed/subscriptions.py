@@ -70,6 +70,7 @@ def catalogue() -> dict[tuple[str, str], dict[str, Any]]:
 def generate(rng: random.Random, customers: list[Customer], now: datetime) -> list[Paid]:
     """The paid subscription of each customer who pays or paid, and the second ones of those in trouble."""
     subscriptions = []
+    statuses = _statuses(rng)
     for customer in customers:
         if customer.paid_since is None:
             continue
@@ -78,14 +79,38 @@ def generate(rng: random.Random, customers: list[Customer], now: datetime) -> li
         if customer.is_paying and customer.trouble is None and now - since > 2 * MONTH and rng.random() < MOVED:
             earlier, since = _earlier(rng, customer, tier, now)
             subscriptions.append(earlier)
-        subscriptions.append(_paid(rng, customer, since, tier, now, is_duplicate=False))
+        subscriptions.append(_paid(rng, customer, since, tier, now, status=_status(customer, statuses)))
         if customer.trouble is Trouble.DUPLICATE:
             subscriptions.append(_paid(rng, customer, customer.paid_since, Tier.STARTER, now, is_duplicate=True))
     return subscriptions
 
 
+def _status(customer: Customer, statuses: Iterator[str]) -> str:
+    """How the customer's present or last subscription stands."""
+    if customer.paid_until:
+        return Subscription.Status.CANCELED
+    # Of two the better status would count, whatever the plan; of a stale one the news never arrived.
+    return next(statuses) if customer.trouble is None else Subscription.Status.ACTIVE
+
+
+def _statuses(rng: random.Random) -> Iterator[str]:
+    """Of one subscription after the other: each that is rare once, so that a small shop has it too."""
+    status = Subscription.Status
+    rare = {status.PAST_DUE: 3, status.TRIALING: 4, status.UNPAID: 1.2, status.PAUSED: 0.8}
+    yield from rare
+    while True:
+        yield rng.choices((status.ACTIVE, *rare), (91, *rare.values()))[0]
+
+
 def _paid(
-    rng: random.Random, customer: Customer, since: datetime, tier: str, now: datetime, *, is_duplicate: bool
+    rng: random.Random,
+    customer: Customer,
+    since: datetime,
+    tier: str,
+    now: datetime,
+    *,
+    status: str = Subscription.Status.ACTIVE,
+    is_duplicate: bool = False,
 ) -> Paid:
     interval = Subscription.Interval.MONTH
     if (tier, "year") in catalogue() and rng.random() < YEARLY:
@@ -95,12 +120,7 @@ def _paid(
     upto = customer.paid_until or now
     period_start = since + ((upto - since) // period) * period
     period_end = period_start + period
-    status = Subscription.Status.CANCELED if customer.paid_until else _status(rng)
-    if customer.trouble is Trouble.DUPLICATE:
-        status = Subscription.Status.ACTIVE  # of two the better status would count, whatever the plan
     if customer.trouble is Trouble.STALE:
-        # Stripe renewed or ended it, but the news never arrived.
-        status = Subscription.Status.ACTIVE
         period_end = now - timedelta(days=rng.choice((1.5, 2.5, 4, 6, 9, 13, 20)), hours=rng.random() * 10)
         period_start = period_end - period
     started_at = min(since, period_start)
@@ -127,20 +147,13 @@ def _earlier(rng: random.Random, customer: Customer, tier: str, now: datetime) -
     other = rng.choices((BEFORE[tier], BIGGER[tier], tier), (70, 10, 20))[0]
     changed_at = since + (now - since) * rng.uniform(0.15, 0.95)
     ended_at = changed_at if other != tier else since + (changed_at - since) * rng.uniform(0.4, 0.9)
-    earlier = _paid(rng, customer, since, other, now, is_duplicate=False)
+    earlier = _paid(rng, customer, since, other, now)
     earlier.status = Subscription.Status.CANCELED
     earlier.started_at = earlier.period_start = since
     earlier.ended_at = earlier.period_end = ended_at
     earlier.cancel_at_period_end = False
     earlier.is_replaced = True
     return earlier, changed_at
-
-
-def _status(rng: random.Random) -> str:
-    status = Subscription.Status
-    return rng.choices(
-        (status.ACTIVE, status.TRIALING, status.PAST_DUE, status.UNPAID, status.PAUSED), (91, 4, 3, 1.2, 0.8)
-    )[0]
 
 
 def rows(subscriptions: list[Paid]) -> Iterator[dict[str, Any]]:

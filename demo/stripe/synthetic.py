@@ -29,15 +29,21 @@ CHARGES = """
 """
 # Each with the charges that paid it, or tried to.
 INVOICES = """
-    SELECT
-        stripe_invoice_id, stripe_customer_id, currency, max(invoice_url) AS invoice_url,
-        max(attempt_count) AS attempts, max(amount_cents) AS amount_cents,
-        min(created_at) AS created_at, max(paid_at) AS paid_at,
-        array_agg(stripe_charge_id ORDER BY created_at) AS charges,
-        array_agg(stripe_payment_intent_id ORDER BY created_at) AS payment_intents
-    FROM payment_history
-    WHERE stripe_invoice_id IS NOT NULL AND stripe_charge_id IS NOT NULL AND stripe_customer_id IS NOT NULL
-    GROUP BY stripe_invoice_id, stripe_customer_id, currency
+    WITH tried AS (
+        SELECT
+            stripe_invoice_id, stripe_customer_id, currency, max(invoice_url) AS invoice_url,
+            max(attempt_count) AS attempts, max(next_attempt_at) AS next_attempt_at, max(amount_cents) AS amount_cents,
+            min(created_at) AS created_at, max(paid_at) AS paid_at,
+            array_agg(stripe_charge_id ORDER BY created_at) AS charges,
+            array_agg(stripe_payment_intent_id ORDER BY created_at) AS payment_intents
+        FROM payment_history
+        WHERE stripe_invoice_id IS NOT NULL AND stripe_charge_id IS NOT NULL AND stripe_customer_id IS NOT NULL
+        GROUP BY stripe_invoice_id, stripe_customer_id, currency
+    )
+    SELECT tried.*, s.stripe_subscription_id AS owed_for
+    FROM tried
+    LEFT JOIN open_invoices AS o USING (stripe_invoice_id)
+    LEFT JOIN subscriptions AS s ON s.id = o.subscription_id
 """
 # What went out again, and came back, of each payment: by refund or dispute.
 MOVEMENTS = """
@@ -207,7 +213,7 @@ def _charge(models: Models, row: dict[str, Any]) -> Json:
         "currency": row["currency"],
         "customer": row["stripe_customer_id"],
         "disputed": row["status"] == "disputed",
-        "failure_code": "card_declined" if failed else None,
+        "failure_code": row["failure_code"],
         "failure_message": row["failure_message"],
         "paid": not failed,
         "payment_intent": row["stripe_payment_intent_id"],
@@ -218,7 +224,8 @@ def _charge(models: Models, row: dict[str, Any]) -> Json:
 
 
 def _invoice(models: Models, row: dict[str, Any]) -> Json:
-    """Paid, or given up where no charge succeeded."""
+    """Paid, still owed for a subscription, or given up where no charge succeeded."""
+    owed_for = row["owed_for"]
     invoice_id, customer_id, amount, paid_at = (
         row[name] for name in ("stripe_invoice_id", "stripe_customer_id", "amount_cents", "paid_at")
     )
@@ -235,17 +242,23 @@ def _invoice(models: Models, row: dict[str, Any]) -> Json:
         "customer": customer_id,
         "hosted_invoice_url": row["invoice_url"],
         "lines": models.invoice["lines"] | {"data": [], "url": f"/v1/invoices/{invoice_id}/lines"},
-        "next_payment_attempt": None,
+        "next_payment_attempt": _seconds(row["next_attempt_at"]),
         "number": f"{customer_id[-8:]}-{invoice_id[-4:]}".upper(),
-        "parent": None,
+        "parent": _parent(owed_for) if owed_for else None,
         "payments": {
             "object": "list",
             "has_more": False,
             "data": [{"object": "invoice_payment", "payment": payment} for payment in paid_by],
         },
-        "status": "paid" if paid_at else "void",
+        "status": "paid" if paid_at else "open" if owed_for else "void",
         "status_transitions": {"paid_at": _seconds(paid_at)},
     }
+
+
+def _parent(subscription_id: str) -> Json:
+    """Of an invoice for a subscription: https://docs.stripe.com/api/invoices/object#invoice_object-parent"""
+    details = {"subscription": subscription_id, "metadata": {}}
+    return {"type": "subscription_details", "subscription_details": details, "quote_details": None}
 
 
 def _payment_intent(models: Models, row: dict[str, Any]) -> Json:

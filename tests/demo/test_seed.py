@@ -9,7 +9,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import transaction
 
-from billing.models import ApiKey, ApiUsage, MonthlyUsageSummary, Payment, Subscription, User, WebhookEvent
+from billing.models import ApiKey, ApiUsage, MonthlyUsageSummary, OpenInvoice, Payment, Subscription, User, WebhookEvent
 from demo.seed import customers, seeding, usage
 from glyphforge.audit.models import AuditEntry
 from tests.support.sql import scalar
@@ -55,6 +55,11 @@ class TestSeededData:
         ).exclude(status=User.Status.DELETED)
         assert without.count() == 1
         assert all(user.stripe_customer_id for user in without)
+
+    def test_each_subscription_in_arrears_has_the_invoice_that_it_owes(self) -> None:
+        late = Subscription.objects.filter(status__in=["past_due", "unpaid"])
+        assert late.exists()
+        assert set(OpenInvoice.objects.values_list("subscription", flat=True)) == set(late.values_list("pk", flat=True))
 
     @pytest.mark.parametrize(
         "view",
