@@ -10,10 +10,18 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 from tests.support import processes
 from tests.support.waiting import PATIENCE_SECONDS, is_listening, wait_for
+
+
+@cache
+def _collect_static_files() -> None:
+    """Once: no test changes them."""
+    collected = processes.finished("manage.py", "collectstatic", "--noinput", "--verbosity=0")
+    assert collected.returncode == 0, collected.stderr
 
 
 class Web:
@@ -30,8 +38,7 @@ class Web:
             LOG_LEVEL="INFO",
             **values,
         )
-        collect = [sys.executable, "manage.py", "collectstatic", "--noinput", "--verbosity=0"]
-        subprocess.run(collect, cwd=processes.ROOT, env=environment, check=True)
+        _collect_static_files()
         gunicorn = [sys.executable, "-m", "gunicorn", "--config", "deploy/gunicorn.conf.py"]
         self.process = subprocess.Popen(
             gunicorn,
