@@ -1,4 +1,4 @@
-"""The web process as deployed: Gunicorn with its configuration."""
+"""The web process as deployed: Gunicorn with its configuration; its static files are whatever was collected."""
 
 import json
 import os
@@ -10,18 +10,10 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
 from pathlib import Path
 
 from tests.support import processes
 from tests.support.waiting import PATIENCE_SECONDS, is_listening, wait_for
-
-
-@cache
-def _collect_static_files() -> None:
-    """Once: no test changes them."""
-    collected = processes.finished("manage.py", "collectstatic", "--noinput", "--verbosity=0")
-    assert collected.returncode == 0, collected.stderr
 
 
 class Web:
@@ -38,7 +30,6 @@ class Web:
             LOG_LEVEL="INFO",
             **values,
         )
-        _collect_static_files()
         gunicorn = [sys.executable, "-m", "gunicorn", "--config", "deploy/gunicorn.conf.py"]
         self.process = subprocess.Popen(
             gunicorn,
