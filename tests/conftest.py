@@ -18,7 +18,7 @@ from demo.stripe.server import StripeServer
 from demo.stripe.world import StripeWorld
 from glyphforge.database import installation
 from glyphforge.rows import Json
-from tests.support import database, event_stream, factories
+from tests.support import database, desired_state, event_stream, factories
 from tests.support.waiting import wait_for_room
 
 # Where nobody waits to look for the smallest example, a failure is told at once: shrinking takes minutes.
@@ -61,6 +61,12 @@ def _fresh_database_after_transactional_tests() -> None:
         database.create_for()
 
     TransactionTestCase._fixture_teardown = restore
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _desired_state_built_once() -> Iterator[None]:
+    with desired_state.remembered():
+        yield
 
 
 @pytest.fixture

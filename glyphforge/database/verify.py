@@ -65,10 +65,7 @@ def compare(alias: str = "default", *, now: datetime | None = None) -> Compariso
     with transaction.atomic(using=alias), connections[alias].cursor() as cursor:
         actual = read(cursor, "public", search_path="public")
         owner = actual.get(Key("table", "django_migrations"), {}).get("owner")
-        savepoint = transaction.savepoint(using=alias)
-        desired.build(cursor, SCRATCH, (packages.stand_in(*table) for table in theirs.items()))
-        expected = read(cursor, SCRATCH, search_path=f"{SCRATCH}, public")
-        transaction.savepoint_rollback(savepoint, using=alias)
+        expected = desired_state(cursor, theirs)
         cursor.execute("RESET search_path")
     # Of a package's table nothing is ours but the triggers that a definition puts on it.
     expected = {
@@ -84,6 +81,16 @@ def compare(alias: str = "default", *, now: datetime | None = None) -> Compariso
     found = [*_migrations(alias), *_compare(expected, actual)]
     found.sort(key=lambda difference: (difference.kind, difference.name))
     return Comparison(found, expected, actual, frozenset(theirs))
+
+
+def desired_state(cursor: Any, theirs: packages.Tables) -> Catalogue:
+    """What the definitions make beside the tables of packages; its scratch schema is gone again."""
+    alias = cursor.db.alias
+    savepoint = transaction.savepoint(using=alias)
+    desired.build(cursor, SCRATCH, (packages.stand_in(*table) for table in theirs.items()))
+    state = read(cursor, SCRATCH, search_path=f"{SCRATCH}, public")
+    transaction.savepoint_rollback(savepoint, using=alias)
+    return state
 
 
 def _compare(expected: Catalogue, actual: Catalogue) -> Iterator[Difference]:

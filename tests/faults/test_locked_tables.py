@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 from django.conf import LazySettings
@@ -38,13 +39,28 @@ def locked(*tables: str) -> Iterator[None]:
         other.rollback()
 
 
+def _be_impatient() -> None:
+    run("SELECT set_config('statement_timeout', '5s', false), set_config('app.check_patience_ms', '40', false)")
+
+
 @contextmanager
 def in_time() -> Iterator[None]:
     """Whatever takes longer than five seconds is an error, and a lock is not waited for as long as in production."""
-    run("SELECT set_config('statement_timeout', '5s', false), set_config('app.check_patience_ms', '40', false)")
+    _be_impatient()
     yield
     run("RESET statement_timeout")
     run("RESET app.check_patience_ms")
+
+
+@contextmanager
+def _told(failed: dict[str, str], what: str) -> Iterator[None]:
+    """What goes wrong with `what` is noted, and the others have their turn."""
+    try:
+        yield
+    except (AssertionError, Error) as error:
+        failed[what] = f"{type(error).__name__}: {error}"[:600]
+        connection.close()
+        _be_impatient()
 
 
 def unmeasured() -> str:
@@ -61,14 +77,20 @@ def browser(settings: LazySettings, monkeypatch: pytest.MonkeyPatch) -> Client:
     return client
 
 
-def _answers(browser: Client, table: str) -> None:
+def _health() -> tuple[dict[str, Any], dict[str, str]]:
+    """Every check, and what is said of those that could not be measured."""
     health = {row["check_name"]: row for row in query("SELECT * FROM v_system_health")}
+    return health, {name: row["message"] for name, row in health.items() if row["not_measured"]}
+
+
+def _answers(browser: Client, *tables: str) -> None:
+    """While one table is locked, or several that no check is measured by."""
+    health, hidden = _health()
     assert health["blocked_sessions"]["value"] is not None
-    hidden = {name: row["message"] for name, row in health.items() if row["not_measured"]}
     assert all("locked by process" in message for message in hidden.values()), hidden
     said = health["unmeasured_checks"]
     assert said["status"] == ("warning" if hidden else "ok")
-    assert (table in said["message"]) is bool(hidden)
+    assert any(table in said["message"] for table in tables) is bool(hidden)
     wrong = {row["alert_type"] for row in query("SELECT alert_type FROM v_alerts")}
     assert ("unmeasured_checks" in wrong) is bool(hidden)
     query("SELECT 1 FROM v_critical_alerts")
@@ -76,21 +98,22 @@ def _answers(browser: Client, table: str) -> None:
     metrics = Client().get("/metrics", headers={"Authorization": f"Bearer {TOKEN}"})
     assert metrics.status_code == 200
     assert 'glyphforge_health{check="blocked_sessions"}' in metrics.text
-    if table not in OF_THE_SIGN_IN:
+    if not OF_THE_SIGN_IN.intersection(tables):
         for page in PAGES:
             answer = browser.get(page)
             assert answer.status_code == 200, page
         if hidden:
-            assert table in browser.get("/admin/monitoring/systemhealth/?q=unmeasured_checks").text
+            assert tables[0] in browser.get("/admin/monitoring/systemhealth/?q=unmeasured_checks").text
     else:
         # Only what is read of it on the way, and then in words.
         run("SET lock_timeout = '40ms'")
         browser.raise_request_exception = False
         answer = browser.get("/admin/")
-        assert answer.status_code == 200 or (answer.status_code == 503 and f"table {table} (by process" in answer.text)
+        named = f"table {tables[0]} (by process"
+        assert answer.status_code == 200 or (answer.status_code == 503 and named in answer.text)
         run("RESET lock_timeout")
-    if table in OF_THE_ALERTS:
-        with pytest.raises(JobFailed, match=f"cannot be {OF_THE_ALERTS[table]}"):
+    if cannot := OF_THE_ALERTS.get(tables[0]):
+        with pytest.raises(JobFailed, match=f"cannot be {cannot}"):
             process_alerts()
     else:
         outcome = evaluate_alerts()
@@ -108,16 +131,16 @@ def test_watch_answers_while_any_one_table_is_locked(browser: Client, group: int
         units.setdefault(MIRROR if table.startswith(MIRROR) else table, []).append(table)
     named = [unit for number, unit in enumerate(units) if number % GROUPS == group]
     failed: dict[str, str] = {}
+    together = []
     with in_time():
-        for table in named:
-            with locked(*units[table]):
-                try:
-                    _answers(browser, table)
-                except (AssertionError, Error) as error:
-                    failed[table] = f"{type(error).__name__}: {error}"[:600]
-                    connection.close()
-                    run("SELECT set_config('statement_timeout', '5s', false),"
-                        " set_config('app.check_patience_ms', '40', false)")  # fmt: skip
+        for unit in named:
+            with locked(*units[unit]), _told(failed, unit):
+                if unit in OF_THE_SIGN_IN or unit in OF_THE_ALERTS or _health()[1]:
+                    _answers(browser, unit)
+                else:
+                    together.append(unit)
+        with locked(*(table for unit in together for table in units[unit])), _told(failed, " ".join(together)):
+            _answers(browser, *together)
     assert failed == {}
     assert unmeasured() == ""
 

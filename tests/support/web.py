@@ -1,4 +1,4 @@
-"""The web process as deployed: Gunicorn with its configuration."""
+"""The web process as deployed: Gunicorn with its configuration; its static files are whatever was collected."""
 
 import json
 import os
@@ -30,8 +30,6 @@ class Web:
             LOG_LEVEL="INFO",
             **values,
         )
-        collect = [sys.executable, "manage.py", "collectstatic", "--noinput", "--verbosity=0"]
-        subprocess.run(collect, cwd=processes.ROOT, env=environment, check=True)
         gunicorn = [sys.executable, "-m", "gunicorn", "--config", "deploy/gunicorn.conf.py"]
         self.process = subprocess.Popen(
             gunicorn,

@@ -1,14 +1,12 @@
 """Drift is found and named, object by object."""
 
-import copy
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import pytest
 from django.db import connection
 
-from glyphforge.database import catalogue, verify
-from glyphforge.database.catalogue import Catalogue
+from glyphforge.database import verify
+from tests.support import desired_state
 from tests.support.drift import SABOTAGE, SUPERUSERS_SABOTAGE, month_ahead
 
 pytestmark = pytest.mark.django_db
@@ -44,42 +42,15 @@ def test_difference_says_what_differs() -> None:
 
 
 def test_nothing_is_left_behind() -> None:
+    desired_state.forget()
     verify.differences()
     with connection.cursor() as cursor:
         cursor.execute("SELECT to_regnamespace(%s) IS NULL, current_schema()", [verify.SCRATCH])
         assert cursor.fetchone() == (True, "public")
 
 
-@pytest.fixture(scope="module")
-def desired_state(django_db_setup: None, django_db_blocker: Any) -> Catalogue:
-    """What `verify` reads from its scratch schema."""
-    states = []
-
-    def read(cursor: Any, schema: str, **options: Any) -> Catalogue:
-        states.append(catalogue.read(cursor, schema, **options))
-        return states[-1]
-
-    with django_db_blocker.unblock(), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(verify, "read", read)
-        verify.differences()
-    return states[-1]
-
-
 class TestMonthsAhead:
     """A month is made by the partitions job of the first at 01:00, and by the daily job at 02:00."""
-
-    @pytest.fixture
-    def built_once(self, monkeypatch: pytest.MonkeyPatch, desired_state: Catalogue) -> None:
-        """It does not depend on the month, and takes a second or two."""
-        read = verify.read
-        monkeypatch.setattr(verify.desired, "build", lambda *_: None)
-        monkeypatch.setattr(
-            verify,
-            "read",
-            lambda cursor, schema, **options: (
-                copy.deepcopy(desired_state) if schema == verify.SCRATCH else read(cursor, schema, **options)
-            ),
-        )
 
     @pytest.fixture
     def first(self) -> datetime:
@@ -93,17 +64,14 @@ class TestMonthsAhead:
             f"missing partition {parent}_{month // 12}_{month % 12 + 1:02}" for parent in ("api_usage", "audit_log")
         }
 
-    @pytest.mark.usefixtures("built_once")
     @pytest.mark.parametrize("minutes", [0, 30, 59, 121, 179])
     def test_the_outermost_is_not_missed_before_the_jobs_of_the_first(self, first: datetime, minutes: int) -> None:
         assert verify.differences(now=first + timedelta(minutes=minutes)) == []
 
-    @pytest.mark.usefixtures("built_once")
     def test_it_is_missed_once_they_should_have_run(self, first: datetime) -> None:
         found = {str(difference) for difference in verify.differences(now=first + timedelta(minutes=180))}
         assert found == self.outermost(first)
 
-    @pytest.mark.usefixtures("built_once")
     @pytest.mark.parametrize("minutes", [-1, 30])
     def test_another_month_is_missed_at_any_time(self, first: datetime, minutes: int, ahead: str) -> None:
         with connection.cursor() as cursor:
