@@ -37,7 +37,7 @@ class Billing(Account):
         change = changes.reckon(self.objects, subscription, details, now=int(time.time()))
         mode = params.get("preview_mode", "next")
         if mode == "next" and change.invoice:
-            return change.invoice
+            return change.invoice | {"billing_reason": "upcoming"}
         return changes.upcoming(self.objects, change, mode=mode)
 
     def bill_change(self, subscription: Json, params: Json) -> None:

@@ -41,7 +41,7 @@ def reckon(objects: Objects, subscription: Json, params: Json, *, now: int) -> C
     first, was = after["items"]["data"][0], subscription["items"]["data"][0]
     behavior = params.get("proration_behavior", "create_prorations")
     at = int(params.get("proration_date", now))
-    if not was["current_period_start"] <= at <= was["current_period_end"]:
+    if "proration_date" in params and not was["current_period_start"] <= at <= was["current_period_end"]:
         raise RefusalError(
             400,
             "When passing in a proration_date, it must be within the current period of the subscription.",

@@ -30,6 +30,18 @@ from demo.stripe.refusals import RefusalError
 from demo.stripe.world import StripeWorld
 from glyphforge.rows import Json
 
+# For staff to try.
+COUPON: Json = {
+    "id": "STAY20",
+    "object": "coupon",
+    "created": 1,
+    "currency": None,
+    "duration": "forever",
+    "name": "A fifth off",
+    "percent_off": 20,
+    "valid": True,
+}
+
 # What a test may answer instead of the world: status, JSON body, extra headers; None: no opinion.
 Interception = tuple[int, Json, dict[str, str]] | None
 
@@ -258,6 +270,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--webhook-url", help="post the events of writes to this endpoint")
     options = parser.parse_args(argv)
     world = StripeWorld(recordings.load_all())
+    world.put(COUPON)
     if options.synthetic:
         synthetic.add_to(world)
         connection.close()
