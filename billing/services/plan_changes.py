@@ -129,9 +129,7 @@ def preview(row: Subscription, terms: Terms) -> Preview:
         items = found["items"]["data"]
         item = next((item for item in items if item["price"]["id"] == row.stripe_price_id), None)
         if item is None:
-            raise Refused(
-                f"At Stripe the subscription has not the price {row.stripe_price_id}: Sync from Stripe first."
-            )
+            raise Refused(f"At Stripe the subscription has another price than {row.stripe_price_id}. {STALE}")
         price = _price(terms, found["currency"])
         change = _change(terms, price, item, found)
         if plan_change.is_made(change, found):
