@@ -75,6 +75,7 @@ UNFOLD: dict[str, Any] = {
                 "separator": True,
                 "items": [
                     page("Payments", "credit_card", "payment"),
+                    page("Unpaid invoices", "request_quote", "openinvoice"),
                     page("MRR movements", "trending_up", "mrrmovement", app="monitoring"),
                     page("Plans", "sell", "plan"),
                     page("Plan prices", "price_change", "planprice"),

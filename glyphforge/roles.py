@@ -27,7 +27,13 @@ REPAIRS = (
     "monitoring.acknowledge_alert",
 )
 KEYS = ("billing.add_apikey", "billing.rotate_apikey", "billing.revoke_apikey")
-MONEY = ("billing.cancel_subscription", "billing.refund_payment")
+MONEY = (
+    "billing.cancel_subscription",
+    "billing.change_plan",
+    "billing.credit_user",
+    "billing.refund_payment",
+    "billing.settle_invoice",
+)
 ENTITLEMENT = ("billing.link_customer", "billing.map_planprice", "billing.suspend_user")
 
 # Statements of other sessions may carry a customer's data.

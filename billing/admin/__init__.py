@@ -3,6 +3,7 @@
 from billing.admin import (
     api_key,
     customer,
+    open_invoice,
     payment,
     plan,
     reconciliation,
@@ -19,6 +20,7 @@ from billing.admin import (
 __all__ = [
     "api_key",
     "customer",
+    "open_invoice",
     "payment",
     "plan",
     "reconciliation",

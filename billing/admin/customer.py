@@ -17,6 +17,7 @@ from billing.admin import customer_page, search
 from billing.admin.customer_operations import (
     AddNote,
     CreateKey,
+    CreditCustomer,
     FixOrphans,
     LinkCustomer,
     Reactivate,
@@ -39,6 +40,7 @@ class CustomerAdmin(OperationsMixin, ReadOnlyModelAdmin):
         CreateKey(),
         SyncFromStripe(),
         LinkCustomer(),
+        CreditCustomer(),
         Suspend(),
         Reactivate(),
         FixOrphans(),

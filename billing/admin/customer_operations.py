@@ -8,10 +8,13 @@ from django.http import HttpRequest, HttpResponseBase
 from django.template.response import TemplateResponse
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
 
+from billing.admin.amount_form import AmountForm
+from billing.admin.stripe_operation import StripeOperation, told
 from billing.keys import lifecycle
 from billing.models import ApiKey, Subscription, User
-from billing.services import accounts, customers, notes, orphans
+from billing.services import accounts, credits, customers, notes, orphans
 from glyphforge.admin.operations import GIVEN, Operation, ReasonForm, counted
+from glyphforge.money import money
 
 
 class FixOrphans(Operation):
@@ -215,3 +218,30 @@ def shown_once(
     response = TemplateResponse(request, "billing/key_shown_once.html", page)
     response["Cache-Control"] = "no-store"
     return response
+
+
+class CreditForm(AmountForm):
+    """How much the customer is to have, in the currency that they are invoiced in, and why."""
+
+    def __init__(self, *args: Any, rows: QuerySet[Any], **kwargs: Any) -> None:
+        user = rows.first()
+        super().__init__(*args, rows=rows, currency=(credits.currency_of(user) if user else None) or "usd", **kwargs)
+
+
+class CreditCustomer(StripeOperation):
+    """The customer has an amount to their credit, which the next invoices use up."""
+
+    name = "credit"
+    label = "Credit"
+    permission = "billing.credit_user"
+    icon = "savings"
+    form_class = CreditForm
+    when = {"stripe_customer_id": GIVEN}
+
+    def effect(self, count: int) -> str:
+        return "Stripe takes the amount off the customer's next invoices, until it is used up. No money is sent."
+
+    def carry_out(self, rows: QuerySet[Any], *, actor: str, reason: str, form: Any) -> str:
+        user, cents = rows.get(), form.cents
+        request = credits.credit(user, cents, form.currency, actor=actor, reason=reason, token=form.token)
+        return told(f"{user} has {money(cents, form.currency)} more to their credit ({request.answer_id}).", request)

@@ -104,7 +104,7 @@ def context(request: HttpRequest, user: User) -> dict[str, Any]:
         "usage": _usage(user, live),
         "entitlement": entitlement,
         "standing": customer_standing.standing(live, entitlement, invoices) if live else [],
-        "invoices": [_invoice(row) for row in invoices[:ROWS]],
+        "invoices": [_invoice(request, row) for row in invoices[:ROWS]],
         "keys": [_key(request, row) for row in keys],
         "payments": [_payment(request, row) for row in payments],
         "events": [_event(row) for row in events[:ROWS]],
@@ -173,9 +173,10 @@ def _subscription(request: HttpRequest, row: Subscription) -> dict[str, Any]:
     }
 
 
-def _invoice(row: OpenInvoice) -> dict[str, Any]:
+def _invoice(request: HttpRequest, row: OpenInvoice) -> dict[str, Any]:
     return {
         "row": row,
+        "offers": _offers(request, row),
         "amount": money(row.amount_due_cents, row.currency),
         "document": document_link(row.hosted_invoice_url, "Invoice") if row.hosted_invoice_url else "",
     }

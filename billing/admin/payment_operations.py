@@ -5,48 +5,30 @@ from typing import Any
 
 from django import forms
 from django.db.models import F, QuerySet
-from unfold.widgets import UnfoldAdminDecimalFieldWidget
 
+from billing.admin.amount_form import AmountForm
 from billing.admin.stripe_operation import StripeOperation, told
 from billing.models import Payment
 from billing.services import payments
-from glyphforge.admin.operations import GIVEN, ReasonForm
-from glyphforge.money import decimals, money, smallest_units
+from glyphforge.admin.operations import GIVEN
+from glyphforge.money import money, smallest_units
 
 
-class RefundForm(ReasonForm):
-    """An amount in the payment's currency, not in cents; refuses decimals it has not and more than is left."""
-
-    amount = forms.DecimalField(
-        required=False,
-        min_value=Decimal("0.001"),
-        max_digits=15,
-        widget=UnfoldAdminDecimalFieldWidget,
-        help_text="Empty refunds all that is left.",
-    )
-    field_order = ["amount", "reason"]
+class RefundForm(AmountForm):
+    """An amount in the payment's currency; refuses more than is left."""
 
     def __init__(self, *args: Any, rows: QuerySet[Any], **kwargs: Any) -> None:
-        super().__init__(*args, rows=rows, **kwargs)
         payment = rows.first()
-        self.currency: str = payment.currency if payment else "usd"
+        super().__init__(*args, rows=rows, currency=payment.currency if payment else "usd", **kwargs)
         self.left: int = payment.left_cents if payment else 0
-        self.fields["amount"].label = f"Amount in {self.currency.upper()}"
+        self.fields["amount"].required = False
+        self.fields["amount"].help_text = "Empty refunds all that is left."
 
     def clean_amount(self) -> Decimal | None:
-        amount: Decimal | None = self.cleaned_data["amount"]
-        places = decimals(self.currency)
-        if amount is not None and amount != round(amount, places):
-            raise forms.ValidationError(f"{self.currency.upper()} has {places} decimals.")
+        amount = super().clean_amount()
         if amount is not None and smallest_units(amount, self.currency) > self.left:
             raise forms.ValidationError(f"Only {money(self.left, self.currency)} is left to refund.")
         return amount
-
-    @property
-    def cents(self) -> int | None:
-        """The amount in the currency's smallest unit; None for all that is left."""
-        amount = self.cleaned_data["amount"]
-        return None if amount is None else smallest_units(amount, self.currency)
 
 
 class RefundPayment(StripeOperation):

@@ -1,12 +1,16 @@
-"""The pages of subscriptions, with cancelling and resuming."""
+"""The pages of subscriptions, and what Stripe is asked to change of them."""
 
 from django.contrib import admin
 
 from billing.admin.customer_link import SearchByCustomerMixin, customer_column
+from billing.admin.plan_operations import ChangePlan, TakeBackPlannedChanges
 from billing.admin.stripe_links import stripe_id_column
 from billing.admin.subscription_operations import (
+    ApplyCoupon,
     CancelSubscription,
+    ExtendTrial,
     PauseCollection,
+    RemoveCoupon,
     ResumeCollection,
     ResumeSubscription,
 )
@@ -20,7 +24,17 @@ from glyphforge.admin.operations import OperationsMixin
 class SubscriptionAdmin(OperationsMixin, SearchByCustomerMixin, ReadOnlyModelAdmin):
     """Subscriptions, as Stripe has them."""
 
-    operations = (CancelSubscription(), ResumeSubscription(), PauseCollection(), ResumeCollection())
+    operations = (
+        ChangePlan(),
+        TakeBackPlannedChanges(),
+        ExtendTrial(),
+        ApplyCoupon(),
+        RemoveCoupon(),
+        PauseCollection(),
+        ResumeCollection(),
+        ResumeSubscription(),
+        CancelSubscription(),
+    )
     customer = customer_column()
     plan = badge_column("tier", Tier, description="plan")
     state = badge_column("status", Subscription.Status, description="status")

@@ -6,7 +6,12 @@ from typing import Any
 from django import forms
 from django.db.models import Q, QuerySet
 from django.utils import timezone
-from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminSplitDateTimeWidget, UnfoldBooleanWidget
+from unfold.widgets import (
+    UnfoldAdminSelectWidget,
+    UnfoldAdminSplitDateTimeWidget,
+    UnfoldAdminTextInputWidget,
+    UnfoldBooleanWidget,
+)
 
 from billing.admin.stripe_operation import StripeOperation, told
 from billing.models import Subscription
@@ -194,3 +199,107 @@ class ResumeCollection(StripeOperation):
         row = rows.get()
         request = subscriptions.resume_collection(row, actor=actor, reason=reason, token=form.token)
         return told(f"Stripe collects the invoices of {row.stripe_subscription_id} again.", request)
+
+
+class TrialForm(ReasonForm):
+    """When the trial is to end, and why."""
+
+    until = forms.SplitDateTimeField(label="Until", widget=UnfoldAdminSplitDateTimeWidget, help_text="UTC.")
+    field_order = ["until", "reason"]
+
+    def clean_until(self) -> datetime:
+        until: datetime = self.cleaned_data["until"]
+        row = self.rows.first()
+        if row and until <= row.trial_end:
+            raise forms.ValidationError(f"The trial goes on until {row.trial_end:%Y-%m-%d %H:%M} UTC already.")
+        return until
+
+
+class ExtendTrial(StripeOperation):
+    """The trial ends later."""
+
+    name = "extend_trial"
+    label = "Extend trial"
+    permission = "billing.change_plan"
+    icon = "more_time"
+    form_class = TrialForm
+    when = {"stripe_subscription_id": GIVEN, "status": Subscription.Status.TRIALING, "trial_end": GIVEN}
+
+    def describe(self, row: Subscription) -> str:
+        return f"{row} of {row.user}, in its trial until {row.trial_end:%Y-%m-%d %H:%M} UTC"
+
+    def effect(self, count: int) -> str:
+        return "Stripe is asked to charge nothing until then. The first period that is paid begins when the trial ends."
+
+    def carry_out(self, rows: QuerySet[Any], *, actor: str, reason: str, form: ReasonForm) -> str:
+        row, until = rows.get(), form.cleaned_data["until"]
+        request = subscriptions.extend_trial(row, actor=actor, reason=reason, until=until, token=form.token)
+        return told(f"The trial of {row.stripe_subscription_id} ends on {until:%Y-%m-%d %H:%M} UTC.", request)
+
+
+class CouponForm(ReasonForm):
+    """Which coupon, and why."""
+
+    coupon = forms.CharField(
+        max_length=255, widget=UnfoldAdminTextInputWidget, help_text="Its id, as Stripe's dashboard has it."
+    )
+    field_order = ["coupon", "reason"]
+
+
+class ApplyCoupon(StripeOperation):
+    """The subscription costs less by a coupon of Stripe's."""
+
+    name = "apply_coupon"
+    label = "Apply coupon"
+    permission = "billing.change_plan"
+    icon = "sell"
+    form_class = CouponForm
+    when = RUNNING
+
+    def describe(self, row: Subscription) -> str:
+        return f"{row} of {row.user} · {row.stripe_subscription_id}"
+
+    def effect(self, count: int) -> str:
+        return "Stripe is asked to take the coupon's discount off the invoices to come, beside what they have already."
+
+    def carry_out(self, rows: QuerySet[Any], *, actor: str, reason: str, form: ReasonForm) -> str:
+        row, coupon = rows.get(), form.cleaned_data["coupon"].strip()
+        request = subscriptions.apply_coupon(row, actor=actor, reason=reason, coupon=coupon, token=form.token)
+        return told(f"{row.stripe_subscription_id} has the coupon {coupon}; {SHOWN}", request)
+
+
+class RemoveCouponForm(ReasonForm):
+    """Which of the subscription's discounts, as they are known here, and why."""
+
+    discount = forms.ChoiceField(widget=UnfoldAdminSelectWidget)
+    field_order = ["discount", "reason"]
+
+    def __init__(self, *args: Any, rows: QuerySet[Any], **kwargs: Any) -> None:
+        super().__init__(*args, rows=rows, **kwargs)
+        row = rows.first()
+        discount: Any = self.fields["discount"]
+        discount.choices = mirror.discounts_of(str(row.stripe_subscription_id)) if row else []
+        if row and not discount.choices:
+            discount.help_text = "The subscription has none of its own; one of the customer's is Stripe's."
+
+
+class RemoveCoupon(StripeOperation):
+    """A discount is taken off the subscription."""
+
+    name = "remove_coupon"
+    label = "Remove coupon"
+    permission = "billing.change_plan"
+    icon = "remove"
+    form_class = RemoveCouponForm
+    when = RUNNING
+
+    def describe(self, row: Subscription) -> str:
+        return f"{row} of {row.user} · {row.stripe_subscription_id}"
+
+    def effect(self, count: int) -> str:
+        return "Stripe is asked to take nothing off the invoices to come for this coupon. Other discounts stay."
+
+    def carry_out(self, rows: QuerySet[Any], *, actor: str, reason: str, form: ReasonForm) -> str:
+        row, discount = rows.get(), form.cleaned_data["discount"]
+        request = subscriptions.remove_coupon(row, actor=actor, reason=reason, discount=discount, token=form.token)
+        return told(f"{row.stripe_subscription_id} has the discount no more; {SHOWN}", request)

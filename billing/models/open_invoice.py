@@ -40,6 +40,8 @@ class OpenInvoice(models.Model):
 
     class Meta:
         db_table = "open_invoices"
+        verbose_name = "unpaid invoice"
+        permissions = [("settle_invoice", "Can void an invoice, give it up or mark it as paid at Stripe")]
 
     def __str__(self) -> str:
         return f"{self.number or self.stripe_invoice_id}: {money(self.amount_due_cents, self.currency)}"

@@ -20,6 +20,15 @@ class StripeRequest(models.Model):
         RESUME_COLLECTION = "resume_collection", "Resume collection"
         TAG_CUSTOMER = "tag_customer", "Tag customer"
         CHANGE_PLAN = "change_plan", "Change plan"
+        CHANGE_PLAN_AT_PERIOD_END = "change_plan_at_period_end", "Change plan at period end"
+        RELEASE_SCHEDULE = "release_schedule", "Take back planned changes"
+        EXTEND_TRIAL = "extend_trial", "Extend trial"
+        APPLY_COUPON = "apply_coupon", "Apply coupon"
+        REMOVE_COUPON = "remove_coupon", "Remove coupon"
+        CREDIT = "credit", "Credit"
+        VOID_INVOICE = "void_invoice", "Void invoice"
+        MARK_PAID = "mark_paid", "Mark invoice paid"
+        MARK_UNCOLLECTIBLE = "mark_uncollectible", "Mark invoice uncollectible"
 
     class State(ToneChoices):
         ASKED = "asked", Tone.INFO, "Asked"
@@ -31,7 +40,7 @@ class StripeRequest(models.Model):
 
     id = uuid_key()
     kind = models.TextField(choices=Kind.choices)
-    stripe_object_id = models.TextField("Stripe object", help_text="The charge, subscription or customer.")
+    stripe_object_id = models.TextField("Stripe object", help_text="The charge, subscription, invoice or customer.")
     user = models.ForeignKey(User, verbose_name="customer", null=True, on_delete=models.SET_NULL, related_name="+")
     row_id = models.UUIDField(help_text="Our row that stands for the object.")
     parameters = models.JSONField(db_default={}, help_text="What was asked for; never a secret.")

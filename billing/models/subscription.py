@@ -88,7 +88,10 @@ class Subscription(models.Model):
 
     class Meta:
         db_table = "subscriptions"
-        permissions = [("cancel_subscription", "Can cancel a subscription at Stripe")]
+        permissions = [
+            ("cancel_subscription", "Can cancel a subscription at Stripe"),
+            ("change_plan", "Can change at Stripe what a subscription costs"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.get_tier_display()} ({self.get_status_display()})"

@@ -81,6 +81,50 @@ def resume_collection(subscription: Subscription, *, actor: str, reason: str, to
     return _ask(Kind.RESUME_COLLECTION, subscription, actor=actor, reason=reason, token=token)
 
 
+def extend_trial(
+    subscription: Subscription, *, actor: str, reason: str, until: datetime, token: str = ""
+) -> StripeRequest:
+    """Let the trial end later; nothing is charged or given back for that.
+
+    Refuses a subscription that is not in its trial, and an end that is not later than the one it has.
+    """
+
+    def check(known: Subscription) -> None:
+        if known.status != Subscription.Status.TRIALING or known.trial_end is None:
+            raise Refused("The subscription is not in its trial.")
+        if until <= known.trial_end:
+            raise Refused(f"The trial goes on until {known.trial_end:%Y-%m-%d %H:%M} UTC already.")
+
+    terms = {"trial_end": int(until.timestamp())}
+    return _ask(Kind.EXTEND_TRIAL, subscription, terms, actor=actor, reason=reason, token=token, check=check)
+
+
+def apply_coupon(subscription: Subscription, *, actor: str, reason: str, coupon: str, token: str = "") -> StripeRequest:
+    """Give the subscription a coupon's discount beside what it has, from its next invoice on.
+
+    See https://docs.stripe.com/billing/subscriptions/coupons. Stripe refuses a coupon that it does not know or that is
+    used up.
+    """
+    return _ask(Kind.APPLY_COUPON, subscription, {"coupon": coupon}, actor=actor, reason=reason, token=token)
+
+
+def remove_coupon(
+    subscription: Subscription, *, actor: str, reason: str, discount: str, token: str = ""
+) -> StripeRequest:
+    """Take one of its discounts, by the discount's id, from the subscription; its other ones stay."""
+    return _ask(Kind.REMOVE_COUPON, subscription, {"discount": discount}, actor=actor, reason=reason, token=token)
+
+
+def release_schedule(subscription: Subscription, *, actor: str, reason: str, token: str = "") -> StripeRequest:
+    """Take back what a schedule has planned: the subscription goes on as it is. Refuses one without a schedule."""
+
+    def check(known: Subscription) -> None:
+        if not known.stripe_schedule_id:
+            raise Refused("No schedule manages the subscription.")
+
+    return _ask(Kind.RELEASE_SCHEDULE, subscription, actor=actor, reason=reason, token=token, check=check)
+
+
 def _ask(
     kind: StripeRequest.Kind,
     subscription: Subscription,
@@ -93,16 +137,17 @@ def _ask(
 ) -> StripeRequest:
     def intend() -> Intent:
         known = Subscription.objects.get(pk=subscription.pk)
-        stripe_id = _at_stripe(known)
+        stripe_id = at_stripe(known)
         check(known)
         return Intent(kind, stripe_id, known.pk, known.user, terms or {})
 
     return outbox.ask(intend, actor=actor, reason=reason, token=token)
 
 
-def _at_stripe(subscription: Subscription) -> str:
+def at_stripe(subscription: Subscription) -> str:
+    """The id of a live subscription at Stripe; refuses the free plan and one that has ended."""
     if not subscription.stripe_subscription_id:
-        raise Refused("The free plan is not a subscription at Stripe: there is nothing to cancel.")
+        raise Refused("The free plan is not a subscription at Stripe.")
     if subscription.status not in Subscription.LIVE:
         raise Refused("The subscription has ended already.")
     return subscription.stripe_subscription_id

@@ -54,6 +54,7 @@ RESOURCES: dict[str, Any] = {
     "product": stripe.Product,
     "refund": stripe.Refund,
     "subscription": stripe.Subscription,
+    "subscription_schedule": stripe.SubscriptionSchedule,
 }
 
 # NUL, a surrogate or a large exponent as JSON writes them.
@@ -133,7 +134,7 @@ def retrieve(kind: str, object_id: str) -> Any:
         return known
     with _translated(f"{kind} {object_id}"):
         found = RESOURCES[kind].retrieve(object_id, api_key=api_key(), expand=EXPAND.get(kind, []))
-        return _as_complete_as_can_be(kind, found)
+        return completed(kind, found)
 
 
 def page(kind: str, *, limit: int | None = None, also: Iterable[str] = (), **filters: Any) -> tuple[list[Any], bool]:
@@ -146,11 +147,11 @@ def page(kind: str, *, limit: int | None = None, also: Iterable[str] = (), **fil
     expand = [path for path in paths if path.count(".") < EXPAND_DEPTH]
     with _translated(f"list of {kind}"):
         answer = RESOURCES[kind].list(api_key=api_key(), limit=limit or PAGE_SIZE, expand=expand, **filters)
-        return [_as_complete_as_can_be(kind, item) for item in answer["data"]], bool(answer["has_more"])
+        return [completed(kind, item) for item in answer["data"]], bool(answer["has_more"])
 
 
-def _as_complete_as_can_be(kind: str, item: Any) -> Any:
-    """An object of an unknown form stays as it is, and does not keep the others of its page away."""
+def completed(kind: str, item: Any) -> Any:
+    """An object with what Stripe says of it to who asks; one of an unknown form stays as it is."""
     try:
         return complete(kind, item, Lookups(_coupon, _tiers, _options, _nothing))
     except (AttributeError, LookupError, TypeError):
@@ -281,6 +282,26 @@ def look_at(kind: str, object_id: str) -> Any:
         return RESOURCES[kind].retrieve(object_id, api_key=api_key())
 
 
+def preview(**terms: Any) -> Any:
+    """The invoice that a change would make, or the next one, which nobody is charged: its lines are complete.
+
+    `terms` are as at https://docs.stripe.com/api/invoices/create_preview
+    """
+    with _translated(f"a preview of subscription {terms['subscription']}"):
+        found = RESOURCES["invoice"].create_preview(api_key=api_key(), **terms)
+        return as_json(completed("invoice", found))
+
+
+def balance_transactions(customer_id: str) -> list[Any]:
+    """The newest hundred changes of what a customer has to their credit.
+
+    https://docs.stripe.com/api/customer_balance_transactions/object
+    """
+    with _translated(f"customer {customer_id}"):
+        found = RESOURCES["customer"].list_balance_transactions(customer_id, api_key=api_key(), limit=PAGE_SIZE)
+        return [as_json(each) for each in found["data"]]
+
+
 # The three below change something. UnansweredError says that the answer is lost, every other error that nothing was
 # changed. Two calls with one `idempotency_key` change it once: https://docs.stripe.com/api/idempotent_requests
 
@@ -292,27 +313,19 @@ def _once(idempotency_key: str) -> dict[str, Any]:
 
 def modify(kind: str, object_id: str, *, idempotency_key: str, **terms: Any) -> None:
     """Change one object; `terms` are the members to change, as Stripe names them."""
+    call(kind, "modify", object_id, idempotency_key=idempotency_key, **terms)
+
+
+def call(kind: str, method: str, object_id: str, *, idempotency_key: str, **terms: Any) -> Any:
+    """Do to one object what stripe-python names `method`, as `cancel` of a subscription; returns Stripe's answer."""
     with _changing(f"{kind} {object_id}"):
-        RESOURCES[kind].modify(object_id, **terms, **_once(idempotency_key))
+        return getattr(RESOURCES[kind], method)(object_id, **terms, **_once(idempotency_key))
 
 
-def end_subscription(subscription_id: str, *, idempotency_key: str, **terms: bool) -> None:
-    """End a subscription now: https://docs.stripe.com/api/subscriptions/cancel, where `terms` are told."""
-    with _changing(f"subscription {subscription_id}"):
-        RESOURCES["subscription"].cancel(subscription_id, **terms, **_once(idempotency_key))
-
-
-def refund(charge_id: str, *, amount: int, metadata: dict[str, str], idempotency_key: str) -> str:
-    """Refund so much of a charge, in the currency's smallest unit; returns the refund's id."""
-    with _changing(f"charge {charge_id}"):
-        made = RESOURCES["refund"].create(
-            charge=charge_id,
-            amount=amount,
-            reason="requested_by_customer",
-            metadata=metadata,
-            **_once(idempotency_key),
-        )
-        return str(made["id"])
+def create(kind: str, subject: str, *, idempotency_key: str, **terms: Any) -> Any:
+    """Make an object, of or for `subject`, which messages name; returns it."""
+    with _changing(subject):
+        return RESOURCES[kind].create(**terms, **_once(idempotency_key))
 
 
 @contextmanager

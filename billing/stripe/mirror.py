@@ -332,9 +332,20 @@ def metered_prices(subscription_id: str) -> list[str]:
     return [price.get("nickname") or price["id"] for price in metered]
 
 
-def recurring_prices() -> list[Price]:
-    """The active recurring prices that are known here, newest first."""
-    rows = models.Price.objects.filter(stripe_data__active=True, stripe_data__type="recurring")
+def discounts_of(subscription_id: str) -> list[tuple[str, str]]:
+    """The ids of a subscription's own discounts, known here, each with its coupon's name, or else the coupon's id."""
+    known = _known("subscription", subscription_id) or {}
+    found = [each for each in known.get("discounts") or [] if isinstance(each, dict) and each.get("id")]
+    coupons = [each.get("coupon") or {} for each in found]
+    return [
+        (each["id"], coupon.get("name") or coupon.get("id") or each["id"])
+        for each, coupon in zip(found, coupons, strict=True)
+    ]
+
+
+def recurring_prices(kept: str | None = None) -> list[Price]:
+    """The active recurring prices that are known here, newest first, and the price `kept` with them."""
+    rows = models.Price.objects.filter(Q(stripe_data__active=True, stripe_data__type="recurring") | Q(id=kept))
     return [row.stripe_data for row in rows.order_by("-created")]
 
 

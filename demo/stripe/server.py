@@ -17,6 +17,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Literal
 from urllib.parse import parse_qsl, urlsplit
@@ -28,6 +29,18 @@ from demo.stripe.deliver import Sender
 from demo.stripe.refusals import RefusalError
 from demo.stripe.world import StripeWorld
 from glyphforge.rows import Json
+
+# For staff to try.
+COUPON: Json = {
+    "id": "STAY20",
+    "object": "coupon",
+    "created": 1,
+    "currency": None,
+    "duration": "forever",
+    "name": "A fifth off",
+    "percent_off": 20,
+    "valid": True,
+}
 
 # What a test may answer instead of the world: status, JSON body, extra headers; None: no opinion.
 Interception = tuple[int, Json, dict[str, str]] | None
@@ -99,7 +112,7 @@ class StripeHandler(BaseHTTPRequestHandler):
         self._answer("GET")
 
     def do_POST(self) -> None:
-        """Answer a change of a customer or a subscription, or a refund."""
+        """Answer a change, a refund, or the preview of an invoice."""
         self._answer("POST")
 
     def do_DELETE(self) -> None:
@@ -153,35 +166,52 @@ class StripeHandler(BaseHTTPRequestHandler):
         world = self.stripe.world
         match parts:
             case ["account"]:
-                return world.account()
+                answer = world.account()
             case ["balance"]:
-                return {"object": "balance", "livemode": False, "available": [], "pending": []}
+                answer = {"object": "balance", "livemode": False, "available": [], "pending": []}
             case ["products", product_id, "features"]:
                 world.retrieve("products", product_id)
-                return _list(f"/v1/products/{product_id}/features", [])
+                answer = _list(f"/v1/products/{product_id}/features", [])
             case ["invoices", invoice_id, "lines"]:
                 lines = world.retrieve("invoices", invoice_id)["lines"]["data"]
-                return _list(f"/v1/invoices/{invoice_id}/lines", lines)
+                answer = _list(f"/v1/invoices/{invoice_id}/lines", lines)
+            case ["customers", customer_id, "balance_transactions"]:
+                answer = world.page("customer_balance_transactions", params | {"customer": customer_id})
             case [collection, object_id]:
-                return world.retrieve(collection, object_id, params.get("expand", []))
+                answer = world.retrieve(collection, object_id, params.get("expand", []))
             case [collection]:
-                return world.page(collection, params)
-        raise RefusalError(404, f"Unrecognized request URL (GET: /v1/{'/'.join(parts)}).")
+                answer = world.page(collection, params)
+            case _:
+                raise RefusalError(404, f"Unrecognized request URL (GET: /v1/{'/'.join(parts)}).")
+        return answer
 
     def _change(self, method: str, parts: list[str], params: Json) -> Callable[[], Json] | None:
         world = self.stripe.world
+        change: Callable[[], Json] | None = None
         match method, parts:
             case "POST", ["customers", customer_id]:
-                return lambda: world.update_customer(customer_id, params)
+                change = partial(world.update_customer, customer_id, params)
+            case "POST", ["customers", customer_id, "balance_transactions"]:
+                change = partial(world.credit, customer_id, params)
             case "DELETE", ["customers", customer_id]:
-                return lambda: world.delete_customer(customer_id)
-            case "POST", ["subscriptions", subscription_id]:
-                return lambda: world.update_subscription(subscription_id, params)
-            case "DELETE", ["subscriptions", subscription_id]:
-                return lambda: world.cancel_subscription(subscription_id)
+                change = partial(world.delete_customer, customer_id)
+            case "POST", ["invoices", "create_preview"]:
+                change = partial(world.preview, params)
+            case "POST", ["invoices", invoice_id, ("pay" | "void" | "mark_uncollectible") as how]:
+                change = partial(world.settle_invoice, invoice_id, how)
             case "POST", ["refunds"]:
-                return lambda: world.refund(params)
-        return None
+                change = partial(world.refund, params)
+            case "POST", ["subscriptions", subscription_id]:
+                change = partial(world.update_subscription, subscription_id, params)
+            case "DELETE", ["subscriptions", subscription_id]:
+                change = partial(world.cancel_subscription, subscription_id)
+            case "POST", ["subscription_schedules"]:
+                change = partial(world.schedule, params)
+            case "POST", ["subscription_schedules", schedule_id]:
+                change = partial(world.update_schedule, schedule_id, params)
+            case "POST", ["subscription_schedules", schedule_id, "release"]:
+                change = partial(world.release_schedule, schedule_id)
+        return change
 
     def _send(self, status: int, body: Json, headers: dict[str, str]) -> None:
         payload = json.dumps(body).encode()
@@ -196,22 +226,29 @@ class StripeHandler(BaseHTTPRequestHandler):
 
 
 def parse_form(text: str) -> Json:
-    """Decode Stripe's form encoding: `expand[0]=a&created[gte]=1` to lists and dicts.
+    """Decode Stripe's form encoding: `expand[0]=a&created[gte]=1` to lists and dicts, nested however deep.
 
-    One level only: of what is nested deeper the inner keys are lost. All values are text.
+    All values are text; numbered keys are a list in the order in which they came.
     """
     result: Json = {}
     for name, value in parse_qsl(text, keep_blank_values=True):
-        head, *keys = re.findall(r"[^\[\]]+", name) or [name]
+        path = re.findall(r"[^\[\]]+", name) or [name]
+        holder = result
+        for key in path[:-1]:
+            holder = holder.setdefault(key, {})
         if name.endswith("[]"):
-            result.setdefault(head, []).append(value)
-        elif not keys:
-            result[head] = value
-        elif keys[0].isdigit():
-            result.setdefault(head, []).append(value)
-        else:
-            result.setdefault(head, {})[keys[0]] = value
-    return result
+            holder = holder.setdefault(path[-1], {})
+            path = [str(len(holder))]
+        holder[path[-1]] = value
+    return {name: _listed(value) for name, value in result.items()}
+
+
+def _listed(value: Any) -> Any:
+    """A dict whose keys are all numbers as the list that it stands for."""
+    if not isinstance(value, dict):
+        return value
+    members = {name: _listed(member) for name, member in value.items()}
+    return list(members.values()) if members and all(name.isdigit() for name in members) else members
 
 
 def _list(url: str, data: list[Json]) -> Json:
@@ -233,6 +270,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--webhook-url", help="post the events of writes to this endpoint")
     options = parser.parse_args(argv)
     world = StripeWorld(recordings.load_all())
+    world.put(COUPON)
     if options.synthetic:
         synthetic.add_to(world)
         connection.close()

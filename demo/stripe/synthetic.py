@@ -73,7 +73,7 @@ def add_to(world: StripeWorld) -> int:
         _add(world, _customer(models, row))
     for row in _rows(SUBSCRIPTIONS):
         if known := world.objects.get(row["stripe_subscription_id"]):
-            known.update(_cancellation(known, row))
+            known.update(_cancellation(known, row) | _plan(models, known, row))
         elif row["stripe_price_id"] in models.prices:
             _add(world, _subscription(models, row, now))
     for row in _rows(CHARGES):
@@ -194,6 +194,17 @@ def _cancellation(known: Json, row: dict[str, Any]) -> Json:
         "cancel_at": end if ends else None,
         "canceled_at": start if ends else None,
     }
+
+
+def _plan(models: Models, known: Json, row: dict[str, Any]) -> Json:
+    """The price and quantity that support gave a recorded subscription in an earlier run of the local Stripe."""
+    first, *others = known["items"]["data"]
+    price = models.prices.get(row["stripe_price_id"])
+    if price is None or known["status"] == "canceled" or first["price"]["id"] == price["id"]:
+        return {}
+    period = {name: _seconds(row[name]) for name in ("current_period_start", "current_period_end")}
+    first = first | period | {"price": price, "quantity": row["quantity"]}
+    return {"items": known["items"] | {"data": [first, *others]}}
 
 
 def _refunds(known: Json, row: dict[str, Any]) -> Json:

@@ -27,6 +27,7 @@ COLLECTIONS = {
     "coupon": "coupons",
     "credit_note": "credit_notes",
     "customer": "customers",
+    "customer_balance_transaction": "customer_balance_transactions",
     "dispute": "disputes",
     "invoice": "invoices",
     "invoiceitem": "invoiceitems",
@@ -37,6 +38,7 @@ COLLECTIONS = {
     "refund": "refunds",
     "subscription": "subscriptions",
     "subscription_item": "subscription_items",
+    "subscription_schedule": "subscription_schedules",
     "webhook_endpoint": "webhook_endpoints",
 }
 OBJECT_OF_COLLECTION = {collection: kind for kind, collection in COLLECTIONS.items()}
@@ -68,6 +70,7 @@ class StripeWorld(Writes):
         self._sequence = itertools.count(1)
         self._answers: dict[str, tuple[Json, Json]] = {}
         self.objects: dict[str, Json] = {}
+        self.declining: set[str] = set()
         self.events: list[Json] = []
         self.on_event: Callable[[Json], None] | None = None
         self.api_version = "2026-08-26.dahlia"

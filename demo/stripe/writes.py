@@ -4,24 +4,16 @@ from __future__ import annotations
 
 import copy
 import time
-from abc import ABC, abstractmethod
 
 from demo.stripe.refusals import RefusalError, missing
+from demo.stripe.schedules import Schedules
 from glyphforge.rows import Json
 
+BILLED = {"items", "discounts", "trial_end"}
 
-class Writes(ABC):
+
+class Writes(Schedules):
     """The writes of an account; what Stripe would refuse raises RefusalError."""
-
-    objects: dict[str, Json]
-
-    @abstractmethod
-    def emit(self, event_type: str, item: Json, previous: Json | None = None) -> Json:
-        """Append the event that Stripe would send for a change of `item` and return it."""
-
-    @abstractmethod
-    def new_id(self, prefix: str) -> str:
-        """An id that no object has."""
 
     def update_customer(self, customer_id: str, params: Json) -> Json:
         """Change e-mail, name or metadata (merged; an empty value removes the key)."""
@@ -51,7 +43,7 @@ class Writes(ABC):
         return gone
 
     def update_subscription(self, subscription_id: str, params: Json) -> Json:
-        """Set or clear a cancellation to come or a pause of collection; not of a canceled one.
+        """Change what is billed, set or clear a cancellation to come or a pause of collection; not of a canceled one.
 
         What ends a subscription that a schedule manages is refused:
         https://docs.stripe.com/billing/subscriptions/subscription-schedules
@@ -70,6 +62,8 @@ class Writes(ABC):
                 " any cancelation behavior directly is not allowed. Please update the schedule instead.",
                 param="cancel_at_period_end",
             )
+        if params.keys() & BILLED:
+            self.bill_change(subscription, params)
         if "pause_collection" in params:
             before = {"pause_collection": subscription.get("pause_collection")}
             pause = params["pause_collection"] or None
@@ -142,9 +136,3 @@ class Writes(ABC):
         self.emit("refund.created", refund)
         self.emit("charge.refunded", charge)
         return refund
-
-    def _live(self, kind: str, object_id: str) -> Json:
-        found = self.objects.get(object_id)
-        if found is None or found.get("object") != kind or found.get("deleted"):
-            raise missing(kind, object_id)
-        return found

@@ -3,6 +3,7 @@
 import secrets
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar
 
@@ -26,10 +27,15 @@ SHOWN = 10  # rows named on the confirmation page; the rest are counted
 class ReasonForm(forms.Form):
     """Why it is done, in words that the next person understands; it goes into the audit log.
 
-    `token` stands for one rendering of the form, however often it is sent; empty when it came without.
+    `token` stands for one rendering of the form, however often it is sent, `shown` for the preview beside it; empty
+    when it came without. What is not confirmed is looked at only.
     """
 
+    is_confirmed = False
     token = ""
+    shown = ""
+    # What may be wrong or missing while what would happen is shown.
+    beside_preview: ClassVar[frozenset[str]] = frozenset({"reason", "__all__"})
 
     reason = forms.CharField(
         min_length=3,
@@ -43,6 +49,15 @@ class ReasonForm(forms.Form):
         self.rows = rows
         first = next((name for name in self.fields if not self.initial.get(name)), "reason")
         self.fields[first].widget.attrs["autofocus"] = True
+
+
+@dataclass(frozen=True)
+class Preview:
+    """What would happen: `template` renders it as `preview`, and the form carries `shown` to its confirmation."""
+
+    template: str
+    shown: str
+    content: Any
 
 
 GIVEN = object()
@@ -81,6 +96,7 @@ class Operation(ABC):
     on_selection: ClassVar[bool] = False
     on_all: ClassVar[bool] = False
     makes_new: ClassVar[bool] = False  # instead of changing rows that could be counted
+    has_preview: ClassVar[bool] = False  # has to be looked at before it is confirmed
     form_class: ClassVar[type[ReasonForm]] = ReasonForm
     # What a row must have, by field: a value, one of several in a collection, None for nothing, GIVEN for anything.
     when: ClassVar[Mapping[str, Any]] = {}
@@ -109,6 +125,10 @@ class Operation(ABC):
     def effect(self, count: int) -> str:
         """What will happen to so many rows, in one sentence."""
 
+    def preview(self, rows: QuerySet[Any], form: ReasonForm) -> Preview:
+        """What the form's terms would do; it is valid but for the reason. Raises `Refused` where it may not be done."""
+        raise NotImplementedError
+
     @abstractmethod
     def carry_out(self, rows: QuerySet[Any], *, actor: str, reason: str, form: ReasonForm) -> str:
         """Do it, and return what changed, in one sentence. Raises `Refused` where it may not be done, and `Notice`.
@@ -123,6 +143,16 @@ class Operation(ABC):
     def respond(self, request: HttpRequest, context: dict[str, Any], form: ReasonForm, back: str) -> HttpResponseBase:
         """Where to go afterwards. An operation with something to show once shows it here."""
         return HttpResponseRedirect(back)
+
+
+def _previewed(operation: Operation, rows: QuerySet[Any], form: ReasonForm) -> tuple[Preview | None, str]:
+    """What the terms of the form would do, or why they may not be done; nothing while they say nothing valid."""
+    if not operation.has_preview or not form.is_bound or form.errors.keys() - form.beside_preview:
+        return None, ""
+    try:
+        return operation.preview(rows, form), ""
+    except Refused as refusal:
+        return None, str(refusal)
 
 
 def counted(count: int, noun: str) -> str:
@@ -199,7 +229,7 @@ class OperationsMixin(ModelAdmin):
         if not operation.permitted(request):
             raise PermissionDenied  # before saying whether the row exists
         try:
-            rows = self.get_queryset(request).filter(pk=unquote(object_id))
+            rows = self._rows(request).filter(pk=unquote(object_id))
             row = rows.first()
         except (ValidationError, ValueError) as error:
             raise Http404(f"No {self.opts.verbose_name} has this id.") from error
@@ -208,10 +238,15 @@ class OperationsMixin(ModelAdmin):
         back = request.GET.get("next", "")
         if not back.startswith("/admin/"):
             back = self._row_url("change", row)
-        return self._confirm(operation, request, rows, back=back)
+        return self._confirm(operation, request, rows, back=back, single=True)
+
+    def _rows(self, request: HttpRequest) -> QuerySet[Any]:
+        """With what their names are made of, as in the list."""
+        joined = self.list_select_related
+        return self.get_queryset(request).select_related(*joined) if joined else self.get_queryset(request)
 
     def _on_all(self, operation: Operation, request: HttpRequest) -> HttpResponseBase:
-        return self._confirm(operation, request, self.get_queryset(request), back=self._list_url())
+        return self._confirm(operation, request, self._rows(request), back=self._list_url())
 
     def _on_selection(
         self, operation: Operation, model_admin: Any, request: HttpRequest, rows: QuerySet[Any]
@@ -229,16 +264,23 @@ class OperationsMixin(ModelAdmin):
         *,
         back: str,
         hidden: Sequence[tuple[str, str]] = (),
+        single: bool = False,
     ) -> HttpResponseBase:
         if not operation.permitted(request):
             raise PermissionDenied
         # A selection from the list posts without having seen this page: only its own button confirms.
         confirmed = request.method == "POST" and "confirmed" in request.POST
+        previewed = request.method == "POST" and operation.has_preview and not confirmed
         applicable = operation.applicable(rows)
+        if single:
+            len(applicable)  # read once, for the form, the count and the name
         # A link may fill in what the form asks for.
         initial = request.GET.dict()
-        form = operation.form_class(request.POST if confirmed else None, initial=initial, rows=applicable)
+        form = operation.form_class(request.POST if confirmed or previewed else None, initial=initial, rows=applicable)
+        form.is_confirmed = confirmed
         form.token = request.POST.get("token", "") if confirmed else ""
+        form.shown = request.POST.get("shown", "") if confirmed else ""
+        form.fields["reason"].required = not previewed
         if confirmed and form.is_valid() and (operation.makes_new or applicable.exists()):
             return self._carry_out(operation, request, applicable, form, back)
         if form.token and (told := operation.recall(form.token)):
@@ -275,6 +317,8 @@ class OperationsMixin(ModelAdmin):
     ) -> HttpResponse:
         count = 0 if operation.makes_new else rows.count()
         possible = count or operation.makes_new
+        preview, refusal = _previewed(operation, rows, form) if possible else (None, "")
+        hidden = [*hidden, ("token", secrets.token_urlsafe(16))]
         context = {
             **self.admin_site.each_context(request),
             "title": operation.label,
@@ -288,7 +332,10 @@ class OperationsMixin(ModelAdmin):
             "others": max(count - SHOWN, 0),
             "form": form,
             "back": back,
-            "hidden": [*hidden, ("token", secrets.token_urlsafe(16))],
+            "hidden": [*hidden, ("shown", preview.shown)] if preview else hidden,
+            "preview": preview,
+            "refusal": refusal,
+            "may_confirm": preview is not None or not operation.has_preview,
         }
         return TemplateResponse(request, "operations/confirm.html", context)
 

@@ -6,10 +6,12 @@ import pytest
 from django.utils import timezone
 
 from billing.models import Difference, Payment, Subscription, User
-from billing.services import customers, payments, reconciliation, subscriptions
+from billing.services import customers, payments, plan_changes, reconciliation, subscriptions
+from billing.services.plan_changes import Terms
 from demo.seed import seeding
 from demo.stripe import recordings, synthetic
 from demo.stripe.world import StripeWorld
+from tests.support.event_stream import price
 
 pytestmark = pytest.mark.django_db
 WHO = {"actor": "ada", "reason": "routine"}
@@ -156,3 +158,20 @@ def test_recorded_customer_is_not_synthesized(world: StripeWorld, feed: Callable
     before = dict(world.objects)
     assert synthetic.add_to(world) == 0
     assert world.objects == before
+
+
+def test_plan_that_support_changed_outlives_the_local_stripe(world: StripeWorld, feed: Callable) -> None:
+    stream = recordings.load("signup_paid")
+    world.add(stream)
+    feed(stream.events)
+    subscription = Subscription.objects.get(stripe_subscription_id__isnull=False)
+    terms = Terms(price(world, "professional_monthly")["id"], 2, plan_changes.NEXT_INVOICE)
+    plan_changes.change_plan(subscription, plan_changes.preview(subscription, terms).change, **WHO)
+    deliver_new(world, feed, len(stream.events))
+    world.objects.clear()
+    world.add(stream)
+    world.events.clear()
+    synthetic.add_to(world)
+    (item,) = world.objects[str(subscription.stripe_subscription_id)]["items"]["data"]
+    assert (item["price"]["id"], item["quantity"]) == (terms.price_id, 2)
+    assert reconciliation.run(ingest=False, **WHO).differences_found == 0

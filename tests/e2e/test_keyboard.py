@@ -13,6 +13,7 @@ from playwright.sync_api import Page, expect
 from billing.models import (
     ApiKey,
     Difference,
+    OpenInvoice,
     PlanPrice,
     ReplayRun,
     StripeCustomer,
@@ -80,7 +81,7 @@ def rows(site: back_office.Site) -> list[str]:
 
 
 def rows_of_leads(site: back_office.Site) -> list[str]:
-    """What needs a price of ours, a second Stripe customer who names somebody else, or a paused collection."""
+    """What needs a price of ours, a second Stripe customer who names somebody else, or more than a subscription."""
     price = PlanPrice.objects.get_or_create(stripe_price_id="price_ours", tier="starter")[0]
     second, _ = StripeCustomer.objects.get_or_create(stripe_customer_id="cus_second", user=site.customer)
     named, _ = Difference.objects.get_or_create(
@@ -89,11 +90,22 @@ def rows_of_leads(site: back_office.Site) -> list[str]:
     )  # fmt: skip
     paused = Subscription.objects.filter(collection_paused="void").first()
     paused = paused or factories.subscription(collection_paused="void")
+    planned = Subscription.objects.filter(stripe_schedule_id="sub_sched_1").first()
+    planned = planned or factories.subscription(stripe_schedule_id="sub_sched_1")
+    trial = Subscription.objects.filter(stripe_subscription_id="sub_trial").first() or factories.subscription(
+        status="trialing", stripe_subscription_id="sub_trial", trial_end=timezone.now() + HOUR
+    )
+    unpaid, _ = OpenInvoice.objects.get_or_create(
+        stripe_invoice_id="in_unpaid", user=paused.user, subscription=paused, status="open", amount_due_cents=2900
+    )
     return [
         f"billing/planprice/{quote(price.pk)}",
         f"billing/stripecustomer/{quote(second.pk)}",
         f"billing/difference/{named.pk}",
         f"billing/subscription/{paused.pk}",
+        f"billing/subscription/{planned.pk}",
+        f"billing/subscription/{trial.pk}",
+        f"billing/openinvoice/{unpaid.pk}",
     ]
 
 
@@ -160,7 +172,7 @@ def offers(page: Page, url: str) -> dict[str, str]:
 def confirm_page_is_ready_to_type(page: Page) -> None:
     """Its first empty field has the focus; from there Tab reaches the button that does it."""
     expect(page.locator("form .gf-field :focus")).to_be_visible()
-    reach(page, "button[name=confirmed]")
+    reach(page, "button:is([name=confirmed], [name=previewed])")
 
 
 def test_every_action_is_reached_and_started_by_keyboard(visit: Callable[..., Visit], site: back_office.Site) -> None:

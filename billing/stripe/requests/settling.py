@@ -15,7 +15,7 @@ from billing.stripe.errors import PermanentError, TransientError
 from billing.stripe.events import event_object
 from billing.stripe.requests.acts import ACTS
 from glyphforge.audit import acting_as, record
-from glyphforge.errors import LeftOut
+from glyphforge.errors import LeftOut, Refused
 from glyphforge.text import cut
 
 logger = logging.getLogger(__name__)
@@ -73,7 +73,7 @@ def look(request: StripeRequest) -> StripeRequest:
             return settle(request, State.REFUSED, answer=UNSEEN)
         try:
             found = act.make(request, act.prepare(request))
-        except PermanentError as error:
+        except (PermanentError, Refused) as error:
             return settle(request, State.REFUSED, answer=str(error))
     if found is not None:
         return settle(request, State.DONE, answer=SEEN, answer_id=found)

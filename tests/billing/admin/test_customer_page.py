@@ -140,9 +140,13 @@ def test_each_role_is_offered_what_it_may(signed_in: Callable[[str], Client], ad
         "suspend",
         "rotate",
         "revoke",
+        "apply_coupon",
         "cancel",
+        "change_plan",
+        "credit",
         "pause_collection",
         "refund",
+        "remove_coupon",
         "link",
         "unlink",
     }

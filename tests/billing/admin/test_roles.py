@@ -28,6 +28,15 @@ ACTIONS: dict[str, set[str]] = {
     "billing.user.fix_orphans": EVERYBODY,
     "billing.apikey.rotate": {"support", "billing_lead"},
     "billing.apikey.revoke": EVERYBODY,
+    "billing.user.credit": {"billing_lead"},
+    "billing.subscription.change_plan": {"billing_lead"},
+    "billing.subscription.release_schedule": {"billing_lead"},
+    "billing.subscription.extend_trial": {"billing_lead"},
+    "billing.subscription.apply_coupon": {"billing_lead"},
+    "billing.subscription.remove_coupon": {"billing_lead"},
+    "billing.openinvoice.mark_paid": {"billing_lead"},
+    "billing.openinvoice.void_invoice": {"billing_lead"},
+    "billing.openinvoice.mark_uncollectible": {"billing_lead"},
     "billing.subscription.cancel": {"billing_lead"},
     "billing.subscription.resume": {"billing_lead"},
     "billing.subscription.pause_collection": {"billing_lead"},
@@ -67,7 +76,10 @@ ACTIONS: dict[str, set[str]] = {
 # Pages that not every role may open. The others are open to all four.
 PAGES = {name.replace("view_", ""): {"billing_lead", "auditor"} for name in roles.FIGURES}
 PAGES |= {name.replace("view_", ""): {"operator", "auditor"} for name in roles.STATEMENTS}
-MONEY = ("billing.refund_payment", "billing.cancel_subscription")
+MONEY = tuple(
+    f"billing.{name}"
+    for name in ("refund_payment", "cancel_subscription", "change_plan", "credit_user", "settle_invoice")
+)
 
 
 def pages(*apps: str) -> list[Any]:

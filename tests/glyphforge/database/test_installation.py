@@ -144,8 +144,8 @@ class TestCopy:
         "change",
         [
             lambda: gateway.modify("subscription", "sub_1", cancel_at_period_end=True, idempotency_key="1"),
-            lambda: gateway.end_subscription("sub_1", idempotency_key="1"),
-            lambda: gateway.refund("ch_1", amount=1, metadata={}, idempotency_key="1"),
+            lambda: gateway.call("subscription", "cancel", "sub_1", idempotency_key="1"),
+            lambda: gateway.create("refund", "charge ch_1", charge="ch_1", amount=1, idempotency_key="1"),
         ],
     )
     def test_changes_nothing_at_stripe(

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -19,64 +18,10 @@ from glyphforge.errors import Notice, Refused
 from tests.support import factories
 from tests.support.event_stream import EventStream, deliver_new
 from tests.support.sql import query
+from tests.support.stripe_acts import ALIKE, ASKS, Ask
 
 pytestmark = pytest.mark.django_db
 WHO = {"actor": "ada", "reason": "ticket 4711"}
-
-
-@dataclass(frozen=True)
-class Ask:
-    """An act of ours, what the subscription is like before it, and how Stripe shows that it was made."""
-
-    kind: str
-    ask: Callable[..., StripeRequest]
-    made: Callable[[EventStream], bool]
-    before: Callable[[EventStream], Any] = lambda stream: None
-    method: str = "POST"
-
-    def __str__(self) -> str:
-        return self.kind
-
-
-def on_subscription(act: Callable[..., StripeRequest], **terms: Any) -> Callable[..., StripeRequest]:
-    return lambda stream, **who: act(stream.row, **terms, **who)
-
-
-ASKS = [
-    Ask(
-        "refund",
-        lambda stream, **who: payments.refund(stream.payment, amount_cents=1000, **who),
-        lambda stream: stream.charge["amount_refunded"] == 1000,
-    ),
-    Ask(
-        "cancel_at_period_end",
-        on_subscription(subscriptions.cancel_subscription),
-        lambda stream: stream.subscription["cancel_at_period_end"],
-    ),
-    Ask(
-        "cancel_now",
-        on_subscription(subscriptions.cancel_subscription, at_period_end=False),
-        lambda stream: stream.subscription["status"] == "canceled",
-        method="DELETE",
-    ),
-    Ask(
-        "resume",
-        on_subscription(subscriptions.resume_subscription),
-        lambda stream: not stream.subscription["cancel_at_period_end"],
-        before=lambda stream: stream.update(cancel_at_period_end=True),
-    ),
-    Ask(
-        "pause_collection",
-        on_subscription(subscriptions.pause_collection, behavior="void"),
-        lambda stream: bool(stream.subscription.get("pause_collection")),
-    ),
-    Ask(
-        "resume_collection",
-        on_subscription(subscriptions.resume_collection),
-        lambda stream: not stream.subscription["pause_collection"],
-        before=lambda stream: stream.update(pause_collection={"behavior": "void", "resumes_at": None}),
-    ),
-]
 
 
 @pytest.fixture(params=ASKS, ids=str)
@@ -89,14 +34,15 @@ def audited(kind: str) -> int:
     return AuditEntry.objects.filter(action=kind, actor="ada", reason="ticket 4711").count()
 
 
-def lose(server: StripeServer, what: Any, method: str = "POST") -> None:
-    server.loses = lambda asked, path: what if asked == method else None
+def lose(server: StripeServer, what: Any, changes: Callable[[str, str], bool] = ASKS[0].changes) -> None:
+    server.loses = lambda method, path: what if changes(method, path) else None
 
 
 def later(minutes: int) -> None:
     query("UPDATE stripe_requests SET asked_at = asked_at - %s * interval '1 minute'", minutes)
 
 
+@pytest.mark.parametrize("act", [*ASKS, *ALIKE], ids=str, indirect=True)
 def test_done_request_says_who_why_and_what_with_one_audit_row(stream: EventStream, act: Ask) -> None:
     request = act.ask(stream, **WHO)
     assert act.made(stream)
@@ -107,8 +53,9 @@ def test_done_request_says_who_why_and_what_with_one_audit_row(stream: EventStre
     assert (entry.table_name, entry.row_id) == (ACTS[act.kind].table, str(request.row_id))
 
 
+@pytest.mark.parametrize("act", [*ASKS, *ALIKE], ids=str, indirect=True)
 def test_lost_answer_is_found_at_stripe_at_once(stream: EventStream, act: Ask, stripe_server: StripeServer) -> None:
-    lose(stripe_server, "answer", act.method)
+    lose(stripe_server, "answer", act.changes)
     request = act.ask(stream, **WHO)
     assert (request.state, request.answer) == ("done", settling.SEEN)
     assert (act.made(stream), audited(act.kind)) == (True, 1)
@@ -120,7 +67,7 @@ def test_what_may_have_been_made_is_told_so_and_found_by_the_sweep(
     made = []
 
     def lost(method: str, path: str) -> Any:
-        if method == act.method:
+        if act.changes(method, path):
             made.append(path)
         return "answer" if made else None
 
@@ -140,7 +87,7 @@ def test_what_may_have_been_made_is_told_so_and_found_by_the_sweep(
 def test_what_never_arrived_is_not_made_once_it_is_sure(
     stream: EventStream, act: Ask, stripe_server: StripeServer
 ) -> None:
-    lose(stripe_server, "request", act.method)
+    lose(stripe_server, "request", act.changes)
     with pytest.raises(Notice, match="It may have been made"):
         act.ask(stream, token="of-the-first-form", **WHO)
     with pytest.raises(Refused, match=r"not known yet what became of .*, asked for by ada"):
@@ -162,7 +109,7 @@ def test_what_never_arrived_is_not_made_once_it_is_sure(
 
 
 def test_event_settles_what_may_have_been_made(stream: EventStream, act: Ask, stripe_server: StripeServer) -> None:
-    stripe_server.loses = lambda method, path: "answer" if method == act.method or act.made(stream) else None
+    stripe_server.loses = lambda method, path: "answer" if act.changes(method, path) or act.made(stream) else None
     with pytest.raises(Notice):
         act.ask(stream, **WHO)
     stripe_server.loses = None
@@ -303,17 +250,17 @@ def test_what_is_lost_is_not_sent_again_before_stripe_was_looked_at(
 ) -> None:
     monkeypatch.setattr(gateway, "NETWORK_RETRIES", 1)
     gateway.configure()
-    lose(stripe_server, "request", act.method)
+    lose(stripe_server, "request", act.changes)
     with pytest.raises(Notice):
         act.ask(stream, **WHO)
-    assert [asked.partition(" ")[0] for asked in stripe_server.requests].count(act.method) == 1
+    assert sum(act.changes(*asked.split(" ")) for asked in stripe_server.requests) == 1
 
 
 def test_refusal_is_said_in_stripes_words_without_an_audit_row_and_leaves_the_form_free(
     stream: EventStream, act: Ask, stripe_server: StripeServer
 ) -> None:
     refusal: Any = (400, {"error": {"message": "The schedule says no.", "type": "invalid_request_error"}}, {})
-    stripe_server.intercept = lambda method, path: refusal if method == act.method else None
+    stripe_server.intercept = lambda method, path: refusal if act.changes(method, path) else None
     with pytest.raises(Refused, match=r"The schedule says no\.$"):
         act.ask(stream, token="of-the-first-form", **WHO)
     assert StripeRequest.objects.get().state == "refused"
@@ -336,6 +283,7 @@ def test_stripe_that_has_no_time_is_asked_again_by_the_same_form(
     assert stream.charge["amount_refunded"] == 2900
 
 
+@pytest.mark.parametrize("act", [each for each in ASKS if each.kind != "credit"], ids=str, indirect=True)
 def test_what_stripe_shows_already_is_said_and_not_asked_for(stream: EventStream, act: Ask) -> None:
     act.ask(stream, token="of-the-first-form", **WHO)
     known = len(stream.world.events)
@@ -390,5 +338,5 @@ def test_one_request_that_cannot_be_settled_stops_no_other(stream: EventStream, 
     assert StripeRequest.objects.get(kind="refund").state == "unknown"
 
 
-def test_every_kind_but_the_change_of_plan_has_an_act() -> None:
-    assert set(StripeRequest.Kind) - ACTS.keys() == {"change_plan"}
+def test_every_kind_has_an_act() -> None:
+    assert set(StripeRequest.Kind) == ACTS.keys()

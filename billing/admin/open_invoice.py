@@ -1,0 +1,135 @@
+"""The pages of invoices that are not paid, and what staff may decide of one."""
+
+from typing import Any, ClassVar
+
+from django.contrib import admin
+from django.db.models import QuerySet
+
+from billing.admin.customer_link import SearchByCustomerMixin, customer_column
+from billing.admin.payment import document_link
+from billing.admin.stripe_links import stripe_id_column
+from billing.admin.stripe_operation import StripeOperation, told
+from billing.models import OpenInvoice, StripeRequest
+from billing.services import invoices
+from glyphforge.admin.columns import copyable_column, moment_column, money_column
+from glyphforge.admin.model_admin import ReadOnlyModelAdmin
+from glyphforge.admin.operations import OperationsMixin, ReasonForm
+from glyphforge.money import money
+
+
+class SettleInvoice(StripeOperation):
+    """An invoice that is not paid gets another status at Stripe: that of `kind`."""
+
+    kind: ClassVar[StripeRequest.Kind]
+    became: ClassVar[str]
+    permission = "billing.settle_invoice"
+
+    def describe(self, row: OpenInvoice) -> str:
+        return f"{row.number or row.stripe_invoice_id} of {row.user}: {money(row.amount_due_cents, row.currency)}"
+
+    def nothing(self, row: OpenInvoice) -> str:
+        return f"An invoice that is {row.get_status_display().lower()} cannot be settled so."
+
+    def carry_out(self, rows: QuerySet[Any], *, actor: str, reason: str, form: ReasonForm) -> str:
+        row = rows.get()
+        request = invoices.settle(row, self.kind, actor=actor, reason=reason, token=form.token)
+        return told(f"The invoice {row.number or row.stripe_invoice_id} is {self.became} at Stripe.", request)
+
+
+class VoidInvoice(SettleInvoice):
+    """Nobody owes the invoice any more."""
+
+    name = "void_invoice"
+    label = "Void"
+    icon = "block"
+    danger = True
+    kind = StripeRequest.Kind.VOID_INVOICE
+    became = "void"
+    when = {"status": invoices.SETTLED_FROM[kind]}
+
+    def effect(self, count: int) -> str:
+        return "Stripe is asked to take the invoice as if it had never been made. That cannot be taken back."
+
+
+class MarkPaid(SettleInvoice):
+    """The invoice was paid in another way, as by bank transfer."""
+
+    name = "mark_paid"
+    label = "Mark as paid"
+    icon = "price_check"
+    kind = StripeRequest.Kind.MARK_PAID
+    became = "paid"
+    when = {"status": invoices.SETTLED_FROM[kind]}
+
+    def effect(self, count: int) -> str:
+        return "Stripe is told that the invoice was paid outside of Stripe, and charges nobody for it."
+
+
+class MarkUncollectible(SettleInvoice):
+    """The invoice is given up, and can still be paid."""
+
+    name = "mark_uncollectible"
+    label = "Give up"
+    icon = "money_off"
+    danger = True
+    kind = StripeRequest.Kind.MARK_UNCOLLECTIBLE
+    became = "uncollectible"
+    when = {"status": invoices.SETTLED_FROM[kind]}
+
+    def effect(self, count: int) -> str:
+        return "Stripe is asked to mark the invoice as uncollectible: it is a bad debt, and is not tried again."
+
+
+@admin.register(OpenInvoice)
+class OpenInvoiceAdmin(OperationsMixin, SearchByCustomerMixin, ReadOnlyModelAdmin):
+    """Invoices of live subscriptions that are not paid."""
+
+    operations = (MarkPaid(), VoidInvoice(), MarkUncollectible())
+    customer = customer_column()
+    amount = money_column("amount_due_cents", description="to pay")
+    stripe_invoice = stripe_id_column("stripe_invoice_id", description="Stripe invoice")
+    next_attempt = moment_column("next_attempt_at", description="next try")
+    due = moment_column("due_at", description="due")
+    overdue = moment_column("overdue_since", description="overdue since")
+    created = moment_column("created_at", description="created", ordering="created_at")
+    updated = moment_column("updated_at", description="updated")
+    row_id = copyable_column("id", description="id")
+
+    list_display = (
+        "number",
+        "amount",
+        "status",
+        "customer",
+        "attempt_count",
+        "failure_code",
+        "overdue",
+        "next_attempt",
+    )
+    list_filter = ("status",)
+    linked_by = ("user__id__exact",)
+    list_select_related = ("user",)
+    sortable_by = ("created",)
+    ordering = ("-created_at",)
+    own_ids = ("stripe_invoice_id", "number")
+    search_help_text = "Customer's e-mail, or the number or id of an invoice"
+    fieldsets = (
+        (None, {"fields": ("customer", "number", "amount", "status", "document")}),
+        ("Tries", {"fields": ("attempt_count", "failure_code", "next_attempt", "due", "overdue")}),
+        ("Ids", {"fields": ("stripe_invoice", "row_id", "created", "updated")}),
+    )
+    readonly_fields = (
+        "customer",
+        "amount",
+        "document",
+        "next_attempt",
+        "due",
+        "overdue",
+        "stripe_invoice",
+        "row_id",
+        "created",
+        "updated",
+    )
+
+    @admin.display(description="document")
+    def document(self, obj: OpenInvoice) -> str:
+        return document_link(obj.hosted_invoice_url, "Invoice")
