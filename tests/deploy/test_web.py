@@ -28,6 +28,8 @@ def test_gunicorn_serves_pages_probes_and_static_files_and_logs_json(web: Web) -
     assert asset
     status, headers, _ = web.get(asset[1].decode(), **{"Accept-Encoding": "gzip"})
     assert (status, headers["Content-Encoding"]) == (200, "gzip")
+    assert re.search(rb"\.[0-9a-f]{12}\.css$", asset[1])
+    assert "immutable" in headers["Cache-Control"]
 
     # A request under way when the service manager says stop is answered.
     web.process.send_signal(signal.SIGTERM)
