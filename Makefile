@@ -6,7 +6,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format lock bench screenshots
+.PHONY: help run test lint format lock bench screenshots icons
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -52,6 +52,9 @@ bench: development ## The benchmarks, side by side, as a table and as JSON
 
 screenshots: development ## Draw the pictures of README and docs anew, in docs/screenshots
 	$(BIN)/python -m pytest tests/e2e/screenshots.py
+
+icons: development ## Write the font of icons anew, with those that pages use
+	$(BIN)/python -m tests.support.icon_font
 
 lock: development ## Pin the requirements anew from the .in files
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate requirements.in -o requirements.txt

@@ -18,7 +18,7 @@ from pathlib import Path
 
 SUPPORTED = ((3, 11), (3, 12), (3, 13))
 ROOT = Path(__file__).resolve().parent
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+BROWSERS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
 def main() -> None:
@@ -37,7 +37,7 @@ def main() -> None:
         with one_at_a_time():
             install(arguments.environment, arguments.requirements)
             if arguments.browser:
-                ensure(BROWSERS, "chromium", "browser tests")
+                ensure(BROWSERS, "chromium-headless-shell", "browser tests")
                 ensure(("pgbouncer",), "pgbouncer", "tests of several machines")
     except (OSError, subprocess.CalledProcessError) as error:  # the latter from the venv module, whose pip failed
         sys.exit(f"cannot prepare {arguments.environment}: {error}")

@@ -45,6 +45,7 @@ UNFOLD: dict[str, Any] = {
     "DASHBOARD_CALLBACK": "monitoring.dashboard.page.dashboard",
     "STYLES": [
         lambda request: static("glyphforge/backoffice.css"),
+        lambda request: static("glyphforge/lists.css"),
         lambda request: static("billing/pages.css"),
         lambda request: static("monitoring/lists.css"),
     ],

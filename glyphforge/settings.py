@@ -74,6 +74,7 @@ SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = HTTPS
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
+PAGES_WITH_SECRETS = ("/admin/security/",)  # of a second factor; sent uncompressed (glyphforge.web.compression)
 X_FRAME_OPTIONS = "DENY"
 SECURE_REFERRER_POLICY = "same-origin"
 CONTENT_SECURITY_POLICY = {"DIRECTIVES": STRICT}
@@ -119,6 +120,7 @@ if (BASE_DIR / "demo").is_dir():
     INSTALLED_APPS.append("demo")
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
+    "glyphforge.web.compression.PagesCompressed",
     "glyphforge.web.csp.ContentSecurityPolicy",
     # Before whoever asks the database for a session.
     "glyphforge.web.odd_requests.OddRequestsRefused",
@@ -170,15 +172,17 @@ TIME_ZONE = "UTC"
 USE_TZ = True
 STATIC_URL = "/static/"
 STATIC_ROOT = VAR_DIR / "static"
+# `runserver` serves what is being edited, everything else what `collectstatic` has collected.
+_SOURCES = DEBUG and "runserver" in sys.argv
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {
         "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"
-        if DEBUG
-        else "whitenoise.storage.CompressedStaticFilesStorage"
+        if _SOURCES
+        else "glyphforge.web.static_files.HashedFiles"
     },
 }
-WHITENOISE_USE_FINDERS = DEBUG
+WHITENOISE_AUTOREFRESH = WHITENOISE_USE_FINDERS = _SOURCES
 CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
 
 # --- Staff sign-in --------------------------------------------------------------------------------

@@ -46,10 +46,11 @@ if os.environ.get("DATABASE_URL", "") == os.environ.get("SUITE_DATABASE_URL", ""
     os.environ["DATABASE_URL"] = os.environ["SUITE_DATABASE_URL"] = TEST_SERVER.url("postgres")
 
 from glyphforge.settings import *  # noqa: E402, F403 - the environment above must be set first
-from glyphforge.settings import STATIC_ROOT  # noqa: E402
+from glyphforge.settings import STATIC_ROOT, STORAGES  # noqa: E402
 
 # Hashing costs what it should in production; here it would be most of the run.
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 API_KEY_BCRYPT_ROUNDS = 4
 # Nothing is collected for the suite; whitenoise warns on every request about a missing folder.
+STORAGES["staticfiles"] = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
 STATIC_ROOT.mkdir(parents=True, exist_ok=True)

@@ -71,8 +71,7 @@ def _start(configuration: Configuration, started: list[Process]) -> None:
     from glyphforge.database.migrate import migrate  # noqa: PLC0415
 
     migrate()
-    if not configuration.demo:
-        call_command("collectstatic", interactive=False, verbosity=0)
+    call_command("collectstatic", interactive=False, verbosity=0)
     if configuration.demo:
         _seed()
     for process in _processes(configuration):

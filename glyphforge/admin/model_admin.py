@@ -7,6 +7,7 @@ import unfold.views
 from django.contrib.admin import ShowFacets, SimpleListFilter
 from django.db.models import Model
 from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
 from django.utils.text import capfirst
 
 from glyphforge.admin.columns import EMPTY
@@ -33,7 +34,7 @@ class ChangeList(unfold.views.ChangeList):
 class ModelAdmin(unfold.admin.ModelAdmin):
     """A page of the back office."""
 
-    list_per_page = 50
+    list_per_page = 25
     list_max_show_all = 50  # "Show all" of a million rows is no help
     show_full_result_count = False
     show_facets = ShowFacets.NEVER  # a count per filter value reads the whole table
@@ -60,7 +61,10 @@ class ModelAdmin(unfold.admin.ModelAdmin):
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         # The browser's tab and history say what the sidebar says, not "Select customer to view".
         title = title_of(request.path) or capfirst(self.opts.verbose_name_plural)
-        return super().changelist_view(request, {"title": title, **(extra_context or {})})
+        response = super().changelist_view(request, {"title": title, **(extra_context or {})})
+        if request.headers.get("HX-Target") == "changelist-filter" and isinstance(response, TemplateResponse):
+            response.template_name = "glyphforge/filters.html"
+        return response
 
 
 def _asked_by(list_filter: Any) -> str:

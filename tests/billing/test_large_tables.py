@@ -164,11 +164,11 @@ def test_numbered_pages_end_at_a_depth_and_say_so(
     monkeypatch.setattr(pagination, "DEEPEST_PAGE", 3)
     support = signed_in("support")
     last = support.get(page_of(User), {"p": "3"})
-    assert "customers, the first 150 on these pages: search or filter for the others" in last.content.decode()
+    assert "customers, the first 75 on these pages: search or filter for the others" in last.content.decode()
     with CaptureQueriesContext(connection) as queries:
         beyond = support.get(page_of(User), {"p": "9999"})
     assert [row.pk for row in beyond.context["cl"].result_list] == [row.pk for row in last.context["cl"].result_list]
-    assert any("OFFSET 100" in sql for sql in plans.selects(queries))
+    assert any("OFFSET 50" in sql for sql in plans.selects(queries))
     few = support.get(page_of(User), {"status__exact": "suspended"}).content.decode()
     assert f"{bulk.CUSTOMERS // bulk.RARE} customers" in few
     assert "on these pages" not in few

@@ -3,21 +3,23 @@
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from functools import cache
 from typing import Any
 
 import pytest
 from django.db import connections
-from playwright.sync_api import Browser, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 from pytest_django.live_server_helper import LiveServer
 
 from glyphforge import roles
 from tests.support import back_office, database, factories
-from tests.support.browser import PATIENCE_MS, Visit
+from tests.support.browser import DESKTOP, PATIENCE_MS, Visit
 from tests.support.needs import require
 from tests.support.query_limit import QueryLimit
 from tests.support.sign_in import PASSWORD
 
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+# The shell is Chromium without a window around the page, at a third less work.
+NAMES = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
 @pytest.fixture(scope="session")
@@ -58,23 +60,52 @@ def site(
         database.create_for()
 
 
-@pytest.fixture
-def visit(chromium: Browser, site: back_office.Site) -> Iterator[Callable[..., Visit]]:
-    """Signs somebody of the role in, by the form."""
+@pytest.fixture(scope="module")
+def sign_in(chromium: Browser, site: back_office.Site) -> Iterator[Callable[[str], BrowserContext]]:
+    """Signs somebody of the role in, by the form, in a browser of their own that lasts as long as the module."""
     contexts = []
 
-    def sign_in(role: str, **options: Any) -> Visit:
-        context = chromium.new_context(**({"viewport": {"width": 1440, "height": 900}} | options))
+    def sign_in(role: str) -> BrowserContext:
+        context = chromium.new_context(**DESKTOP)
         context.set_default_timeout(PATIENCE_MS)
         contexts.append(context)
-        visit = Visit(context, site.url)
-        page = visit.open("/admin/login/")
+        page = context.new_page()
+        page.goto(f"{site.url}/admin/login/")
         page.fill("[name=username]", role)
         page.fill("[name=password]", PASSWORD)
         page.click("[type=submit]")
-        page.wait_for_url(f"{site.url}/admin/")
-        return visit
+        page.wait_for_url(f"{site.url}/admin/", wait_until="commit")
+        page.close()
+        return context
 
     yield sign_in
     for context in contexts:
         context.close()
+
+
+@pytest.fixture(scope="module")
+def signed_in_as(sign_in: Callable[[str], BrowserContext]) -> Callable[[str], BrowserContext]:
+    """The browser in which the role's sign-in lasts through the module, with what pages have in common in its cache."""
+    return cache(sign_in)
+
+
+@pytest.fixture
+def visit(
+    chromium: Browser, site: back_office.Site, signed_in_as: Callable[[str], BrowserContext]
+) -> Iterator[Callable[..., Visit]]:
+    """An empty page of somebody of the role, who is signed in; with options, in another browser, made so."""
+    opened: list[BrowserContext | Page] = []
+
+    def visit(role: str, **options: Any) -> Visit:
+        context = signed_in_as(role)
+        if options:
+            context = chromium.new_context(**(DESKTOP | options), storage_state=context.storage_state())
+            context.set_default_timeout(PATIENCE_MS)
+            opened.append(context)
+        visit = Visit(context, site.url)
+        opened.append(visit.page)
+        return visit
+
+    yield visit
+    for each in reversed(opened):
+        each.close()

@@ -12,13 +12,12 @@ from django.db.models import Count
 from billing.models import User, WebhookEvent
 from billing.services import notes
 from tests.support import back_office
-from tests.support.browser import PHONE, Visit
+from tests.support.browser import DESKTOP, PHONE, Visit
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "screenshots"
 DARK = {"color_scheme": "dark"}
 TALL = {"viewport": {"width": 1440, "height": 1240}}
-DESKTOP = {"viewport": {"width": 1440, "height": 900}}
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ def test_support_finds_a_subscription_and_retries_a_failed_event_until_it_is_pro
     visit: Callable[..., Visit], site: back_office.Site
 ) -> None:
     support = visit("support")
-    page = support.page
+    page = support.open("/admin/")
 
     page.fill("[role=search] input[name=q]", str(site.recorded.stripe_subscription_id))
     page.press("[role=search] input[name=q]", "Enter")

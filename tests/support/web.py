@@ -1,5 +1,6 @@
-"""The web process as deployed: Gunicorn with its configuration; its static files are whatever was collected."""
+"""The web process as deployed: Gunicorn with its configuration."""
 
+import fcntl
 import json
 import os
 import signal
@@ -30,6 +31,7 @@ class Web:
             LOG_LEVEL="INFO",
             **values,
         )
+        _collect(environment)
         gunicorn = [sys.executable, "-m", "gunicorn", "--config", "deploy/gunicorn.conf.py"]
         self.process = subprocess.Popen(
             gunicorn,
@@ -57,6 +59,20 @@ class Web:
     def lines(self) -> list[dict[str, object]]:
         """What was logged."""
         return [json.loads(line) for line in self.log.read_text().splitlines()]
+
+
+def _collect(environment: dict[str, str]) -> None:
+    """Collect the static files, once a run of the suite: again would take them from under another worker's server."""
+    run = os.environ.get("PYTEST_XDIST_TESTRUNUID", str(os.getpid()))
+    with (processes.ROOT / "var" / "collected").open("a+") as collected:
+        fcntl.flock(collected, fcntl.LOCK_EX)
+        collected.seek(0)
+        if collected.read() == run:
+            return
+        command = [sys.executable, "manage.py", "collectstatic", "--noinput", "--verbosity=0"]
+        subprocess.run(command, cwd=processes.ROOT, env=environment, check=True)
+        collected.truncate(0)
+        collected.write(run)
 
 
 @contextmanager

@@ -44,8 +44,17 @@
     if ((event.key !== "Enter" && event.key !== " ") || !event.target.matches("[role=button][x-on\\:click]")) return;
     event.preventDefault();
     event.target.click();
-    const opensFilters = event.target.getAttribute("x-on:click").includes("filterOpen");
-    // The panel comes after the list: whoever opens it would have to walk through every row to reach it.
-    if (opensFilters) focusWhenShown(document.querySelector("#changelist-filter a"), 60);
+    if (event.target.getAttribute("x-on:click").includes("filterOpen")) focusOnFilters();
+  });
+
+  // The panel comes after the list: whoever opens it would have to walk through every row to reach it.
+  function focusOnFilters() {
+    const first = document.querySelector("#changelist-filter a");
+    if (first) focusWhenShown(first, 60);
+  }
+
+  // Opened for the first time, it comes from the server.
+  document.addEventListener("htmx:load", function (event) {
+    if (event.target.id === "changelist-filter") focusOnFilters();
   });
 })();
