@@ -76,7 +76,9 @@ def test_refund_by_a_killed_web_process_is_settled_once_and_asked_for_no_second_
 
     asked, lead = held(moment), signed_in("billing_lead")
     with web_process(tmp_path, STRIPE_API_HOST=stripe_server.url, STAFF_SECOND_FACTOR_REQUIRED="false") as web:
-        pressing = threading.Thread(target=lambda: pytest.raises(requests.ConnectionError, pressed, web, lead, page, form))
+        pressing = threading.Thread(
+            target=lambda: pytest.raises(requests.ConnectionError, pressed, web, lead, page, form)
+        )
         pressing.start()
         wait_for(asked.is_set)
         web.kill()
