@@ -34,7 +34,8 @@ LONGEST_NAME = 100
 
 def _plausible(moment: datetime | None, info: ValidationInfo) -> datetime | None:
     """Beside the `now` of the context, which who validates reads from the database's clock."""
-    now = info.context["now"]
+    context: dict[str, datetime] = info.context or {}
+    now = context["now"]
     if moment and not now - OLDEST <= moment <= now + CLOCK_SKEW:
         raise ValueError(f"must lie within the last {OLDEST.days} days and not in the future")
     return moment

@@ -53,7 +53,7 @@ VALUES
 ),
 (
     'unrepaired_differences', 'Differences from Stripe that cannot be repaired', 'differences', false, 0, NULL,
-    'Correct at Stripe, or here, what the note of each difference says, then repair it.'
+    'Correct at Stripe, or here, what the note of each difference says, then press "Repair" on the page Differences.'
 ),
 (
     'paid_users_without_keys', 'Paying customers without an API key', 'customers', false, NULL, NULL,
