@@ -1,6 +1,6 @@
 """What the API takes and gives. Nothing that is sent is repeated in an answer."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from socket import AF_INET, AF_INET6, inet_pton
 from typing import Annotated, Any, Literal
@@ -33,10 +33,12 @@ LONGEST_NAME = 100
 
 
 def _plausible(moment: datetime | None, info: ValidationInfo) -> datetime | None:
-    """Beside the `now` of the context, which who validates reads from the database's clock."""
-    context: dict[str, datetime] = info.context or {}
-    now = context["now"]
-    if moment and not now - OLDEST <= moment <= now + CLOCK_SKEW:
+    """Beside what the context's `now` returns, which who validates has of the database's clock."""
+    if moment is None:
+        return None
+    context: dict[str, Callable[[], datetime]] = info.context or {}
+    now = context["now"]()
+    if not now - OLDEST <= moment <= now + CLOCK_SKEW:
         raise ValueError(f"must lie within the last {OLDEST.days} days and not in the future")
     return moment
 

@@ -12,6 +12,7 @@ import yaml
 
 from glyphforge.database import roles
 from monitoring.worker.watchdog import STOP_SECONDS
+from tests.support.waiting import wait_for
 from tests.support.web import web_process
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -77,7 +78,7 @@ def test_health_check_passes_while_web_answers_and_only_then(tmp_path: Path) -> 
     with web_process(tmp_path, DJANGO_ALLOWED_HOSTS="billing.example.com", **PRODUCTION) as web:
         command = [sys.executable, *(each.replace("http://127.0.0.1:8000", web.origin) for each in arguments)]
         assert web.origin in command[-1]
-        assert subprocess.run(command, capture_output=True, check=False).returncode == 0
+        wait_for(lambda: subprocess.run(command, capture_output=True, check=False).returncode == 0)
     assert subprocess.run(command, capture_output=True, check=False).returncode != 0
 
 

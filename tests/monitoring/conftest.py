@@ -55,7 +55,7 @@ def scene(
     world: StripeWorld, settings: LazySettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Scene]:
     """What the cases of remedies use: backups in a folder, and no schedule."""
-    settings.BACKUP_DIR = str(tmp_path)
+    settings.BACKUP_DIR, settings.SLACK_WEBHOOK_URL, settings.ALERT_EMAIL = str(tmp_path), "", ""
     query("DELETE FROM job_schedules")
     factories.forget_older_requests()
     scene = Scene(world, tmp_path, settings, monkeypatch)

@@ -10,9 +10,7 @@ from django_q.tasks import async_task
 from billing.models import PlanPrice, StripeRequest, Subscription, UnmatchedCustomer, User
 from monitoring.jobs import runner
 from monitoring.models import DatabaseSession, FailedWebhookEvent, JobSchedule, SchemaDifference
-from tests.monitoring.alerts.test_remedies_of_machines import CASES as OF_MACHINES
-from tests.monitoring.alerts.test_remedies_of_machines import COMMITTED as OF_LOCKS
-from tests.support import factories, processes
+from tests.support import broken_machines, factories, processes
 from tests.support.database import sleeping
 from tests.support.event_stream import EventStream, deliver_new
 from tests.support.faults import FAULTS
@@ -213,6 +211,7 @@ def _job(check: str) -> Callable[[Scene], Named]:
 
 
 CASES = [
+    *broken_machines.CASES,
     Case("stale_subscriptions", _stale, ('"Sync from Stripe"',)),
     Case("orphaned_stripe_customers", fault("orphaned_stripe_customers"), (FIX, "manage.py reconcile_stripe")),
     Case("orphaned_stripe_customers", fault("orphaned_stripe_customers", **{"Fix orphans": (User, ONE_ROW)}),
@@ -258,6 +257,7 @@ CASES = [
 ]  # fmt: skip
 # With programs that read what is committed.
 COMMITTED = [
+    *broken_machines.COMMITTED,
     Case("backup_age", fault("backup_age"), (BACKUP,)),
     Case("restore_drill_age", _backed_up, (DRILL,)),
     Case("failed_backups", fault("failed_backups"), (BACKUP, DRILL)),
@@ -274,7 +274,7 @@ NOT_BROKEN = {
     "clock_skew": "see tests/faults/test_clock_skew.py",
     "unwritable_folders": "see tests/faults/test_full_disks.py",
 }
-EVERY_CASE = (*CASES, *COMMITTED, *OF_MACHINES, *OF_LOCKS)
+EVERY_CASE = (*CASES, *COMMITTED)
 # Actions that are one of several ways, or a part of another check's case.
 ELSEWHERE = {
     "webhook_delay": {"manage.py worker"},
@@ -285,7 +285,7 @@ ELSEWHERE = {
 @pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("case", COMMITTED, ids=str)
-def test_what_the_remedy_of_backups_says_heals(case: Case, scene: Scene, admin_client: Client) -> None:
+def test_what_the_remedy_says_heals_what_is_committed(case: Case, scene: Scene, admin_client: Client) -> None:
     heal(case, scene, admin_client, {"BACKUP_DIR": str(scene.backups)})
 
 

@@ -1,10 +1,7 @@
-"""The remedies of what lies outside of the tables: settings, disks, roles, slots, locks, what others send."""
+"""Cases of remedies for what lies outside of the tables: settings, disks, roles, slots, locks, what others send."""
 
 from collections import namedtuple
 from collections.abc import Callable
-
-import pytest
-from django.test import Client
 
 from billing.models import Difference
 from billing.services import reconciliation
@@ -15,10 +12,8 @@ from monitoring.models import DatabaseSession, JobSchedule
 from monitoring.notifications import dead_mans_switch
 from tests.support import factories
 from tests.support.event_stream import EventStream
-from tests.support.remedies import ONE_ROW, Case, Named, Scene, heal
+from tests.support.remedies import ONE_ROW, Case, Named, Scene
 from tests.support.sql import query
-
-pytestmark = pytest.mark.django_db
 
 Disk = namedtuple("Disk", "total used free")
 GIGABYTE = 1024**3
@@ -178,15 +173,3 @@ CASES = [
 ]  # fmt: skip
 # Where another session holds what the test itself would read.
 COMMITTED = [Case("unmeasured_checks", _locked, ('"End session"',))]
-
-
-@pytest.mark.parametrize("case", CASES, ids=str)
-def test_what_the_remedy_says_heals(case: Case, scene: Scene, admin_client: Client) -> None:
-    scene.settings.SLACK_WEBHOOK_URL = scene.settings.ALERT_EMAIL = ""
-    heal(case, scene, admin_client)
-
-
-@pytest.mark.django_db(transaction=True)
-@pytest.mark.parametrize("case", COMMITTED, ids=str)
-def test_what_the_remedy_of_a_lock_says_heals(case: Case, scene: Scene, admin_client: Client) -> None:
-    heal(case, scene, admin_client)
