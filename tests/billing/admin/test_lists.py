@@ -166,9 +166,7 @@ def test_stripe_links_follow_the_mode(support: Client, rows: dict[Any, Any], set
 
 def test_events_of_a_customer_are_found_by_either_place_of_its_id(support: Client, rows: dict[Any, Any]) -> None:
     about = factories.webhook_event(stripe_event_id="evt_cut_1", payload={"data": {"object": {"id": "cus_ada"}}})
-    other = factories.webhook_event(
-        stripe_event_id="evt_cut_2", payload={"data": {"object": {"customer": "cus_other"}}}
-    )
+    other = factories.webhook_event(stripe_event_id="evt_cut_2", payload={"data": {"object": {"customer": "cus_other"}}})
     for term, expected in (
         ("cus_ada", {rows[WebhookEvent], about}),
         ("cus_ada cus_other", {rows[WebhookEvent], about, other}),
