@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 from uuid import UUID
 
@@ -29,6 +30,7 @@ from billing.api.service_token import ServiceToken
 from billing.keys import authentication
 from billing.models import ApiKey
 from billing.services import rate_limits, usage
+from glyphforge.database.clock import database_time
 from glyphforge.errors import Refused
 
 ERRORS = {400: ErrorOut, 401: ErrorOut, 413: ErrorOut, 422: ErrorOut, 429: ErrorOut}
@@ -114,9 +116,10 @@ def _read(rows: list[Any]) -> tuple[dict[int, usage.Request], dict[int, list[Any
     """The requests that can be recorded, and pydantic's errors of the others, by their places in the batch."""
     good: dict[int, usage.Request] = {}
     bad: dict[int, list[Any]] = {}
+    context = {"now": cache(database_time)}  # asked for where a row is dated
     for index, row in enumerate(rows):
         try:
-            good[index] = usage.Request(**vars(RequestIn.model_validate(row)))
+            good[index] = usage.Request(**vars(RequestIn.model_validate(row, context=context)))
         except RowError as error:
             bad[index] = error.errors(include_url=False, include_context=False, include_input=False)
     return good, bad

@@ -9,10 +9,10 @@ from enum import StrEnum
 from uuid import UUID
 
 from django.db import DatabaseError, OperationalError, connection, transaction
-from django.utils import timezone
 from psycopg import errors as pg
 
 from billing.models import ApiKey
+from glyphforge.database.clock import database_time
 from glyphforge.text import cut
 
 logger = logging.getLogger(__name__)
@@ -160,7 +160,7 @@ def _record(rows: list[_Row]) -> dict[int, Result]:
 
 def _write(rows: list[_Row]) -> dict[int, Result]:
     fresh = _claim(rows)
-    now = timezone.now()
+    now = database_time()
     results: dict[int, Result] = {}
     left_out: list[_Row] = []
     with connection.wrap_database_errors, connection.cursor() as cursor, cursor.copy(_COPY) as copy:

@@ -6,7 +6,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,6 +15,7 @@ from django.db import Error, connections, transaction
 from psycopg import sql
 
 from glyphforge.database import manifest
+from glyphforge.database.clock import database_time
 from glyphforge.database.connection import DatabaseError, environment, one_line, program
 from glyphforge.database.manifest import Manifest
 
@@ -57,13 +58,16 @@ def _known(path: Path) -> Manifest | None:
 def take(target: Path | None = None, *, content: Content = "full", alias: str = "default") -> tuple[Path, Manifest]:
     """Write a verified backup and its manifest; returns both.
 
-    `content` is full, schema or data; without a `target` the file is named by the time, in `folder()`. Nothing stands
-    under the final name before it is complete, on disk and read back. Never overwrites. The rows of
+    `content` is full, schema or data; without a `target` the file is named by the database's time, in `folder()`.
+    Nothing stands under the final name before it is complete, on disk and read back. Never overwrites. The rows of
     `manifest.without_rows()` are left out. Raises DatabaseError, and leaves no partial file, when anything fails or
     another backup of this database is being taken; both outcomes are recorded in backup_runs. Dump and counts share one
     snapshot: https://www.postgresql.org/docs/current/functions-admin.html#FUNCTIONS-SNAPSHOT-SYNCHRONIZATION
     """
-    now = datetime.now(UTC)
+    try:
+        now = database_time(alias)
+    except Error as error:
+        raise DatabaseError(one_line(error)) from error
     target = target or folder() / NAME.format(now)
     with recorded("backup", target, alias) as outcome:
         try:

@@ -17,6 +17,7 @@ from django.db.migrations.recorder import MigrationRecorder
 
 from glyphforge.database import desired, packages
 from glyphforge.database.catalogue import FOR_MENDING, Catalogue, Key, read
+from glyphforge.database.clock import database_time
 
 SCRATCH = "glyphforge_verify"
 MONTHS_AHEAD = 3
@@ -76,7 +77,7 @@ def compare(alias: str = "default", *, now: datetime | None = None) -> Compariso
     for attributes in expected.values():
         if "owner" in attributes:
             attributes["owner"] = owner
-    _expect_monthly_partitions(expected, actual, (now or datetime.now(UTC)).astimezone(UTC))
+    _expect_monthly_partitions(expected, actual, (now or database_time(alias)).astimezone(UTC))
     _expect_packages(expected, actual, theirs)
     found = [*_migrations(alias), *_compare(expected, actual)]
     found.sort(key=lambda difference: (difference.kind, difference.name))

@@ -1,9 +1,11 @@
 """Logging: one JSON object a line on standard output, with the ids that tie lines together and without secrets."""
 
 import logging
+import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
+from logging.handlers import WatchedFileHandler
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -67,6 +69,40 @@ class PlainLines(logging.Formatter):
         return mask(super().format(record))
 
 
+class LogFile(WatchedFileHandler):
+    """The file of LOG_DIR, which logrotate may move away.
+
+    While it cannot be written its lines are on the other handlers only, and standard error says so once: a full disk or
+    a folder that is gone stops no request and no job.
+    """
+
+    _problem: str | None = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write the record, if it can be."""
+        known, self._problem = self._problem, None
+        try:
+            super().emit(record)
+        except OSError as error:  # the file cannot be opened
+            self._give_up(error)
+        if self._problem and self._problem != known:
+            sys.stderr.write(f"{self.baseFilename} cannot be written: {self._problem}.\n")
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's
+        """Note what the disk refused; anything else is an error of the program, which logging shows."""
+        error = sys.exception()
+        if isinstance(error, OSError):
+            self._give_up(error)
+        else:
+            super().handleError(record)
+
+    def _give_up(self, error: OSError) -> None:
+        """Let go of the file with what it could not take; the next line opens it anew."""
+        self._problem = error.strerror
+        with suppress(OSError):
+            self.close()
+
+
 def stream_for(argv: Sequence[str]) -> str:
     """The stream for log lines: standard output for servers, standard error for commands, whose output is their own."""
     is_command = Path(argv[0]).name in {"manage.py", "django-admin"} if argv else False
@@ -85,7 +121,7 @@ def configuration(*, level: str, plain: bool, folder: Path | None, stream: str) 
     }
     if folder:
         handlers["file"] = {
-            "class": "logging.handlers.WatchedFileHandler",
+            "class": f"{__name__}.LogFile",
             "filename": str(folder / "glyphforge.log"),
             "formatter": "json",
             "filters": ["context"],

@@ -5,10 +5,10 @@ from typing import Any
 
 from django import forms
 from django.db.models import QuerySet
-from django.utils import timezone
 from unfold.widgets import UnfoldAdminSelectWidget
 
 from glyphforge.admin.operations import Operation, ReasonForm, counted
+from glyphforge.database.clock import database_time
 from monitoring.alerts import triage
 
 HOURS = [("1", "1 hour"), ("4", "4 hours"), ("24", "1 day"), ("72", "3 days"), ("168", "1 week")]
@@ -57,7 +57,7 @@ class Snooze(AlertOperation):
         return f"Snoozes {counted(count, 'alert')} for a while. It comes back by itself, at once if it gets worse."
 
     def carry_out(self, rows: QuerySet[Any], *, actor: str, reason: str, form: ReasonForm) -> str:
-        until = timezone.now() + timedelta(hours=int(form.cleaned_data["hours"]))
+        until = database_time() + timedelta(hours=int(form.cleaned_data["hours"]))
         count = triage.snooze(rows.values_list("pk", flat=True), until=until, actor=actor, note=reason)
         return f"{counted(count, 'alert')} snoozed until {until:%Y-%m-%d %H:%M} UTC."
 

@@ -6,6 +6,7 @@ from typing import Any
 from django import forms
 from django.contrib import admin
 from django.db.models import QuerySet
+from django.db.models.functions import Now
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.safestring import SafeString
@@ -15,6 +16,7 @@ from glyphforge.admin.columns import badge, moment_column
 from glyphforge.admin.model_admin import ReadOnlyModelAdmin
 from glyphforge.admin.operations import Operation, OperationsMixin, ReasonForm, counted
 from glyphforge.choices import Tone
+from glyphforge.database.clock import database_time
 from monitoring.alerts import silences
 from monitoring.models import Silence
 
@@ -52,7 +54,7 @@ class Begin(Operation):
 
     def carry_out(self, rows: QuerySet[Any], *, actor: str, reason: str, form: ReasonForm) -> str:
         said = form.cleaned_data
-        starts = said["starts"] or timezone.now()
+        starts = said["starts"] or database_time()
         ends = starts + timedelta(hours=int(said["hours"]))
         silences.begin(said["checks"].strip(), starts=starts, ends=ends, actor=actor, reason=reason)
         count = len(silences.matching(said["checks"].strip()))
@@ -66,7 +68,7 @@ class End(Operation):
     permission = "monitoring.silence_alerts"
 
     def applicable(self, rows: QuerySet[Any]) -> QuerySet[Any]:
-        return rows.filter(ends_at__gt=timezone.now())
+        return rows.filter(ends_at__gt=Now())
 
     def offered(self, row: Any) -> bool:
         return bool(row.ends_at > timezone.now())

@@ -9,10 +9,10 @@ from enum import Enum
 from uuid import uuid4
 
 from django.db import Error, connection, transaction
-from django.utils import timezone
 
 from glyphforge.database import installation
 from glyphforge.database.budget import LOCK_SECONDS, SECONDS, limited
+from glyphforge.database.clock import database_time
 from monitoring.alerts.observation import Observation, observe, rank
 from monitoring.jobs.outcome import Outcome
 from monitoring.models import Alert, Notification
@@ -60,7 +60,7 @@ def evaluate_alerts(by: str = "") -> Outcome:
             return Outcome(detail={"skipped": "another evaluation is running"})
         observed = observe()
         _note("what could not be measured", _write_unmeasured, observed.unmeasured)
-        outcome = evaluate(observed.alerts, timezone.now(), unmeasured=observed.unmeasured)
+        outcome = evaluate(observed.alerts, database_time(), unmeasured=observed.unmeasured)
         _note("this evaluation", _write_evaluation, by or socket.gethostname())
     unmeasured = {"unmeasured": sorted(observed.unmeasured)} if observed.unmeasured else {}
     return Outcome(outcome.rows, {**outcome.detail, **unmeasured})

@@ -4,6 +4,7 @@ Written down at each evaluation, so that `v_system_health` shows it to psql too.
 """
 
 import logging
+import os
 import shutil
 import socket
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ from django.db import Error, connection
 
 from billing.stripe import mode
 from glyphforge.database.budget import LOCK_SECONDS, SECONDS, Budget, limited
+from glyphforge.database.clock import seconds_behind
 from glyphforge.database.connection import takes_a_connection
 from monitoring.notifications import dead_mans_switch, routing
 
@@ -28,6 +30,7 @@ def measure() -> None:
     """Measure and write down every check of `MEASURES`, and how full the disks are. Never raises for a locked table."""
     budget = Budget()
     found = {name: budget.read(name, read, None) for name, read in MEASURES.items()}
+    compare_clocks()
     nowhere: list[tuple[str, int, int | None]] = []
     samples = budget.read("disks", lambda: list(_places()), nowhere)
     _write(
@@ -54,6 +57,19 @@ def ask_outside() -> None:
         " ON CONFLICT (check_name, host) DO UPDATE SET message = excluded.message, measured_at = excluded.measured_at,"
         " value = CASE excluded.value WHEN 0 THEN 0 ELSE m.value + 1 END",
         [(socket.gethostname(), 1 if problem else 0, problem or "HEARTBEAT_URL answers.")],
+    )
+
+
+def compare_clocks() -> None:
+    """Write down how far this machine's clock is from the database's, in seconds, where it is news of a minute."""
+    seconds = seconds_behind()
+    said = f"is {abs(seconds):.0f} s {'behind' if seconds > 0 else 'ahead of'}" if abs(seconds) >= 1 else "agrees with"
+    _write(
+        "INSERT INTO measurements AS m (check_name, host, value, message) VALUES ('clock_skew', %s, %s, %s)"
+        " ON CONFLICT (check_name, host) DO UPDATE SET value = excluded.value, message = excluded.message,"
+        " measured_at = excluded.measured_at"
+        " WHERE m.value <> excluded.value OR m.measured_at < clock_timestamp() - interval '1 minute'",
+        [(socket.gethostname(), round(abs(seconds)), f"The clock of {socket.gethostname()} {said} the database's.")],
     )
 
 
@@ -114,12 +130,26 @@ def _replica_away() -> Measured:
     return 1, "The replica of DATABASE_REPLICA_URL does not answer: its pages read the primary meanwhile."
 
 
+def _unwritable_folders() -> Measured:
+    """Whether backups and log lines have somewhere to go: a disk may be not mounted, or read only."""
+    folders = {"BACKUP_DIR": settings.BACKUP_DIR, "LOG_DIR": settings.LOG_DIR}
+    bad = [f"{name} {folder}" for name, folder in folders.items() if folder and not _takes_files(Path(folder))]
+    if bad:
+        return len(bad), f"On {socket.gethostname()} nothing can be written to {' and '.join(bad)}."
+    return 0, f"The folders of {socket.gethostname()} can be written to."
+
+
+def _takes_files(folder: Path) -> bool:
+    return folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)
+
+
 MEASURES: dict[str, Callable[[], Measured]] = {
     "alert_channels": _alert_channels,
     "stripe_mode": _stripe_mode,
     "other_mode_events": _other_mode_events,
     "missing_rights": _missing_rights,
     "replica_away": _replica_away,
+    "unwritable_folders": _unwritable_folders,
 }
 
 

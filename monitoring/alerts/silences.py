@@ -4,9 +4,9 @@ from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
 
 from django.db import connection, transaction
-from django.utils import timezone
 
 from glyphforge.audit import acting_as
+from glyphforge.database.clock import database_time
 from glyphforge.errors import Refused
 from monitoring.models import Silence
 
@@ -30,7 +30,7 @@ def begin(pattern: str, *, starts: datetime, ends: datetime, actor: str, reason:
         raise Refused("Say what is done in the window: the reason is empty.")
     if not set(pattern) <= set("abcdefghijklmnopqrstuvwxyz0123456789_*") or not matching(pattern):
         raise Refused(f"{pattern!r} names no check: give the name of one, such as worker_silence, or *.")
-    if not max(starts, timezone.now()) < ends <= starts + LONGEST:
+    if not max(starts, database_time()) < ends <= starts + LONGEST:
         window = f"{starts:%Y-%m-%d %H:%M} to {ends:%Y-%m-%d %H:%M} UTC"
         raise Refused(f"A window from {window}: it must end after now, within 7 days of its start.")
     with transaction.atomic(), acting_as(actor=actor, reason=reason):
@@ -42,7 +42,7 @@ def begin(pattern: str, *, starts: datetime, ends: datetime, actor: str, reason:
 def end(silence: Silence, *, actor: str, reason: str) -> None:
     """End the window now, or have one that has not begun never begin. Refuses one that is over."""
     with transaction.atomic(), acting_as(actor=actor, reason=reason):
-        now = timezone.now()
+        now = database_time()
         found = Silence.objects.select_for_update().filter(pk=silence.pk, ends_at__gt=now).first()
         if found is None:
             raise Refused("The window is over.")

@@ -5,9 +5,9 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.db import transaction
-from django.utils import timezone
 
 from glyphforge import audit
+from glyphforge.database.clock import database_time
 from glyphforge.errors import Refused
 from monitoring.models import Alert
 
@@ -26,10 +26,10 @@ def acknowledge(ids: Iterable[UUID], *, actor: str, note: str) -> int:
     """
     _require(note)
     with transaction.atomic(), audit.acting_as(actor=actor, reason=note):
-        alerts = _lock(ids, ACKNOWLEDGED_FROM)
+        alerts, now = _lock(ids, ACKNOWLEDGED_FROM), database_time()
         for alert in alerts:
             alert.state = Alert.State.ACKNOWLEDGED
-            alert.acknowledged_at, alert.acknowledged_by, alert.note = timezone.now(), actor, note
+            alert.acknowledged_at, alert.acknowledged_by, alert.note = now, actor, note
             alert.snoozed_until = alert.snoozed_by = None
             _save(alert, "acknowledge")
     return len(alerts)
@@ -41,7 +41,7 @@ def snooze(ids: Iterable[UUID], *, until: datetime, actor: str, note: str) -> in
     Refuses an empty note, a moment that has passed or is more than 30 days ahead, and ids of which none is open.
     """
     _require(note)
-    if not timezone.now() < until <= timezone.now() + LONGEST_SNOOZE:
+    if not timedelta(0) < until - database_time() <= LONGEST_SNOOZE:
         raise Refused(f"Cannot snooze until {until:%Y-%m-%d %H:%M} UTC: choose a moment within the next 30 days.")
     with transaction.atomic(), audit.acting_as(actor=actor, reason=note):
         alerts = _lock(ids, SNOOZED_FROM)

@@ -13,6 +13,7 @@ from billing.stripe import gateway
 from billing.stripe.errors import PermanentError, TransientError
 from glyphforge.database import connection, installation, migrate, privileges, verify
 from glyphforge.database import roles as sql_roles
+from glyphforge.database.clock import seconds_behind
 from monitoring.doctor.finding import Finding, critical, ok, warning
 
 OLDEST_SERVER = 15
@@ -134,10 +135,7 @@ def _server_process(client: psycopg.Connection) -> int:
 
 def clock() -> Iterator[Finding]:
     """This machine's clock beside the database's and Stripe's."""
-    with connections[DEFAULT_DB_ALIAS].cursor() as cursor:
-        begun = time.time()
-        cursor.execute("SELECT extract(epoch FROM clock_timestamp())::float8")
-        apart = {"the database's": cursor.fetchone()[0] - (begun + time.time()) / 2}
+    apart = {"the database's": seconds_behind()}
     with suppress(TransientError, PermanentError):  # the check of the key tells of it
         begun = time.time()
         _, told_at = gateway.mode_and_time()

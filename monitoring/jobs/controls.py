@@ -5,9 +5,10 @@ from django_q.models import Schedule
 from django_q.tasks import async_task
 
 from glyphforge import audit
+from glyphforge.database.clock import database_time
 from glyphforge.errors import Refused
 from monitoring.jobs import schedules
-from monitoring.jobs.cron import database_time, is_cron, slot_after
+from monitoring.jobs.cron import is_cron, slot_after
 from monitoring.jobs.registry import JOBS
 from monitoring.models import JobRun
 from monitoring.worker import heartbeat

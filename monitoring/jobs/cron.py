@@ -4,18 +4,9 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
 from croniter import croniter
-from django.db import connection
 
 # A scheduler's clock may be ahead of the database's by this much, and still means the slot it was started for.
 LARGEST_SKEW = timedelta(minutes=2)
-
-
-def database_time() -> datetime:
-    """Now by the one clock that all machines share, in UTC."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT clock_timestamp()")
-        now: datetime = cursor.fetchone()[0]
-    return now.astimezone(UTC)
 
 
 def is_cron(cron: str | None) -> bool:

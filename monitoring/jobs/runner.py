@@ -14,13 +14,15 @@ from django.db import connection
 from glyphforge.audit import acting_as
 from glyphforge.audit.masking import mask, mask_values
 from glyphforge.database import installation
+from glyphforge.database.clock import database_time
 from glyphforge.database.reconnect import reconnecting
 from glyphforge.errors import LeftOut
 from glyphforge.observability.logs import log_context
 from monitoring.jobs import lease, schedules
-from monitoring.jobs.cron import database_time, latest_slot
+from monitoring.jobs.cron import latest_slot
 from monitoring.jobs.deadline import DeadlinePassed, deadline
 from monitoring.jobs.outcome import JobFailed, JobSkipped, Outcome
+from monitoring.jobs.plain_error import plain_error
 from monitoring.jobs.registry import JOBS, Job
 from monitoring.models import JobRun
 
@@ -161,7 +163,7 @@ def _perform(job: Job, seconds: float) -> _Ending:
         return _Ending(JobRun.Status.FAILED, outcome, mask(str(error)))
     except Exception as error:
         logger.exception("Job %s failed", job.name)
-        return _Ending(JobRun.Status.FAILED, Outcome(), mask(f"{type(error).__name__}: {error}".strip()))
+        return _Ending(JobRun.Status.FAILED, Outcome(), plain_error(error))
     logger.info("Job %s succeeded in %.1f s, %s rows", job.name, time.monotonic() - started, outcome.rows)
     return _Ending(JobRun.Status.SUCCEEDED, outcome)
 

@@ -8,7 +8,8 @@ from django_q.models import Schedule
 
 from glyphforge.audit.context import current
 from glyphforge.database import installation
-from monitoring.jobs.cron import database_time, intervals, is_cron, latest_slot, slot_after, slot_before
+from glyphforge.database.clock import database_time
+from monitoring.jobs.cron import intervals, is_cron, latest_slot, slot_after, slot_before
 from monitoring.jobs.registry import JOBS, Job
 from monitoring.models import JobRun, JobSchedule
 

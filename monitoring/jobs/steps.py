@@ -1,5 +1,6 @@
 """SQL as jobs: each statement in a transaction of its own, with a time limit that the server enforces."""
 
+import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,6 +14,9 @@ from glyphforge.audit.masking import mask
 from glyphforge.errors import LeftOut
 from monitoring.jobs.deadline import remaining_seconds
 from monitoring.jobs.outcome import JobFailed, Outcome
+from monitoring.jobs.plain_error import plain_error
+
+logger = logging.getLogger(__name__)
 
 Rows = list[dict[str, Any]]
 
@@ -176,7 +180,8 @@ def run_steps(*steps: Step | Partitions | Vacuum) -> Outcome:
                 report["rows"] = step.run()
                 rows += report["rows"]
             except Error as error:
-                problems.append(mask(str(error).strip().partition("\n")[0]))
+                logger.warning("Step %s failed", step.name, exc_info=True)
+                problems.append(plain_error(error))
         # VACUUM warns of what it passes over.
         if said.warnings and not isinstance(step, Vacuum):
             problems.insert(0, str(LeftOut(said.warnings, done=report.get("rows", 0))))

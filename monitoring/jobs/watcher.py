@@ -13,6 +13,7 @@ import time
 from django.db import Error, connection
 
 from glyphforge.database.budget import LOCK_SECONDS, SECONDS, limited
+from monitoring.alerts import measuring
 from monitoring.jobs.functions.alerts import process_alerts
 from monitoring.jobs.outcome import JobFailed
 
@@ -49,8 +50,10 @@ def _run() -> None:
 def look() -> bool:
     """Evaluate and send if nobody has for two and a half minutes; returns whether it was done.
 
-    While it stands in it does so every minute. Raises what the database raises when it is not there.
+    While it stands in it does so every minute. The clock is compared in any case, as the worker's machine may be
+    another. Raises what the database raises when it is not there.
     """
+    measuring.compare_clocks()
     if not _is_our_turn():
         return False
     try:

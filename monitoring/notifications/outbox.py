@@ -7,10 +7,11 @@ from datetime import timedelta
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 from django.db import Error, transaction
-from django.utils import timezone
+from django.db.models.functions import Now
 
 from glyphforge.audit.masking import mask
 from glyphforge.database import installation
+from glyphforge.database.clock import database_time
 from monitoring.jobs.outcome import Outcome
 from monitoring.models import Alert, Notification
 from monitoring.notifications import Undelivered, mail, slack
@@ -88,7 +89,7 @@ def _deliver(channel: Notification.Channel) -> tuple[int, int]:
             failed += len(group)
         else:
             Notification.objects.filter(pk__in=[notification.pk for notification in group]).update(
-                status=Notification.Status.SENT, sent_at=timezone.now(), delivery_id=delivery_id, last_error=None
+                status=Notification.Status.SENT, sent_at=Now(), delivery_id=delivery_id, last_error=None
             )
             delivered += len(group)
     return delivered, failed
@@ -96,7 +97,7 @@ def _deliver(channel: Notification.Channel) -> tuple[int, int]:
 
 def _claim(channel: Notification.Channel) -> list[list[Notification]]:
     """What is due, in the groups that make one message each; nobody else gets the same rows while the lease lasts."""
-    now = timezone.now()
+    now = database_time()
     with transaction.atomic():
         recent = Notification.objects.filter(channel=channel, sent_at__gt=now - timedelta(minutes=1))
         budget = MESSAGES_PER_MINUTE - recent.values("delivery_id").distinct().count()
@@ -125,9 +126,10 @@ def _claim(channel: Notification.Channel) -> list[list[Notification]]:
 
 
 def _postpone(group: Sequence[Notification], error: str, retry_after_seconds: int | None) -> None:
+    now = database_time()
     for row in group:
         row.last_error = error[:2000]
-        row.next_attempt_at = timezone.now() + pause(row.attempts, retry_after_seconds)
+        row.next_attempt_at = now + pause(row.attempts, retry_after_seconds)
         if row.attempts >= MOST_ATTEMPTS:
             row.status = Notification.Status.DEAD
     Notification.objects.bulk_update(group, ["last_error", "next_attempt_at", "status"], batch_size=500)

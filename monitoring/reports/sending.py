@@ -4,9 +4,9 @@ from datetime import timedelta
 from uuid import UUID
 
 from django.db import connection
-from django.utils import timezone
+from django.db.models.functions import Now
 
-from monitoring.dashboard import figures
+from glyphforge.database.clock import database_time
 from monitoring.jobs.outcome import Outcome
 from monitoring.models import Alert, Notification
 from monitoring.notifications import mail, routing, slack
@@ -26,7 +26,7 @@ def send() -> Outcome:
     The day is closed first, so that the figures are final. `rows` is the number of messages queued; `detail` has `day`
     and `queued`.
     """
-    day = figures.today() - timedelta(days=1)
+    day = database_time().date() - timedelta(days=1)
     close_day()
     before = Notification.objects.filter(report_on=day).count()
     Notification.objects.bulk_create(
@@ -37,7 +37,7 @@ def send() -> Outcome:
                 report_on=day,
                 severity=Alert.Severity.INFO,
                 message=f"Daily report for {day}",
-                next_attempt_at=timezone.now(),  # by the clock that claims it
+                next_attempt_at=Now(),
             )
             for channel in routing.configured()
         ],

@@ -12,10 +12,14 @@ import yaml
 
 from glyphforge.database import roles
 from monitoring.worker.watchdog import STOP_SECONDS
+from tests.support.waiting import wait_for
+from tests.support.web import web_process
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "deploy" / "compose"
 COMPOSE: dict[str, Any] = yaml.safe_load((FOLDER / "compose.yaml").read_text())
+# As compose.yaml has it.
+PRODUCTION = {"DJANGO_DEBUG": "false", "DJANGO_SECRET_KEY": "x" * 64}
 SERVICES: dict[str, Any] = COMPOSE["services"]
 
 
@@ -63,6 +67,31 @@ def test_web_and_worker_neither_connect_as_a_superuser_nor_know_its_password() -
         assert set(users) <= {roles.APPLICATION, roles.BACKUP}
         assert superuser not in users
     assert f"//{superuser}:" in SERVICES["migrate"]["environment"]["DATABASE_URL"]
+
+
+@pytest.mark.slow
+@pytest.mark.django_db(transaction=True)
+def test_health_check_passes_while_web_answers_and_only_then(tmp_path: Path) -> None:
+    """As the container runs it, whatever hosts the application is asked for otherwise."""
+    word, program, *arguments = SERVICES["web"]["healthcheck"]["test"]
+    assert (word, program) == ("CMD", "python")
+    with web_process(tmp_path, DJANGO_ALLOWED_HOSTS="billing.example.com", **PRODUCTION) as web:
+        command = [sys.executable, *(each.replace("http://127.0.0.1:8000", web.origin) for each in arguments)]
+        assert web.origin in command[-1]
+        wait_for(lambda: subprocess.run(command, capture_output=True, check=False).returncode == 0)
+    assert subprocess.run(command, capture_output=True, check=False).returncode != 0
+
+
+def test_no_container_runs_as_root_and_what_it_writes_it_may() -> None:
+    """All but /tmp and the backups is read only, and the images end with a user of their own."""
+    for dockerfile in FOLDER.glob("*Dockerfile"):
+        users = re.findall(r"^USER (\S+)$", dockerfile.read_text(), re.MULTILINE)
+        assert users, dockerfile.name
+        assert users[-1] not in {"root", "0"}, dockerfile.name
+    for name in ("migrate", "web", "worker"):
+        service = SERVICES[name]
+        assert (service["read_only"], service["cap_drop"], service["tmpfs"]) == (True, ["ALL"], ["/tmp"])
+        assert "no-new-privileges:true" in service["security_opt"]
 
 
 def test_the_migration_gives_the_roles_their_passwords_and_says_none(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ import pytest
 import yaml
 from moto import mock_aws
 
-from monitoring.jobs.cron import database_time
+from glyphforge.database.clock import database_time
 from monitoring.jobs.registry import JOBS
 from monitoring.models import JobRun, JobSchedule
 from tests.support import database

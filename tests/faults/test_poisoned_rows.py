@@ -53,6 +53,22 @@ def test_customer_who_cannot_be_folded_keeps_no_other_and_is_counted_all_the_sam
     assert scalar("SELECT roll_up_usage()") == 2
 
 
+def test_maintenance_by_sql_says_what_it_left_out_and_keeps_the_rest() -> None:
+    users = [factories.customer() for _ in range(25)]
+    for user in users:
+        factories.requests(user, 2)
+    poison("monthly_usage_totals", f"NEW.user_id <> '{users[1].pk}'")
+    tasks = {row["task"]: row for row in query("SELECT * FROM run_daily_maintenance()")}
+    folded = tasks.pop("roll_up_usage")
+    assert (folded["status"], folded["rows_affected"]) == ("failed", 2)
+    assert folded["error"].startswith("more than 20 left out: roll_up_usage: left out customer ")
+    assert folded["error"].count("poisoned") == 20
+    assert {task["status"] for task in tasks.values()} == {"succeeded"}
+    assert run("SELECT user_id FROM monthly_usage_totals") == [(users[1].pk,)]
+    run("DROP TRIGGER zz_poison ON monthly_usage_totals")
+    assert {row["status"] for row in query("SELECT * FROM run_daily_maintenance()")} == {"succeeded"}
+
+
 def test_request_that_cannot_be_folded_keeps_no_other() -> None:
     factories.forget_older_requests()
     user = factories.customer().pk

@@ -214,6 +214,12 @@ def _threshold(check: str) -> tuple[Cure, None]:
     return _run(change, 100, 100, check), None
 
 
+def _wrong_clock() -> tuple[Cure, None]:
+    said = "The clock of web2 is 3600 s ahead of the database's."
+    insert("measurements", check_name="clock_skew", host="web2", value=3600, message=said)
+    return _run("DELETE FROM measurements WHERE check_name = 'clock_skew'"), None
+
+
 FAULTS = [
     Fault("late", "stale_subscriptions", "warning", lambda: _expired_subscription(2)),
     Fault("very late", "stale_subscriptions", "critical", lambda: _expired_subscription(3)),
@@ -246,6 +252,7 @@ FAULTS = [
     Fault("failed backup", "failed_backups", "warning", lambda: _backup("backup", "failed", 1)),
     Fault("invalid index", "invalid_indexes", "warning", _invalid_index),
     Fault("full sequence", "sequences", "critical", _full_sequence),
+    Fault("wrong clock", "clock_skew", "critical", _wrong_clock),
     Fault("drift", "drift", "warning", _drift),
     Fault("connections", "connections", "critical", lambda: _threshold("connections")),
 ]

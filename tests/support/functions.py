@@ -188,6 +188,7 @@ CALLS: dict[str, tuple[str, ...]] = {
     "rows_apart": ("SELECT * FROM public.rows_apart('health_of_customers', 1000)",),
     "system_health": ("SELECT check_name, warning_at, critical_at, title, unit FROM public.system_health()",),
     "seen_alerts": ("SELECT * FROM public.seen_alerts('[]')",),
+    "leave_out": ("SELECT public.leave_out('roll_up_usage: left out customer 1: poisoned')",),
     "run_maintenance_tasks": (
         "SELECT * FROM public.run_maintenance_tasks(ARRAY['one', 'no'], ARRAY['SELECT 1', 'SELECT 1 FROM nowhere'])",
     ),

@@ -2,19 +2,32 @@
 
 import io
 import re
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+import psycopg
+import pytest
+from django.conf import LazySettings
 from django.core.management import call_command
 from django.db import connection
 from django.test import Client
 from django.utils.module_loading import import_string
 from django_q.models import OrmQ
 
+from demo.stripe.world import StripeWorld
 from monitoring.jobs.registry import JOBS
 from tests.support import processes
 from tests.support.admin_pages import CONFIRMED, operations, page_of
+from tests.support.database import session
+from tests.support.sql import one, query
+from tests.support.waiting import wait_for
 
-_ARGUMENTS = "|".join(["NAME", r"--\w+", *JOBS])
+Named = dict[str, Any]
+ONE_ROW: dict[str, str] = {}
+_ARGUMENTS = "|".join(["NAME", "init", r"--\w+", *JOBS])
 ACTION = re.compile(
     rf'manage\.py \w+(?: (?:{_ARGUMENTS})\b)*|"[^"]+"|SELECT pg_\w+\(\w+\)|ALTER (?:TABLE|SEQUENCE) [^;.]+'
     r"|REINDEX INDEX CONCURRENTLY \w+|VACUUM \(\w+\)(?: t\b)?"
@@ -24,6 +37,39 @@ ACTION = re.compile(
 def actions(text: str) -> list[str]:
     """The actions that a text names, in its order: `manage.py …`, a button's label in quotes, or SQL."""
     return ACTION.findall(text)
+
+
+@dataclass
+class Scene:
+    """What a case may use, and must leave behind nothing of: other sessions end with the test."""
+
+    world: StripeWorld
+    backups: Path
+    settings: LazySettings
+    patch: pytest.MonkeyPatch
+    sessions: ExitStack = field(default_factory=ExitStack)
+
+    def connected(self, **options: Any) -> psycopg.Connection:
+        """Another session, which may be ended before the test does."""
+        other = session(**options)
+        self.sessions.callback(other.close)
+        return other
+
+
+@dataclass(frozen=True)
+class Case:
+    """`breaks` returns what the remedy's words stand for; `does` are its actions that are done, as they stand in it.
+
+    `then` is what others do about it afterwards: the customer, or time.
+    """
+
+    check: str
+    breaks: Callable[[Scene], Named]
+    does: tuple[str, ...]
+    then: Callable[[Scene], object] = lambda _: None
+
+    def __str__(self) -> str:
+        return f"{self.check}: {', '.join(self.does) or 'wait'}"
 
 
 class Reader:
@@ -81,3 +127,27 @@ def work_off_the_queue() -> None:
         task = row.task
         row.delete()
         import_string(task["func"])(*task["args"], **task["kwargs"])
+
+
+def status(check: str) -> str:
+    """What System health says of the check now."""
+    query("SELECT pg_stat_clear_snapshot()")
+    return str(one("SELECT status FROM v_system_health WHERE check_name = %s", check)["status"])
+
+
+def remedy(check: str) -> str:
+    """What the check says is to be done."""
+    return str(one("SELECT remediation FROM health_checks WHERE check_name = %s", check)["remediation"])
+
+
+def heal(case: Case, scene: Scene, client: Client, variables: dict[str, str] | None = None) -> None:
+    """Break the check, do what its remedy says, and see it well."""
+    assert status(case.check) in {"ok", "unknown"}
+    reader = Reader(client, case.breaks(scene), variables)
+    assert status(case.check) in {"warning", "critical"}
+    named = actions(remedy(case.check))
+    for action in case.does:
+        assert action in named
+        reader.do(action)
+    case.then(scene)
+    wait_for(lambda: status(case.check) == "ok")

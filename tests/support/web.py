@@ -23,13 +23,12 @@ class Web:
     def __init__(self, listener: socket.socket, logs: Path, **values: str) -> None:
         self.origin, self.log = f"http://127.0.0.1:{listener.getsockname()[1]}", logs / "glyphforge.log"
         environment = processes.environment(
-            DJANGO_ALLOWED_HOSTS="127.0.0.1",
             # Bound already, so that nobody else takes the port meanwhile.
             WEB_BIND=f"fd://{listener.fileno()}",
             WEB_PROCESSES="1",
             LOG_DIR=str(logs),
             LOG_LEVEL="INFO",
-            **values,
+            **{"DJANGO_ALLOWED_HOSTS": "127.0.0.1", **values},
         )
         _collect(environment)
         gunicorn = [sys.executable, "-m", "gunicorn", "--config", "deploy/gunicorn.conf.py"]

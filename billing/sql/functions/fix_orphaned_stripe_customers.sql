@@ -29,7 +29,7 @@ BEGIN
                 SELECT orphan.id, orphan.email, orphan.stripe_customer_id, 'created_free_subscription';
             END IF;
         EXCEPTION WHEN OTHERS THEN
-            RAISE WARNING 'fix_orphaned_stripe_customers: left out user %: %', orphan.id, SQLERRM;
+            PERFORM leave_out(format('fix_orphaned_stripe_customers: left out user %s: %s', orphan.id, SQLERRM));
         END;
     END LOOP;
 END

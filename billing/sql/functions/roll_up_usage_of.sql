@@ -93,7 +93,7 @@ BEGIN
     RETURN folded;
 EXCEPTION WHEN data_exception OR integrity_constraint_violation OR program_limit_exceeded OR plpgsql_error THEN
     IF cardinality(customers) = 1 THEN
-        RAISE WARNING 'roll_up_usage: left out customer %: %', customers[1], SQLERRM;
+        PERFORM leave_out(format('roll_up_usage: left out customer %s: %s', customers[1], SQLERRM));
         RETURN 0;
     END IF;
     IF customers IS NULL THEN

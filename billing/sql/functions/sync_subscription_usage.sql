@@ -37,7 +37,9 @@ BEGIN
                 changed := changed + FOUND::int;
             EXCEPTION
                 WHEN data_exception OR integrity_constraint_violation OR program_limit_exceeded OR plpgsql_error THEN
-                    RAISE WARNING 'sync_subscription_usage: left out subscription %: %', miscounted.id, SQLERRM;
+                    PERFORM leave_out(
+                        format('sync_subscription_usage: left out subscription %s: %s', miscounted.id, SQLERRM)
+                    );
             END;
         END LOOP;
     END;

@@ -12,7 +12,6 @@ from typing import TypeVar
 
 from django.db import IntegrityError, OperationalError, transaction
 from django.db.models import F
-from django.utils import timezone
 from psycopg import errors as pg
 
 from billing.models import Backfill, BackfillList, BackfillProblem
@@ -22,6 +21,7 @@ from billing.stripe.backfill.lists import CATALOGUE, LISTS, Listed, Source, by_c
 from billing.stripe.backfill.taking_over import Outcome, take_over
 from billing.stripe.errors import BusyError, PermanentError, TransientError
 from glyphforge.audit import record
+from glyphforge.database.clock import database_time
 from glyphforge.text import cut
 
 logger = logging.getLogger(__name__)
@@ -86,7 +86,7 @@ class Run:
         if items:
             state.position, state.created_at = items[-1].item["id"], oldest(items) or state.created_at
         if not more:
-            state.finished_at = timezone.now()
+            state.finished_at = database_time()
         if self.applies:
             with transaction.atomic():
                 state.save(update_fields=["listed", "position", "created_at", "finished_at"])
@@ -139,7 +139,7 @@ class Run:
         with transaction.atomic():
             if self.applies and any(state.added or state.changed for state in self.lists):
                 past_of_account.send(sender=None)
-            self.row.finished_at = timezone.now()
+            self.row.finished_at = database_time()
             self._save(Status.FINISHED)
 
     def _save(self, status: str, error: str | None = None) -> None:
@@ -162,7 +162,7 @@ def opened(*, applies: bool, anew: bool, actor: str, reason: str) -> Run:
         unfinished = Backfill.objects.select_for_update().exclude(status=Status.FINISHED)
         row = None if anew else unfinished.order_by("-started_at").first()
         if row is None:
-            unfinished.update(status=Status.FINISHED, error="Another one was begun.", finished_at=timezone.now())
+            unfinished.update(status=Status.FINISHED, error="Another one was begun.", finished_at=database_time())
             row = Backfill.objects.create(actor=actor, reason=reason)
             row.refresh_from_db()
             record("backfill", table_name="stripe_backfills", row_id=row.pk, reason=reason)

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from django.db import transaction
 from django.db.models import F, Q
-from django.utils import timezone
+from django.db.models.functions import Now
 from django_q.tasks import async_task
 
 from billing.models import ReplayRun, WebhookEvent
@@ -64,7 +64,7 @@ def stop(run: ReplayRun, *, actor: str, reason: str) -> None:
     """Stop a background run after the event that it is trying; refuses one that has ended."""
     with acting_as(actor=actor, reason=reason), transaction.atomic():
         running = ReplayRun.objects.filter(pk=run.pk, status=ReplayRun.Status.RUNNING)
-        if not running.update(status=ReplayRun.Status.STOPPED, finished_at=timezone.now()):
+        if not running.update(status=ReplayRun.Status.STOPPED, finished_at=Now()):
             raise Refused("The run has ended already.")
         record("stop_replay", table_name="replay_runs", row_id=run.pk, reason=reason)
 
@@ -84,7 +84,7 @@ def advance(run_id: UUID | str) -> None:
         began = time.monotonic()
         event = _next(run, wanted)
         if event is None:
-            _update(run, status=ReplayRun.Status.FINISHED, finished_at=timezone.now(), claimed_until=None)
+            _update(run, status=ReplayRun.Status.FINISHED, finished_at=Now(), claimed_until=None)
             return
         if not _try(run, event):
             return
@@ -95,8 +95,7 @@ def advance(run_id: UUID | str) -> None:
 
 def requeue_stalled() -> int:
     """Enqueue runs whose worker died or whose task got lost; returns how many."""
-    now = timezone.now()
-    lost = Q(claimed_until__lt=now) | Q(claimed_until=None, updated_at__lt=now - CLAIM)
+    lost = Q(claimed_until__lt=Now()) | Q(claimed_until=None, updated_at__lt=Now() - CLAIM)
     runs = ReplayRun.objects.filter(lost, status=ReplayRun.Status.RUNNING)
     for run in runs:
         async_task(TASK, str(run.pk))
@@ -104,10 +103,9 @@ def requeue_stalled() -> int:
 
 
 def _claim(run_id: UUID | str) -> bool:
-    now = timezone.now()
-    free = Q(claimed_until=None) | Q(claimed_until__lt=now)
+    free = Q(claimed_until=None) | Q(claimed_until__lt=Now())
     runs = ReplayRun.objects.filter(free, pk=run_id, status=ReplayRun.Status.RUNNING)
-    return bool(runs.update(claimed_until=now + CLAIM))
+    return bool(runs.update(claimed_until=Now() + CLAIM))
 
 
 def _next(run: ReplayRun, wanted: EventFilter) -> WebhookEvent | None:
@@ -130,7 +128,7 @@ def _try(run: ReplayRun, event: WebhookEvent) -> bool:
         run,
         position_at=event.received_at,
         position_id=event.pk,
-        claimed_until=timezone.now() + CLAIM,
+        claimed_until=Now() + CLAIM,
         **{counter: F(counter) + 1},
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from django.db import Error, connection, transaction
-from django.utils import timezone
+from django.db.models.functions import Now
 from django_q.models import OrmQ
 from django_q.signing import SignedPackage
 
@@ -58,7 +58,7 @@ def _enqueue(event_ids: list[str]) -> int:
 def _waiting() -> list[str]:
     """The events whose task is in the queue and was not pulled yet: they are only late, not lost."""
     found = []
-    for payload in OrmQ.objects.filter(lock__lte=timezone.now()).values_list("payload", flat=True):
+    for payload in OrmQ.objects.filter(lock__lte=Now()).values_list("payload", flat=True):
         try:
             task = SignedPackage.loads(payload)
         except Exception:  # noqa: BLE001, S112 - nor can the queue read it: of another key, or of code that is gone

@@ -7,7 +7,7 @@ its subscription or the charge that could not pay it, brings the row in line.
 from __future__ import annotations
 
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import datetime
 
 from billing.models import OpenInvoice, Payment, Subscription
 from billing.stripe import mirror
@@ -17,6 +17,7 @@ from billing.stripe.objects import Invoice
 from billing.stripe.projection import payments
 from billing.stripe.projection.rows import Columns, moment, write
 from billing.stripe.unstorable import explained
+from glyphforge.database.clock import database_time
 
 LONGEST_ADDRESS = 8192  # octets
 
@@ -109,7 +110,7 @@ def _overdue_since(invoice: Invoice) -> datetime | None:
         return None
     due_at = moment(invoice.get("due_date"))
     if due_at:
-        return due_at if due_at <= datetime.now(UTC) else None
+        return due_at if due_at <= database_time() else None
     if not invoice.get("attempt_count"):
         return None
     return moment((invoice.get("status_transitions") or {}).get("finalized_at") or invoice["created"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Literal
 
 from billing.models import MonthlyUsageSummary, Subscription, Tier, User
@@ -11,6 +11,7 @@ from billing.stripe.errors import PermanentError, UnmappedPriceError
 from billing.stripe.events.event_object import identifier
 from billing.stripe.projection import foreign, open_invoices, owners, prices, users
 from billing.stripe.projection.rows import Columns, moment, write
+from glyphforge.database.clock import database_time
 
 Period = Literal["current_period_start", "current_period_end"]
 
@@ -58,7 +59,7 @@ def leaves_no_row(data: objects.Subscription) -> bool:
 
 def _let_go(row: Subscription) -> None:
     """Remove the row of a subscription that is declared foreign since."""
-    ended = {"status": Subscription.Status.CANCELED, "canceled_at": datetime.now(UTC)}
+    ended = {"status": Subscription.Status.CANCELED, "canceled_at": database_time()}
     _bring_in_line(row, owners.hold(row.user), ended)
     row.delete()
 
@@ -77,7 +78,7 @@ def project_end(data: objects.Subscription) -> bool:
         ended_at = moment(data.get("ended_at") or data.get("canceled_at"))
     except (TypeError, ValueError):
         ended_at = None
-    _bring_in_line(row, user, {"status": data["status"], "canceled_at": ended_at or datetime.now(UTC)})
+    _bring_in_line(row, user, {"status": data["status"], "canceled_at": ended_at or database_time()})
     return True
 
 
@@ -178,7 +179,7 @@ def ensure_free(user: User) -> None:
         Subscription.objects.create(
             user=user,
             tier=Tier.FREE,
-            current_period_start=datetime.now(UTC),
+            current_period_start=database_time(),
             usage_count=_requests_this_month(user),
         )
 
@@ -247,11 +248,11 @@ def _live_at_stripe(user: User) -> Any:
 def _end_free(user: User) -> None:
     free = Subscription.objects.filter(user=user, status__in=Subscription.LIVE, stripe_subscription_id__isnull=True)
     for row in free:
-        write(row, {"status": Subscription.Status.CANCELED, "canceled_at": datetime.now(UTC)})
+        write(row, {"status": Subscription.Status.CANCELED, "canceled_at": database_time()})
 
 
 def _requests_this_month(user: User) -> int:
     """Usage is the user's, not the subscription's: a new row starts with what the month has seen."""
-    month = datetime.now(UTC).date().replace(day=1)
+    month = database_time().date().replace(day=1)
     used = MonthlyUsageSummary.objects.filter(user_id=user.pk, month=month)
     return used.values_list("total_requests", flat=True).first() or 0

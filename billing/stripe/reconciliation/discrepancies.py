@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from django.db import connection
 from django.db.models import Q
-from django.utils import timezone
+from django.db.models.functions import Now
 
 from billing.models import Difference, ReconciliationRun
 from billing.stripe.reconciliation.comparison import Finding
@@ -64,7 +64,7 @@ def _storable(text: str | None) -> str | None:
 def close(wanted: Q, status: str) -> int:
     """Close the open differences that `wanted` finds with `status`, repaired or gone; returns how many."""
     still_open = Difference.objects.filter(wanted, status=Difference.Status.OPEN)
-    return still_open.update(status=status, closed_at=timezone.now(), note=None)
+    return still_open.update(status=status, closed_at=Now(), note=None)
 
 
 def explain(wanted: Q, note: str) -> None:

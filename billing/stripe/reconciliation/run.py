@@ -16,7 +16,6 @@ from typing import Any
 
 from django.db import transaction
 from django.db.models import Q
-from django.utils import timezone
 
 from billing.models import Difference, Payment, ReconciliationRun, Subscription, User, WebhookEvent
 from billing.stripe import gateway, mirror
@@ -37,6 +36,7 @@ from billing.stripe.projection.payments import INVOICE_COLUMNS
 from billing.stripe.reconciliation import comparison, discrepancies, repair
 from billing.stripe.reconciliation.comparison import Finding
 from billing.stripe.unstorable import explained
+from glyphforge.database.clock import database_time
 
 logger = logging.getLogger(__name__)
 
@@ -75,7 +75,7 @@ def open_run(*, ingest: bool, repair: bool, actor: str, reason: str, budget: int
     requests to Stripe. Events are looked for since the last run that ingested them, at most 30 days back:
     https://docs.stripe.com/api/events/list
     """
-    now = timezone.now()
+    now = database_time()
     mirror.note_catalogue()
     with transaction.atomic():
         unfinished = ReconciliationRun.objects.select_for_update().exclude(status=Status.FINISHED)
@@ -113,7 +113,7 @@ def _about_how_many(run: ReconciliationRun) -> int:
 
 def _cursor() -> Any:
     """From when on events may be missing: where the last run that ingested them began to look."""
-    oldest = timezone.now() - EVENTS_KEPT
+    oldest = database_time() - EVENTS_KEPT
     done = ReconciliationRun.objects.filter(ingest=True).exclude(phase=Phase.EVENTS)
     last = done.order_by("-events_until").values_list("events_until", flat=True).first()
     return max(oldest, last - OVERLAP) if last else oldest
@@ -225,7 +225,7 @@ class _Work:
             self._report("customer", [], _orphans())
             discrepancies.close(~Q(run=run), Difference.Status.GONE)
             discrepancies.clear_seen(run)
-            run.status, run.finished_at = Status.FINISHED, timezone.now()
+            run.status, run.finished_at = Status.FINISHED, database_time()
 
     def _patiently(self, kind: str, stripe_id: str, compare: Callable[[], list[Finding]]) -> list[Finding]:
         """What `compare` finds; that Stripe did not answer, where it answers for others."""

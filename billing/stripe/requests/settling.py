@@ -8,13 +8,14 @@ from datetime import timedelta
 
 from django.db import Error, transaction
 from django.db.models import F
-from django.utils import timezone
+from django.db.models.functions import Now
 
 from billing.models import StripeRequest, WebhookEvent
 from billing.stripe.errors import PermanentError, TransientError
 from billing.stripe.events import event_object
 from billing.stripe.requests.acts import ACTS
 from glyphforge.audit import acting_as, record
+from glyphforge.database.clock import database_time
 from glyphforge.errors import LeftOut, Refused
 from glyphforge.text import cut
 
@@ -50,7 +51,7 @@ def settle(request: StripeRequest, state: State, *, answer: str = "", answer_id:
             with acting_as(actor=row.actor):
                 row.audit_id = _record(row, row.kind, reason=row.reason)
         row.state, row.answer, row.answer_id = state, cut(answer, LONGEST_ANSWER), answer_id
-        row.settled_at = None if row.is_open else timezone.now()
+        row.settled_at = None if row.is_open else database_time()
         row.save(update_fields=["state", "answer", "answer_id", "audit_id", "settled_at"])
     return row
 
@@ -66,9 +67,9 @@ def look(request: StripeRequest) -> StripeRequest:
     Raises TransientError or PermanentError where Stripe cannot be asked.
     """
     act = ACTS[request.kind]
-    StripeRequest.objects.filter(pk=request.pk).update(looked_at=timezone.now())
+    StripeRequest.objects.filter(pk=request.pk).update(looked_at=Now())
     found = act.look(request)
-    if found is None and timezone.now() - request.asked_at >= SHOWN_WITHIN:
+    if found is None and database_time() - request.asked_at >= SHOWN_WITHIN:
         if not act.is_repeated(request):
             return settle(request, State.REFUSED, answer=UNSEEN)
         try:
@@ -87,7 +88,7 @@ def sweep() -> int:
     looked at, with those that cannot be settled; of one that Stripe cannot tell now a check warns after an hour.
     """
     until = time.monotonic() + SWEEP_SECONDS
-    late = StripeRequest.objects.filter(state__in=StripeRequest.OPEN, asked_at__lt=timezone.now() - ANSWERED_WITHIN)
+    late = StripeRequest.objects.filter(state__in=StripeRequest.OPEN, asked_at__lt=Now() - ANSWERED_WITHIN)
     settled = 0
     left = []
     for request in late.order_by(F("looked_at").asc(nulls_first=True), "asked_at").select_related("user"):

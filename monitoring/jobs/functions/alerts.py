@@ -11,6 +11,7 @@ from monitoring import reports
 from monitoring.alerts import measuring
 from monitoring.alerts.evaluation import evaluate_alerts
 from monitoring.jobs.outcome import JobFailed, Outcome
+from monitoring.jobs.plain_error import plain_error
 from monitoring.models import SystemHealth
 from monitoring.notifications.outbox import deliver_notifications
 
@@ -36,7 +37,7 @@ def process_alerts(by: str = "") -> Outcome:
             outcome = act()
         except Error as error:
             logger.exception("The %s cannot be %s", name, done)
-            problems.append(f"The {name} cannot be {done}: {error}")
+            problems.append(f"The {name} cannot be {done}: {plain_error(error)}")
             continue
         rows += outcome.rows if name == "alerts" else 0
         detail[name] = outcome.detail

@@ -31,7 +31,9 @@ def take_backup() -> Outcome:
         try:
             deleted = retention.prune(settings.BACKUP_KEEP, alias=alias)
         except OSError as error:
-            raise JobFailed(f"taken, but old ones cannot be deleted: {error}", Outcome(rows, detail)) from error
+            raise JobFailed(
+                f"taken, but old ones cannot be deleted: {error.filename}: {error.strerror}", Outcome(rows, detail)
+            ) from error
     except DatabaseError as error:
         raise JobFailed(str(error), Outcome()) from error
     return Outcome(rows, {**detail, "deleted": [gone.name for gone in deleted]})

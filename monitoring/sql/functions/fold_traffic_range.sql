@@ -11,7 +11,7 @@ BEGIN
     RETURN fold_traffic_between(after_id, to_id);
 EXCEPTION WHEN data_exception OR integrity_constraint_violation OR program_limit_exceeded OR plpgsql_error THEN
     IF to_id = after_id + 1 THEN
-        RAISE WARNING 'fold_traffic: left out request %: %', to_id, SQLERRM;
+        PERFORM leave_out(format('fold_traffic: left out request %s: %s', to_id, SQLERRM));
         RETURN 0;
     END IF;
     RETURN fold_traffic_range(after_id, middle) + fold_traffic_range(middle, to_id);

@@ -73,6 +73,8 @@ AS $$
         ('stripe_mode', 'health_of_machines', NULL, '{}'),
         ('other_mode_events', 'health_of_machines', NULL, '{stripe_mode}'),
         ('missing_rights', 'health_of_machines', NULL, '{}'),
-        ('replica_away', 'health_of_machines', NULL, '{}')
+        ('replica_away', 'health_of_machines', NULL, '{}'),
+        ('unwritable_folders', 'health_of_machines', NULL, '{}'),
+        ('clock_skew', 'health_of_clocks', NULL, '{}')
     ) AS k (check_name, measured_by, alerts_by, follows_from)
 $$;

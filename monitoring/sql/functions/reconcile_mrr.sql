@@ -25,7 +25,7 @@ BEGIN
             booked := booked + 1;
         EXCEPTION
             WHEN data_exception OR integrity_constraint_violation OR program_limit_exceeded OR plpgsql_error THEN
-                RAISE WARNING 'reconcile_mrr: left out customer %: %', drifted.user_id, SQLERRM;
+                PERFORM leave_out(format('reconcile_mrr: left out customer %s: %s', drifted.user_id, SQLERRM));
         END;
     END LOOP;
     RETURN booked;

@@ -98,7 +98,7 @@ BEGIN
         ARRAY(SELECT format('the %s book in %s from %s', w.tier, w.currency, w.day) FROM wrong_books AS w ORDER BY 1)
     INTO written, wrong;
     FOR n IN 1..cardinality(wrong) LOOP
-        RAISE WARNING 'refresh_daily_mrr: left out %: the ledger comes to less than nothing', wrong[n];
+        PERFORM leave_out(format('refresh_daily_mrr: left out %s: the ledger comes to less than nothing', wrong[n]));
     END LOOP;
     RETURN written;
 END

@@ -53,7 +53,7 @@ VALUES
 ),
 (
     'unrepaired_differences', 'Differences from Stripe that cannot be repaired', 'differences', false, 0, NULL,
-    'Correct at Stripe, or here, what the note of each difference says, then repair it.'
+    'Correct at Stripe, or here, what the note of each difference says, then press "Repair" on the page Differences.'
 ),
 (
     'paid_users_without_keys', 'Paying customers without an API key', 'customers', false, NULL, NULL,
@@ -112,7 +112,8 @@ VALUES
 ),
 (
     'request_id_conflicts', 'Request ids that came back with other requests', 'ids', false, 0, NULL,
-    'Let the API server make ids of its own, a UUID each: api_usage_request_ids names customers and ids.'
+    'Let the API server make ids of its own, a UUID each: api_usage_request_ids names customers and ids. It ends a day '
+    || 'after the last.'
 ),
 (
     'queue_age', 'Longest wait of a queued task', 'minutes', false, 5, 15,
@@ -223,7 +224,7 @@ VALUES
 ),
 (
     'switched_off_jobs', 'Jobs that are switched off', 'jobs', false, 0, NULL,
-    'Switch the job on again on its page, or switch this check off where the job is not wanted.'
+    'Press "Switch on" on the page of the job, or switch this check off where the job is not wanted.'
 ),
 (
     'disk_used', 'Share of the fullest disk used', '%', false, 80, 90,
@@ -256,4 +257,12 @@ VALUES
 (
     'replica_away', 'Replicas that pages cannot read', 'replicas', false, 0, NULL,
     'Start the replica, or correct DATABASE_REPLICA_URL for web and worker and restart both.'
+),
+(
+    'unwritable_folders', 'Folders that cannot be written to', 'folders', false, 0, NULL,
+    'Mount the disk of the folder that the message names, or let the user of web and worker write there.'
+),
+(
+    'clock_skew', 'Largest difference of a machine''s clock from the database''s', 'seconds', false, 5, 60,
+    'Run timedatectl set-ntp true on the machine whose clock is wrong; manage.py doctor compares with Stripe''s, too.'
 );

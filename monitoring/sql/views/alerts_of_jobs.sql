@@ -39,7 +39,7 @@ FROM (
     UNION ALL
     SELECT
         'failed_jobs' AS check_name,
-        left(md5(error_cause(h.last_error)), 12) AS cause,
+        left(md5(error_cause(plain_error(h.last_error))), 12) AS cause,
         count(*) AS jobs,
         string_agg(h.job, ', ' ORDER BY h.job) AS names,
         array_agg(h.job ORDER BY h.job) AS objects,
@@ -47,7 +47,7 @@ FROM (
         min(h.last_error) AS error
     FROM job_health AS h
     WHERE h.has_failed
-    GROUP BY error_cause(h.last_error)
+    GROUP BY error_cause(plain_error(h.last_error))
 ) AS g
 INNER JOIN health_checks AS t ON g.check_name = t.check_name
 WHERE g.jobs > least(t.warning_at, t.critical_at);

@@ -15,9 +15,9 @@ from billing.stripe import gateway
 from billing.stripe.errors import PermanentError
 from demo.stripe.server import StripeServer
 from glyphforge.database import backup, installation, restore, roles
+from glyphforge.database.clock import database_time
 from monitoring.alerts.evaluation import evaluate_alerts
 from monitoring.jobs import runner, schedules
-from monitoring.jobs.cron import database_time
 from monitoring.models import JobRun, Notification
 from monitoring.notifications import Undelivered, mail, slack
 from monitoring.notifications.outbox import deliver_notifications

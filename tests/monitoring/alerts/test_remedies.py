@@ -1,64 +1,35 @@
 """Each remedy is true: a reader who does what it says, as it stands there, heals what it is for."""
 
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
-import psycopg
 import pytest
-from django.conf import LazySettings
 from django.test import Client
 from django_q.tasks import async_task
 
 from billing.models import PlanPrice, StripeRequest, Subscription, UnmatchedCustomer, User
-from demo.stripe.world import StripeWorld
 from monitoring.jobs import runner
 from monitoring.models import DatabaseSession, FailedWebhookEvent, JobSchedule, SchemaDifference
-from tests.support import factories, processes
-from tests.support.database import session, sleeping
+from tests.support import broken_machines, factories, processes
+from tests.support.database import sleeping
 from tests.support.event_stream import EventStream, deliver_new
 from tests.support.faults import FAULTS
-from tests.support.remedies import Reader, actions, work_off_the_queue
-from tests.support.sql import ago, insert, one, query, scalar
+from tests.support.remedies import (
+    ONE_ROW,
+    Case,
+    Named,
+    Reader,
+    Scene,
+    actions,
+    heal,
+    remedy,
+    status,
+    work_off_the_queue,
+)
+from tests.support.sql import ago, insert, query, scalar
 from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.django_db
-
-Named = dict[str, Any]
-ONE_ROW: dict[str, str] = {}
-
-
-@dataclass
-class Scene:
-    """What a case may use, and must leave behind nothing of: other sessions end with the test."""
-
-    world: StripeWorld
-    backups: Path
-    sessions: ExitStack = field(default_factory=ExitStack)
-
-    def connected(self, **options: Any) -> psycopg.Connection:
-        """Another session, which may be ended before the test does."""
-        other = session(**options)
-        self.sessions.callback(other.close)
-        return other
-
-
-@dataclass(frozen=True)
-class Case:
-    """`breaks` returns what the remedy's words stand for; `does` are its actions that are done, as they stand in it.
-
-    `then` is what others do about it afterwards: the customer, or time.
-    """
-
-    check: str
-    breaks: Callable[[Scene], Named]
-    does: tuple[str, ...]
-    then: Callable[[Scene], object] = lambda _: None
-
-    def __str__(self) -> str:
-        return f"{self.check}: {', '.join(self.does) or 'wait'}"
 
 
 def fault(check: str, number: int = 0, **named: Any) -> Callable[[Scene], Named]:
@@ -240,6 +211,7 @@ def _job(check: str) -> Callable[[Scene], Named]:
 
 
 CASES = [
+    *broken_machines.CASES,
     Case("stale_subscriptions", _stale, ('"Sync from Stripe"',)),
     Case("orphaned_stripe_customers", fault("orphaned_stripe_customers"), (FIX, "manage.py reconcile_stripe")),
     Case("orphaned_stripe_customers", fault("orphaned_stripe_customers", **{"Fix orphans": (User, ONE_ROW)}),
@@ -285,30 +257,24 @@ CASES = [
 ]  # fmt: skip
 # With programs that read what is committed.
 COMMITTED = [
+    *broken_machines.COMMITTED,
     Case("backup_age", fault("backup_age"), (BACKUP,)),
     Case("restore_drill_age", _backed_up, (DRILL,)),
     Case("failed_backups", fault("failed_backups"), (BACKUP, DRILL)),
 ]
 
-# What cannot be broken or healed inside a test's transaction, on a server that others use.
+# What cannot be broken and healed by what its remedy says, here or at all.
 NOT_BROKEN = {
     "wraparound": "takes two thousand million transactions",
-    "replication_lag": "takes a replica, as tests/deploy has one",
-    "dead_rows": "the test's own transaction might still look at the rows: see test_dead_rows_are_seen_until_removed",
-    "queue_age": "takes a worker: see test_started_worker",
-    # What is measured outside of the database is broken and healed in test_measured.py.
-    **dict.fromkeys(("disk_used", "disk_full_in"), "takes a disk"),
-    **dict.fromkeys(("alert_channels", "heartbeat_url", "stripe_mode", "other_mode_events"), "takes another setting"),
-    **dict.fromkeys(("missing_rights", "role_connections"), "takes another role"),
-    "retained_wal": "takes a replication slot",
-    "replica_away": "takes a replica: see tests/faults/test_replica_away.py",
-    "unmeasured_checks": "takes a lock for longer: see tests/faults/test_locked_tables.py",
-    "switched_off_jobs": "is a person's decision, and so is its end",
-    # And what Stripe or an API server has to correct, in tests/billing.
-    "unrepaired_differences": "takes a correction at Stripe",
-    "request_id_conflicts": "takes another API server",
-    "worker_silence": "takes a worker: see test_started_worker",
+    "replication_lag": "takes a replica that is slow; that the replica's pages say so is in tests/deploy",
+    "dead_rows": "VACUUM runs in no transaction: see test_dead_rows_are_seen_until_removed",
+    "worker_silence": "see test_started_worker",
+    "queue_age": "see test_started_worker",
+    "replica_away": "see tests/faults/test_replica_away.py",
+    "clock_skew": "see tests/faults/test_clock_skew.py",
+    "unwritable_folders": "see tests/faults/test_full_disks.py",
 }
+EVERY_CASE = (*CASES, *COMMITTED)
 # Actions that are one of several ways, or a part of another check's case.
 ELSEWHERE = {
     "webhook_delay": {"manage.py worker"},
@@ -316,42 +282,10 @@ ELSEWHERE = {
 }
 
 
-def status(check: str) -> str:
-    query("SELECT pg_stat_clear_snapshot()")
-    return str(one("SELECT status FROM v_system_health WHERE check_name = %s", check)["status"])
-
-
-def remedy(check: str) -> str:
-    return str(one("SELECT remediation FROM health_checks WHERE check_name = %s", check)["remediation"])
-
-
-@pytest.fixture
-def scene(world: StripeWorld, settings: LazySettings, tmp_path: Path) -> Iterator[Scene]:
-    settings.BACKUP_DIR = str(tmp_path)
-    query("DELETE FROM job_schedules")
-    factories.forget_older_requests()
-    scene = Scene(world, tmp_path)
-    with scene.sessions:
-        yield scene
-
-
-def heal(case: Case, scene: Scene, client: Client, variables: dict[str, str] | None = None) -> None:
-    """Break the check, do what its remedy says, and see it well."""
-    assert status(case.check) in {"ok", "unknown"}
-    reader = Reader(client, case.breaks(scene), variables)
-    assert status(case.check) in {"warning", "critical"}
-    named = actions(remedy(case.check))
-    for action in case.does:
-        assert action in named
-        reader.do(action)
-    case.then(scene)
-    wait_for(lambda: status(case.check) == "ok")
-
-
 @pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("case", COMMITTED, ids=str)
-def test_what_the_remedy_of_backups_says_heals(case: Case, scene: Scene, admin_client: Client) -> None:
+def test_what_the_remedy_says_heals_what_is_committed(case: Case, scene: Scene, admin_client: Client) -> None:
     heal(case, scene, admin_client, {"BACKUP_DIR": str(scene.backups)})
 
 
@@ -362,13 +296,13 @@ def test_what_the_remedy_says_heals(case: Case, scene: Scene, admin_client: Clie
 
 def test_every_check_has_a_case() -> None:
     known = {row["check_name"] for row in query("SELECT check_name FROM health_checks")}
-    assert known == {case.check for case in (*CASES, *COMMITTED)} | NOT_BROKEN.keys()
+    assert known == {case.check for case in EVERY_CASE} | NOT_BROKEN.keys()
 
 
 def test_every_action_that_a_remedy_names_is_done_by_a_case() -> None:
     undone = {}
-    for check in {case.check for case in (*CASES, *COMMITTED)}:
-        done = {action for case in (*CASES, *COMMITTED) if case.check == check for action in case.does}
+    for check in {case.check for case in EVERY_CASE}:
+        done = {action for case in EVERY_CASE if case.check == check for action in case.does}
         undone[check] = set(actions(remedy(check))) - done - ELSEWHERE.get(check, set())
     assert {check: left for check, left in undone.items() if left} == {}
 

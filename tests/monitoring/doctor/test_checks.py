@@ -13,7 +13,7 @@ from django.test import Client
 
 from billing.stripe import gateway
 from demo.stripe.server import StripeServer, endpoint
-from glyphforge.database import connection, installation
+from glyphforge.database import clock, connection, installation
 from glyphforge.database import roles as sql_roles
 from monitoring import probes
 from monitoring.doctor import backups, channels, database, health, processes, stripe
@@ -143,7 +143,8 @@ class TestDatabase:
     ) -> None:
         assert well(database.clock())
         with monkeypatch.context() as patch:
-            patch.setattr(database, "time", SimpleNamespace(time=lambda: time.time() - seconds))
+            for module in (database, clock):
+                patch.setattr(module, "time", SimpleNamespace(time=lambda: time.time() - seconds))
             found = list(database.clock())
         assert [each.status for each in found] == [status, status]  # beside the database's and Stripe's
         assert "timedatectl set-ntp true" in fix(found, status, "the database's")

@@ -7,8 +7,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from django.core.management import call_command
 
+from glyphforge.database.clock import database_time
 from monitoring.jobs import runner, schedules
-from monitoring.jobs.cron import database_time, slot_before
+from monitoring.jobs.cron import slot_before
 from monitoring.jobs.outcome import Outcome
 from monitoring.jobs.registry import JOBS
 from monitoring.models import JobRun, JobSchedule

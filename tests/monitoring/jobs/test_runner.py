@@ -13,8 +13,9 @@ from django.core.management import CommandError, call_command
 from django.db import OperationalError, connection, transaction
 from django_q.models import Schedule
 
+from glyphforge.database.clock import database_time
 from monitoring.jobs import lease, runner, schedules, steps
-from monitoring.jobs.cron import database_time, latest_slot
+from monitoring.jobs.cron import latest_slot
 from monitoring.jobs.deadline import deadline
 from monitoring.jobs.outcome import JobFailed, JobSkipped, Outcome
 from monitoring.jobs.registry import JOBS
@@ -46,7 +47,7 @@ def test_failure_is_recorded_with_its_error_and_without_secrets() -> None:
         result = runner.run("probe", trigger="manual")
     run = JobRun.objects.get(job="probe")
     assert result.outcome == run.status == "failed"
-    assert run.error == "ValueError: cannot reach postgresql://[masked]@db/forge with [masked]"
+    assert run.error == "cannot reach postgresql://[masked]@db/forge with [masked]"
 
 
 def test_a_failing_step_neither_stops_nor_undoes_the_others() -> None:

@@ -8,8 +8,9 @@ from django.core.management import call_command
 from django_q.models import OrmQ, Schedule
 from django_q.scheduler import scheduler
 
+from glyphforge.database.clock import database_time
 from monitoring.jobs import schedules
-from monitoring.jobs.cron import database_time, latest_slot, slot_after
+from monitoring.jobs.cron import latest_slot, slot_after
 from monitoring.jobs.registry import JOBS
 from monitoring.models import JobSchedule
 

@@ -103,7 +103,7 @@ BEGIN
                 failure := format(
                     '%s: left out the partition of %s: %s', parent, to_char(found.month::timestamp, 'YYYY-MM'), found.problem
                 );
-                RAISE WARNING '%', failure;
+                PERFORM leave_out(failure);
             ELSE
                 RAISE NOTICE '%: the rows of % stay in the default partition: %',
                     parent, to_char(found.month::timestamp, 'YYYY-MM'), found.problem;

@@ -20,7 +20,7 @@ BEGIN
             EXECUTE format('DELETE FROM %s WHERE ctid = $1', doomed) USING place;
             deleted := deleted + 1;
         EXCEPTION WHEN data_exception OR integrity_constraint_violation OR program_limit_exceeded OR plpgsql_error THEN
-            RAISE WARNING '%: left out row %: %', doomed, place, SQLERRM;
+            PERFORM leave_out(format('%s: left out row %s: %s', doomed, place, SQLERRM));
         END;
     END LOOP;
     RETURN deleted;

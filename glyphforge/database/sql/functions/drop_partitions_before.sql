@@ -50,7 +50,7 @@ BEGIN
             END IF;
         EXCEPTION WHEN OTHERS THEN
             failure := format('%s: left out the half-detached %s: %s', parent, half_detached, SQLERRM);
-            RAISE WARNING '%', failure;
+            PERFORM leave_out(failure);
         END;
     END IF;
 
@@ -72,7 +72,7 @@ BEGIN
             EXCEPTION WHEN OTHERS THEN
                 GET STACKED DIAGNOSTICS detail := PG_EXCEPTION_DETAIL;
                 failure := format('%s: left out %s: %s', parent, partition, concat_ws(': ', SQLERRM, nullif(detail, '')));
-                RAISE WARNING '%', failure;
+                PERFORM leave_out(failure);
             END;
         END LOOP;
     END IF;
