@@ -168,11 +168,18 @@ _ALL = (
         needs="BACKUP_DIR",
     ),
     Job(
+        "seal",
+        "*/15 * * * *",
+        120,
+        database_jobs.seal_audit_log,
+        "An audit log that somebody changes with the rights of the database's owner.",
+    ),
+    Job(
         "verify",
         "0 5 * * *",
         300,
         database_jobs.find_drift,
-        "A database that is no longer what the migrations define.",
+        "A database that is no longer what the migrations define, and an audit log that is not what was sealed.",
     ),
     Job(
         "drill",
