@@ -19,7 +19,7 @@ from monitoring.models import DatabaseSession, FailedWebhookEvent, JobSchedule, 
 from tests.support import factories, processes
 from tests.support.database import session, sleeping
 from tests.support.event_stream import EventStream, deliver_new
-from tests.support.faults import FAULTS
+from tests.support.faults import FAULTS, a_day_later
 from tests.support.remedies import Reader, actions, work_off_the_queue
 from tests.support.sql import ago, insert, one, query, scalar
 from tests.support.waiting import wait_for
@@ -280,6 +280,7 @@ CASES = [
          ("manage.py run_job verify", '"Repair"', "manage.py run_job sync")),
     Case("disabled_triggers", fault("disabled_triggers", 1), ("manage.py database verify --sql",)),
     Case("authentication_failures", fault("authentication_failures"), (), _an_hour_later),
+    Case("account_changes", fault("account_changes"), (), lambda _: a_day_later()),
     Case("drift", _differing("drift", "function"), ('"Repair"',)),
     Case("drift", _differing("drift", "function"), ("manage.py database verify --sql", "manage.py run_job verify")),
 ]  # fmt: skip
