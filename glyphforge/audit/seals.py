@@ -12,6 +12,8 @@ from typing import Any
 
 from django.db import DEFAULT_DB_ALIAS, connections
 
+Rows = list[tuple[Any, ...]]
+
 _ANCHOR = re.compile(r"\b([0-9]{1,19}):([0-9a-f]{64})\b")
 # SHA-256 of nothing: what the first seal follows.
 _BEGINNING = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
@@ -113,16 +115,17 @@ def verify(since: date | None = None, anchors: Iterable[Anchor] = (), using: str
 
     The chain of seals and the anchors are checked whole, rows those that were sealed on the day `since` (UTC) or later.
     """
-    broken = list(_chain(using, set(anchors)))
-    found = [*broken, *_rows(using, since, up_to=min((finding.id for finding in broken), default=None))]
+    chain = _query(using, _CHAIN)
+    broken = list(_chain(chain, set(anchors)))
+    found = [*broken, *_rows(using, chain, since, up_to=min((finding.id for finding in broken), default=None))]
     return min(found, key=lambda finding: finding.id, default=None)
 
 
-def _chain(using: str, anchors: set[Anchor]) -> Iterator[Finding]:
+def _chain(chain: Rows, anchors: set[Anchor]) -> Iterator[Finding]:
     """What is wrong with the seals themselves: the first that does not fit, and each anchor that none fits."""
     follows, next_id = _BEGINNING, 1
     known: set[Anchor] = set()
-    for to_id, from_id, previous, sha256, is_whole, *_ in _query(using, _CHAIN):
+    for to_id, from_id, previous, sha256, is_whole, *_ in chain:
         known.add(Anchor(to_id, sha256))
         if not is_whole:
             yield Finding(to_id, "the seal was changed", is_seal=True)
@@ -136,14 +139,14 @@ def _chain(using: str, anchors: set[Anchor]) -> Iterator[Finding]:
             yield Finding(missing.to_id, f"no seal fits the anchor {missing}: it was made anew", is_seal=True)
 
 
-def _rows(using: str, since: date | None, *, up_to: int | None) -> Iterator[Finding]:
+def _rows(using: str, chain: Rows, since: date | None, *, up_to: int | None) -> Iterator[Finding]:
     """The first row that is not as its seal says, else the first of the unsealed that cannot be genuine.
 
     A seal that is broken itself, `up_to` its id, and those behind it say nothing of their rows.
     """
     ((removed_before,),) = _query(using, _REMOVED_BEFORE)
     to_id, sealed_at = 0, None
-    for to_id, from_id, _, _, _, sealed_at, sealed_before in _query(using, _CHAIN):
+    for to_id, from_id, _, _, _, sealed_at, sealed_before in chain:
         if to_id == up_to:
             return
         if since is not None and sealed_at.date() < since:
@@ -161,8 +164,8 @@ def _rows(using: str, since: date | None, *, up_to: int | None) -> Iterator[Find
         yield Finding(*finding)
 
 
-def _query(using: str, statement: str, values: dict[str, Any] | None = None) -> list[tuple[Any, ...]]:
+def _query(using: str, statement: str, values: dict[str, Any] | None = None) -> Rows:
     with connections[using].cursor() as cursor:
         cursor.execute(statement, values)
-        rows: list[tuple[Any, ...]] = cursor.fetchall()
+        rows: Rows = cursor.fetchall()
         return rows
