@@ -7,9 +7,9 @@ SET search_path = public, pg_temp
 AS $$
     SELECT sha256(
         seal.previous || int8send(seal.from_id) || int8send(seal.to_id)
-        || int8send((extract(EPOCH FROM seal.sealed_at) * 1000000)::bigint)
+        || int8send((extract(EPOCH FROM seal.sealed_at) * 1000000::numeric)::bigint)
         || string_agg(
-            int8send(r.id) || int8send((extract(EPOCH FROM r.occurred_at) * 1000000)::bigint) || r.digest,
+            int8send(r.id) || int8send((extract(EPOCH FROM r.occurred_at) * 1000000::numeric)::bigint) || r.digest,
             ''::bytea ORDER BY r.n
         )
     )
