@@ -358,6 +358,7 @@ def test_what_the_remedy_of_backups_says_heals(case: Case, scene: Scene, admin_c
 
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_what_the_remedy_says_heals(case: Case, scene: Scene, admin_client: Client) -> None:
+    a_day_later()  # since the client's account was made
     heal(case, scene, admin_client)
 
 
