@@ -69,6 +69,7 @@ _ALL = (
             housekeeping.CLEANUP_JOB_RUNS,
             *housekeeping.CLEANUP_QUEUE,
             *housekeeping.CLEANUP_SIGN_INS,
+            housekeeping.CLEANUP_READS,
             *housekeeping.CLEANUP_MEASUREMENTS,
         ),
         "Tables that grow without end, counters that drift, stale planner statistics.",

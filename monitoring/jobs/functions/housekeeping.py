@@ -35,7 +35,7 @@ CLEANUP_QUEUE = (
     ),
 )
 
-# Sessions that ended, counts of failures and reads by their own retention, and sign-ins.
+# Sessions that ended, counts of failures by their own retention, and sign-ins.
 CLEANUP_SIGN_INS = (
     _delete("cleanup_sessions", "django_session", "expire_date < now()"),
     *(
@@ -43,8 +43,10 @@ CLEANUP_SIGN_INS = (
         for table in ("axes_accesslog", "axes_accessfailurelog", "axes_accessattempt")
     ),
     Step("cleanup_authentication_failures", "SELECT cleanup_authentication_failures()"),
-    Step("cleanup_read_log", "SELECT cleanup_read_log()"),
 )
+
+# Who looked at whom.
+CLEANUP_READS = Step("cleanup_read_log", "SELECT cleanup_read_log()")
 
 # What evaluations of the alerts measured.
 CLEANUP_MEASUREMENTS = (
