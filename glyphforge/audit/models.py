@@ -64,7 +64,7 @@ class AuditSeal(models.Model):
 
     to_id = models.BigIntegerField(primary_key=True)
     from_id = models.BigIntegerField()
-    rows = models.IntegerField()
+    rows = models.BigIntegerField()
     sha256 = models.BinaryField()
     previous = models.BinaryField(unique=True)
     sealed_at = models.DateTimeField(db_default=Now())

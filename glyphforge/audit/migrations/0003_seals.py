@@ -22,7 +22,7 @@ class Migration(migrations.Migration):
                     fields=[
                         ("to_id", models.BigIntegerField(primary_key=True, serialize=False)),
                         ("from_id", models.BigIntegerField()),
-                        ("rows", models.IntegerField()),
+                        ("rows", models.BigIntegerField()),
                         ("sha256", models.BinaryField()),
                         ("previous", models.BinaryField(unique=True)),
                         ("sealed_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),

@@ -63,7 +63,7 @@ BEGIN
             ) AS e
         );
         SELECT
-            count(*)::int,
+            count(*),
             array_agg(d.id ORDER BY d.id),
             array_agg(d.occurred_at ORDER BY d.id),
             array_agg(d.digest ORDER BY d.id)

@@ -57,7 +57,7 @@ CREATE TABLE audit_log_default PARTITION OF audit_log DEFAULT;
 CREATE TABLE audit_seals (
     to_id bigint CONSTRAINT audit_seals_pkey PRIMARY KEY,
     from_id bigint NOT NULL,
-    rows int NOT NULL,
+    rows bigint NOT NULL,
     sha256 bytea NOT NULL,
     previous bytea NOT NULL,
     sealed_at timestamptz NOT NULL DEFAULT clock_timestamp(),
@@ -461,7 +461,7 @@ BEGIN
             ) AS e
         );
         SELECT
-            count(*)::int,
+            count(*),
             array_agg(d.id ORDER BY d.id),
             array_agg(d.occurred_at ORDER BY d.id),
             array_agg(d.digest ORDER BY d.id)

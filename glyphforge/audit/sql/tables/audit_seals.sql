@@ -5,7 +5,7 @@
 CREATE TABLE audit_seals (
     to_id bigint CONSTRAINT audit_seals_pkey PRIMARY KEY,
     from_id bigint NOT NULL,
-    rows int NOT NULL,
+    rows bigint NOT NULL,
     sha256 bytea NOT NULL,
     previous bytea NOT NULL,
     sealed_at timestamptz NOT NULL DEFAULT clock_timestamp(),
