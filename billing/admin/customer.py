@@ -26,6 +26,7 @@ from billing.admin.customer_operations import (
 )
 from billing.models import Subscription, Tier, User
 from billing.services.search import find
+from glyphforge import audit
 from glyphforge.admin.columns import EMPTY, badge, badge_column, choice_badge, moment_column, number
 from glyphforge.admin.model_admin import ReadOnlyModelAdmin
 from glyphforge.admin.operations import OperationsMixin
@@ -83,6 +84,7 @@ class CustomerAdmin(OperationsMixin, ReadOnlyModelAdmin):
         user = self.get_object(request, unquote(object_id))
         if user is None:
             raise Http404("No customer has this id.")
+        audit.record_read(table_name="users", row_id=user.pk)
         page = customer_page.context(request, user)
         context = {
             **self.admin_site.each_context(request),

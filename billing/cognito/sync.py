@@ -204,7 +204,7 @@ def _tried(step: Step) -> Step:
 def _apply(step: Step) -> None:
     if step.user is None or step.action in {Action.NONE, Action.CONFLICT, Action.ERROR}:
         return
-    with audit.acting_as(actor=ACTOR, reason=f"{step.action}: {step.detail}"), transaction.atomic():
+    with audit.acting_as(actor=ACTOR, kind="system", reason=f"{step.action}: {step.detail}"), transaction.atomic():
         kept = User.objects.select_for_update().exclude(status=User.Status.DELETED)
         if step.action is not Action.CREATE and not kept.filter(pk=step.user.pk).exists():
             return  # deleted meanwhile, and stays so

@@ -23,7 +23,11 @@ def apply_after_migrate(using: str, **kwargs: Any) -> None:
     before, wanted = in_database(using), sorted(settings.ENTITLED_STATUSES)
     if before == wanted:
         return
-    with transaction.atomic(using=using), audit.acting_as(actor="migrate"), connections[using].cursor() as cursor:
+    with (
+        transaction.atomic(using=using),
+        audit.acting_as(actor="migrate", kind="system"),
+        connections[using].cursor() as cursor,
+    ):
         cursor.execute(f"DELETE FROM {TABLE} WHERE status <> ALL(%s)", [wanted])
         cursor.execute(f"INSERT INTO {TABLE} (status) SELECT unnest(%s::text[]) ON CONFLICT DO NOTHING", [wanted])
         audit.record(

@@ -14,7 +14,7 @@ from typing import Any
 # The functions of the stack, and the jobs that each looks after.
 DAILY = ("partitions", "daily", "report", "reconcile", "weekly", "verify")
 HOURLY = ("sync", "orphans", "snapshot", "cognito")
-FREQUENT = ("health", "alerts", "webhooks", "rollup")
+FREQUENT = ("health", "alerts", "webhooks", "rollup", "seal")
 # Here is neither pg_dump nor a disk that lasts: these stay due for a machine that keeps the files.
 ELSEWHERE = ("backup", "drill")
 # What a function leaves of its time for the record of a job that hangs.
@@ -33,7 +33,7 @@ def hourly_sync(event: Any, context: Any) -> dict[str, str]:
 
 
 def health_check(event: Any, context: Any) -> dict[str, str]:
-    """Health and alerts; lost webhook events; counted usage."""
+    """Health and alerts; lost webhook events; counted usage; seals of the audit log."""
     return run_due(FREQUENT, context)
 
 

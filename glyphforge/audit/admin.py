@@ -73,17 +73,20 @@ class AuditEntryAdmin(KeysetModelAdmin):
     table = column("table_name", str, description="table")
     origin = copyable_column("request_id", description="request")
 
-    list_display = ("when", "actor", "action", "table", "row", "summary", "reason")
+    kind = column("actor_kind", lambda kind: kind or EMPTY, description="who is that")
+    role = column("db_role", lambda role: role or EMPTY, description="logged in to the database as")
+
+    list_display = ("when", "actor", "kind", "action", "table", "row", "summary", "reason")
     list_filter = (TableFilter,)
     keyset = ("occurred_at", "id")
     search_fields = ("row_id",)
     search_help_text = "A row's id or an actor, exactly"
     fieldsets = (
-        (None, {"fields": ("when", "actor", "action", "reason")}),
+        (None, {"fields": ("when", "actor", "kind", "action", "reason")}),
         ("What", {"fields": ("table", "row", "before_and_after")}),
-        ("Origin", {"fields": ("origin", "id")}),
+        ("Origin", {"fields": ("origin", "role", "id")}),
     )
-    readonly_fields = ("when", "table", "row", "before_and_after", "origin")
+    readonly_fields = ("when", "kind", "role", "table", "row", "before_and_after", "origin")
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str

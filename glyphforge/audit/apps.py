@@ -14,7 +14,7 @@ class AuditConfig(AppConfig):
     name = "glyphforge.audit"
     label = "audit"
     verbose_name = "Audit"
-    database_rights = Rights(append_only=("audit_log",))
+    database_rights = Rights(read_only=("audit_log", "audit_seals", "read_log"))
     seeded = ("audit_log",)
 
     def ready(self) -> None:

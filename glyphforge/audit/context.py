@@ -1,8 +1,8 @@
 """Who does what and why: what the audit triggers write beside each change.
 
-The database's audit triggers read the settings `app.actor`, `app.reason` and `app.request_id`. Inside `acting_as()`
-every writing statement carries them along, local to its transaction: nothing is left on a connection that PgBouncer or
-Django hands to somebody else next, and it needs no round trip of its own.
+The database's audit reads the settings `app.actor`, `app.actor_kind`, `app.reason` and `app.request_id`. Inside
+`acting_as()` every writing statement carries them along, local to its transaction: nothing is left on a connection that
+PgBouncer or Django hands to somebody else next, and it needs no round trip of its own.
 """
 
 import json
@@ -28,15 +28,19 @@ _WRITES = re.compile(r"\s*(INSERT|UPDATE|DELETE|MERGE|WITH|CALL|DO|SELECT\s+(\*\
 
 @dataclass(frozen=True)
 class Context:
-    """The origin of a change. None leaves it to the database: without an actor the connection's role stands."""
+    """The origin of a change. None leaves it to the database: without an actor the connection's role stands.
+
+    `kind` says whose name the actor's is: `staff`, `api`, or `system` for a program of ours, which None means too.
+    """
 
     actor: str | None = None
+    kind: str | None = None
     reason: str | None = None
     request_id: str | None = None
 
 
 # In characters: the audit must not fail for what somebody wrote.
-LONGEST = {"app.actor": 200, "app.reason": 2000, "app.request_id": 200}
+LONGEST = {"app.actor": 200, "app.actor_kind": 6, "app.reason": 2000, "app.request_id": 200}
 _NO_CONTEXT = Context()
 _current: ContextVar[Context] = ContextVar("audit_context", default=_NO_CONTEXT)
 
@@ -48,14 +52,14 @@ def current() -> Context:
 
 @contextmanager
 def acting_as(
-    *, actor: str | None = None, reason: str | None = None, request_id: str | None = None
+    *, actor: str | None = None, kind: str | None = None, reason: str | None = None, request_id: str | None = None
 ) -> Iterator[Context]:
-    """Attribute every change made inside to the actor, reason and request id.
+    """Attribute every change made inside to the actor, of this kind, with reason and request id.
 
     What is left out is inherited from the surrounding `acting_as()`. Works in and out of transactions, on every
     connection of this thread or task.
     """
-    given = {"actor": actor, "reason": reason, "request_id": request_id}
+    given = {"actor": actor, "kind": kind, "reason": reason, "request_id": request_id}
     context = replace(_current.get(), **{name: value for name, value in given.items() if value is not None})
     token = _current.set(context)
     try:
@@ -82,13 +86,16 @@ def record(
     """
     with acting_as(reason=reason), connections[using].cursor() as cursor:
         cursor.execute(
-            "INSERT INTO audit_log (actor, action, table_name, row_id, old_values, new_values, reason, request_id)"
-            " VALUES (coalesce(nullif(current_setting('app.actor', true), ''), session_user), %s, %s, %s, %s, %s,"
-            " nullif(current_setting('app.reason', true), ''), nullif(current_setting('app.request_id', true), ''))"
-            " RETURNING id",
+            "SELECT record_audit(%s, %s, %s, %s::jsonb, %s::jsonb)",
             [action, table_name, None if row_id is None else str(row_id), _masked(old_values), _masked(new_values)],
         )
         return int(cursor.fetchone()[0])
+
+
+def record_read(*, table_name: str, row_id: object, using: str = DEFAULT_DB_ALIAS) -> None:
+    """Write down that the actor of `acting_as()` looked at a row."""
+    with connections[using].cursor() as cursor:
+        cursor.execute("SELECT record_read(%s, %s)", [table_name, str(row_id)])
 
 
 def _masked(values: Mapping[str, Any] | None) -> str | None:
@@ -139,7 +146,12 @@ def _prepend_settings(execute: Callable[..., Any], query: Any, params: Any, many
 
 
 def _settings(acting: Context) -> str:
-    values = {"app.actor": acting.actor, "app.reason": acting.reason, "app.request_id": acting.request_id}
+    values = {
+        "app.actor": acting.actor,
+        "app.actor_kind": acting.kind or "system",
+        "app.reason": acting.reason,
+        "app.request_id": acting.request_id,
+    }
     calls = [
         f"set_config('{name}', {sql.quote(cut(value or '', LONGEST[name]))}, true)" for name, value in values.items()
     ]

@@ -139,6 +139,7 @@ def _dump(partial: Path, content: Content, alias: str, cursor: Any, now: datetim
         row_counts=counts,
         without_rows=manifest.without_rows(),
         partitions=manifest.partitions(cursor),
+        audit_anchor=manifest.audit_anchor(cursor, alias),
     )
 
 

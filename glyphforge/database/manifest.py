@@ -10,6 +10,7 @@ from django.apps import apps
 from django.db.migrations.recorder import MigrationRecorder
 from psycopg import sql
 
+from glyphforge.audit import seals
 from glyphforge.database.connection import DatabaseError
 
 FORMAT = 1
@@ -23,7 +24,8 @@ class Manifest:
     `content` is full, schema or data; `created_at` is in ISO 8601, UTC; `bytes` and `sha256` are the dump file's.
     `migrations` maps each app to the last one applied, `row_counts` each table of `public` to its exact number of rows
     (empty for a schema alone), `roles` are those that a restore needs, `without_rows` the tables left without rows.
-    `partitions` maps each partition by month to its table and the month's first day.
+    `partitions` maps each partition by month to its table and the month's first day. `audit_anchor` is the last seal of
+    the audit log in it, as `manage.py audit verify --anchors` reads it; empty where nothing was sealed.
     """
 
     format: int
@@ -38,6 +40,7 @@ class Manifest:
     row_counts: dict[str, int]
     without_rows: list[str]
     partitions: dict[str, tuple[str, str]] = field(default_factory=dict)
+    audit_anchor: str = ""
 
     def write(self, dump: Path) -> None:
         """Put the manifest beside the dump, in place of one that is there."""
@@ -126,6 +129,12 @@ def partitions(cursor: Any) -> dict[str, tuple[str, str]]:
         " FROM pg_partitioned_table AS t CROSS JOIN monthly_partitions(t.partrelid) AS p"
     )
     return {name: (parent, month) for name, parent, month in cursor.fetchall()}
+
+
+def audit_anchor(cursor: Any, alias: str) -> str:
+    """The anchor of the audit log's seals, empty before the first one."""
+    cursor.execute("SELECT to_regclass('audit_seals')")
+    return "" if cursor.fetchone() == (None,) else str(seals.anchor(alias) or "")
 
 
 def migration_heads(connection: Any) -> dict[str, str]:

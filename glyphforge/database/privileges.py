@@ -116,12 +116,20 @@ def _too_many(alias: str) -> Iterator[Problem]:
             " FROM pg_roles WHERE rolname = current_user"
         )
         superuser, owner = cursor.fetchone()
+        cursor.execute(
+            "SELECT array_agg(relname ORDER BY relname) FROM pg_class WHERE relnamespace = 'public'::regnamespace"
+            " AND relname = ANY (%s) AND has_table_privilege(oid, 'INSERT, UPDATE, DELETE, TRUNCATE')",
+            [list(rights.declared().read_only)],
+        )
+        written = cursor.fetchone()[0]
     if superuser:
         yield Problem(f"web and worker connect as {role}, a superuser", remedy, critical=False)
     elif owner:
         yield Problem(
             f"web and worker connect as {role}, who owns the tables and may drop them", remedy, critical=False
         )
+    elif written:
+        yield Problem(f"{role} may write {_listed(written)}, which it should only read", AS_SUPERUSER, critical=False)
 
 
 def _role(cursor: Any) -> str:

@@ -7,6 +7,8 @@ class StaffConfig(AppConfig):
     name = "glyphforge.staff"
     label = "staff"
     verbose_name = "Sign-in"
+    sql_needs = ("account", "auth", "mfa", "socialaccount")  # triggers on their tables
+    audit_pages = {"auth_user": "admin:auth_user_change", "auth_group": "admin:auth_group_change"}
 
     def ready(self) -> None:
         """Connect what listens to sign-ins, and have `migrate` apply the roles."""

@@ -12,6 +12,8 @@ from django.contrib.auth.models import Group, Permission
 from django.db import DEFAULT_DB_ALIAS
 from django.db.models.signals import post_migrate
 
+from glyphforge import audit
+
 
 def apply(using: str = DEFAULT_DB_ALIAS) -> None:
     """Make the groups' permissions exactly those of the settings; other groups stay as they are. Idempotent."""
@@ -19,12 +21,13 @@ def apply(using: str = DEFAULT_DB_ALIAS) -> None:
         (f"{permission.content_type.app_label}.{permission.codename}", permission)
         for permission in Permission.objects.using(using).select_related("content_type")
     ]
-    for role, granted in settings.STAFF_ROLES.items():
-        group, _ = Group.objects.using(using).get_or_create(name=role)
-        withheld = settings.STAFF_ROLES_WITHOUT.get(role, ())
-        group.permissions.set(
-            permission for name, permission in known if _matches(name, granted) and not _matches(name, withheld)
-        )
+    with audit.acting_as(actor="migrate", kind="system", reason="The roles that this release defines"):
+        for role, granted in settings.STAFF_ROLES.items():
+            group, _ = Group.objects.using(using).get_or_create(name=role)
+            withheld = settings.STAFF_ROLES_WITHOUT.get(role, ())
+            group.permissions.set(
+                permission for name, permission in known if _matches(name, granted) and not _matches(name, withheld)
+            )
 
 
 def _matches(name: str, patterns: tuple[str, ...]) -> bool:

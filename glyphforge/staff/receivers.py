@@ -55,5 +55,5 @@ def record_reset(sender: Any, user: AbstractBaseUser, authenticator: Any, **kwar
 
 
 def _record(action: str, user: AbstractBaseUser, values: dict[str, Any]) -> None:
-    with audit.acting_as(actor=user.get_username()):
+    with audit.acting_as(actor=user.get_username(), kind="staff"):
         audit.record(action, table_name="auth_user", row_id=user.pk, new_values=values)

@@ -67,7 +67,7 @@ class SingleSignOn(DefaultSocialAccountAdapter):
 
     def save_user(self, request: HttpRequest, sociallogin: SocialLogin, form: object = None) -> User:
         """Store a new account together with its roles: both or neither."""
-        with transaction.atomic():
+        with audit.acting_as(actor="single sign-on", kind="system", reason="First sign-in"), transaction.atomic():
             user: User = super().save_user(request, sociallogin, form)
             set_roles(user, roles_of(sociallogin.account.extra_data))
         return user
@@ -116,7 +116,10 @@ def set_roles(user: User, roles: set[str]) -> None:
     after = {group.name for group in known}
     if before == after and user.is_staff == bool(after):
         return
-    with transaction.atomic():
+    with (
+        audit.acting_as(actor="single sign-on", kind="system", reason="Groups of single sign-on"),
+        transaction.atomic(),
+    ):
         user.groups.set(known)
         user.is_staff = bool(after)
         user.save(update_fields=["is_staff"])
@@ -124,7 +127,6 @@ def set_roles(user: User, roles: set[str]) -> None:
             "set_roles",
             table_name="auth_user",
             row_id=user.pk,
-            reason="Groups of single sign-on",
             old_values={"roles": sorted(before)},
             new_values={"roles": sorted(after)},
         )

@@ -27,7 +27,7 @@ class AuditActorMiddleware:
         request_id = given if _ACCEPTED_ID.fullmatch(given) else uuid.uuid4().hex
         request.request_id = request_id  # type: ignore[attr-defined]
         actor = request.user.get_username() if request.user.is_authenticated else None
-        with acting_as(actor=actor, request_id=request_id):
+        with acting_as(actor=actor, kind="staff" if actor else None, request_id=request_id):
             response = self.get_response(request)
         response["X-Request-ID"] = request_id
         return response

@@ -69,6 +69,7 @@ _ALL = (
             housekeeping.CLEANUP_JOB_RUNS,
             *housekeeping.CLEANUP_QUEUE,
             *housekeeping.CLEANUP_SIGN_INS,
+            housekeeping.CLEANUP_READS,
             *housekeeping.CLEANUP_MEASUREMENTS,
         ),
         "Tables that grow without end, counters that drift, stale planner statistics.",
@@ -168,11 +169,18 @@ _ALL = (
         needs="BACKUP_DIR",
     ),
     Job(
+        "seal",
+        "*/15 * * * *",
+        120,
+        database_jobs.seal_audit_log,
+        "An audit log that somebody changes with the rights of the database's owner.",
+    ),
+    Job(
         "verify",
         "0 5 * * *",
         300,
         database_jobs.find_drift,
-        "A database that is no longer what the migrations define.",
+        "A database that is no longer what the migrations define, and an audit log that is not what was sealed.",
     ),
     Job(
         "drill",

@@ -84,7 +84,7 @@ def run(
 
     with (
         log_context(job=name, run=str(claimed.id)),
-        acting_as(actor=f"job:{name}", request_id=f"run-{claimed.id}"),
+        acting_as(actor=f"job:{name}", kind="system", request_id=f"run-{claimed.id}"),
         claimed.kept_alive(),
     ):
         try:

@@ -6,6 +6,7 @@ from typing import Literal
 
 from django.db import connection
 
+from glyphforge.audit import seals
 from glyphforge.database.budget import Readings, in_time
 from glyphforge.money import money
 from monitoring.dashboard import figures
@@ -144,6 +145,7 @@ def _maintenance(day: date, now: Day, before: Day, week: Day, readings: Readings
         [
             *readings.read("Failed jobs", lambda: _failed_jobs(day), nothing),
             *readings.read("Database", _database, nothing),
+            *readings.read("Audit log", _audit_log, nothing),
         ],
     )
 
@@ -155,6 +157,12 @@ def _failed_jobs(day: date) -> list[str]:
     ).order_by("job", "started_at")
     latest = {run.job: run for run in failed}
     return [f"{run.job} failed: {(run.error or 'no error noted').splitlines()[0][:200]}" for run in latest.values()]
+
+
+def _audit_log() -> list[str]:
+    """The anchor, which so leaves the house each day."""
+    anchor = seals.anchor()
+    return [f"Audit log sealed: {anchor}"] if anchor else []
 
 
 def _database() -> list[str]:

@@ -141,6 +141,17 @@ TABLES: dict[str, dict[str, str]] = {
     },
     "authentication_failures": {"kind": "'api_key'", "source": "'s#n'", "window_start": "now()"},
     "audit_log": {"action": "'x'", "table_name": "'users'"},
+    "read_log": {"actor": "'a'", "table_name": "'users'", "row_id": "'1'", "db_role": "'r'"},
+    "audit_seals": {
+        "to_id": "#n",
+        "from_id": "1",
+        "rows": "1",
+        "sha256": "sha256('a')",
+        "previous": "sha256(int8send(#n))",
+        "row_ids": "'{1}'",
+        "row_times": "ARRAY[now()]",
+        "row_digests": "ARRAY[sha256('a')]",
+    },
     "alerts": {
         "fingerprint": "'f#n'",
         "alert_type": "'drift'",

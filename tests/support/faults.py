@@ -4,6 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from uuid import UUID
 
+from django.contrib.auth import get_user_model
+
 from monitoring.jobs import runner
 from tests.support import factories
 from tests.support.sql import SQL, ago, insert, query, scalar
@@ -104,6 +106,20 @@ def _guessing(times: int) -> tuple[Cure, None]:
         "authentication_failures", kind="api_key", source="203.0.113.9", window_start=ago("1 minute"), failures=times
     )
     return _run("DELETE FROM authentication_failures"), None
+
+
+def _second_superuser() -> tuple[Cure, None]:
+    get_user_model().objects.create_superuser("mallory")
+    return a_day_later, None
+
+
+def a_day_later() -> None:
+    """Let the changes of accounts have happened the day before."""
+    query(
+        "SET LOCAL session_replication_role = replica;"
+        " UPDATE audit_log SET occurred_at = occurred_at - interval '25 hours' WHERE table_name ~ '^(auth|mfa)_';"
+        " SET LOCAL session_replication_role = origin"
+    )
 
 
 def _unsettled_request() -> tuple[Cure, None]:
@@ -239,6 +255,7 @@ FAULTS = [
     Fault("unsettled", "unsettled_stripe_requests", "warning", _unsettled_request),
     Fault("guessing", "authentication_failures", "warning", lambda: _guessing(21)),
     Fault("guessing on", "authentication_failures", "critical", lambda: _guessing(101)),
+    Fault("second superuser", "account_changes", "warning", _second_superuser),
     Fault("missing partition", "partitions_ahead", "critical", _missing_partition),
     Fault("stray row", "default_partition_rows", "warning", _row_without_partition),
     Fault("disabled trigger", "disabled_triggers", "critical", _disabled_trigger),

@@ -176,6 +176,22 @@ CALLS: dict[str, tuple[str, ...]] = {
     "drop_partitions_before": ("SELECT public.drop_partitions_before('public.api_usage', '1980-01-01T00:00:00+00')",),
     "cleanup_old_api_usage": ("SELECT public.cleanup_old_api_usage(30)", "SELECT public.cleanup_old_api_usage(0)"),
     "cleanup_audit_log": ("SELECT public.cleanup_audit_log(100)",),
+    "record_audit": ("SELECT public.record_audit('note', 'users', '1', NULL, '{\"a\": 1}')",),
+    "record_read": (f"SELECT public.record_read('users', '{USER}')",),
+    "cleanup_read_log": ("SELECT public.cleanup_read_log(100)",),
+    "refuse_seal_change": ("TRUNCATE public.audit_seals",),
+    "seal_audit_log": ("SELECT public.seal_audit_log(5)",),
+    "is_owner_of": ("SELECT public.is_owner_of('public.audit_log')",),
+    "audit_digests": ("SELECT count(*) FROM public.audit_digests(1, 100)",),
+    "seal_hash": ("SELECT public.seal_hash(NULL)",),
+    "with_account_names": ("SELECT public.with_account_names('{\"user_id\": 1}')",),
+    "audit_grant": (
+        """
+        INSERT INTO public.auth_group_permissions (group_id, permission_id)
+        SELECT (SELECT max(id) FROM public.auth_group), (SELECT max(id) FROM public.auth_permission)
+        ON CONFLICT DO NOTHING
+        """,
+    ),
     "this_database": ("SELECT * FROM public.this_database()",),
     "is_production": ("SELECT public.is_production()",),
     "signal_session": ("SELECT public.signal_session('1.1', 'cancel')", "SELECT public.signal_session('1.1', 'kill')"),

@@ -100,7 +100,7 @@ def _apply(event_id: str) -> str:
         event = WebhookEvent.objects.get(stripe_event_id=event_id)
         if not event.payload:
             _fetch_payload(event)
-        with acting_as(actor="stripe", reason=event.event_type, request_id=event_id):
+        with acting_as(actor="stripe", kind="system", reason=event.event_type, request_id=event_id):
             reason = inbox.ignored_because(event.payload) or _foreign_account(event.payload)
             if reason:
                 return _ignore(event_id, reason)

@@ -119,7 +119,7 @@ def _next(run: ReplayRun, wanted: EventFilter) -> WebhookEvent | None:
 
 def _try(run: ReplayRun, event: WebhookEvent) -> bool:
     """Try one event and count it; False when the run was stopped meanwhile."""
-    with acting_as(actor=run.actor, reason=run.reason):
+    with acting_as(actor=run.actor, kind="staff", reason=run.reason):
         tried = bool(inbox.reset([event.stripe_event_id]))
         status = processing.process(event.stripe_event_id) if tried else None
     run.position_at, run.position_id = event.received_at, event.pk

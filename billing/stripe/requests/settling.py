@@ -48,7 +48,7 @@ def settle(request: StripeRequest, state: State, *, answer: str = "", answer_id:
         if state == State.REFUSED and row.audit_id is not None:
             _record(row, f"{row.kind}_not_made", reason=answer)
         elif state != State.REFUSED and (row.audit_id is None or row.state == State.REFUSED):
-            with acting_as(actor=row.actor):
+            with acting_as(actor=row.actor, kind="staff"):
                 row.audit_id = _record(row, row.kind, reason=row.reason)
         row.state, row.answer, row.answer_id = state, cut(answer, LONGEST_ANSWER), answer_id
         row.settled_at = None if row.is_open else database_time()
@@ -95,7 +95,7 @@ def sweep() -> int:
         if time.monotonic() > until:
             break
         try:
-            with acting_as(actor="job", reason="sweep"):
+            with acting_as(actor="job", kind="system", reason="sweep"):
                 settle(request, State.UNKNOWN, answer=request.answer)
                 settled += not look(request).is_open
         except TransientError:
@@ -122,7 +122,7 @@ def settle_by_event(event_id: str) -> None:
     named = {about.object_id, event_object.identifier(about.payload.get("charge"))}
     for request in StripeRequest.objects.filter(state__in=StripeRequest.OPEN, stripe_object_id__in=named - {None}):
         try:
-            with acting_as(actor="stripe", reason=event.event_type, request_id=event_id):
+            with acting_as(actor="stripe", kind="system", reason=event.event_type, request_id=event_id):
                 look(request)
         except (TransientError, PermanentError):
             logger.warning("%s: not settled by %s", request, event_id, exc_info=True)

@@ -7,9 +7,12 @@ from django.conf import settings
 from django.db import ProgrammingError
 from psycopg.errors import InsufficientPrivilege
 
+from glyphforge.audit import seals
 from glyphforge.database import backup, drill, mending, retention, verify
 from glyphforge.database.connection import DatabaseError, maintenance_alias
+from monitoring.jobs.deadline import remaining_seconds
 from monitoring.jobs.outcome import JobFailed, JobSkipped, Outcome
+from monitoring.jobs.steps import number, query
 
 # What differs is told in words, as far as somebody reads on.
 LISTED = 20
@@ -57,7 +60,8 @@ def find_drift() -> Outcome:
 
     `detail` tells the first 20 in words under `differences`, and under `found` the first 100 for the page: `problem`,
     `kind`, `name`, `detail` and the statements that mend it, `sql`. Differences do not fail the job: the
-    check `drift` tells of them. Skipped where the role may not create the schema that the comparison needs.
+    check `drift` tells of them. An audit log that is not what was sealed does fail it. Skipped where the role may not
+    create the schema that the comparison needs.
     """
     try:
         compared = verify.compare(maintenance_alias())
@@ -70,7 +74,24 @@ def find_drift() -> Outcome:
     shown = [
         {**asdict(each), "sql": mending.text(mending.plan(compared, [each]))[:LONGEST_SQL]} for each in found[:SHOWN]
     ]
-    return Outcome(len(found), {"differences": [str(each) for each in found[:LISTED]], "found": shown})
+    outcome = Outcome(len(found), {"differences": [str(each) for each in found[:LISTED]], "found": shown})
+    if forged := seals.verify():
+        raise JobFailed(f"The audit log is not what was sealed. First, {forged}.", outcome)
+    return outcome
+
+
+def seal_audit_log() -> Outcome:
+    """Seal the audit rows that are not sealed yet, as many as the time allows. `rows` is how many.
+
+    `detail` has `anchor`, which stands for all of them.
+    """
+    rows = 0
+    until = (remaining_seconds() or 0) / 2
+    while sealed := number(query("SELECT seal_audit_log()")):
+        rows += sealed
+        if (remaining_seconds() or 0) < until:
+            break
+    return Outcome(rows, {"anchor": str(seals.anchor() or "")})
 
 
 def _configured() -> str:

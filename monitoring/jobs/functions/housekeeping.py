@@ -45,6 +45,9 @@ CLEANUP_SIGN_INS = (
     Step("cleanup_authentication_failures", "SELECT cleanup_authentication_failures()"),
 )
 
+# Who looked at whom.
+CLEANUP_READS = Step("cleanup_read_log", "SELECT cleanup_read_log()")
+
 # What evaluations of the alerts measured.
 CLEANUP_MEASUREMENTS = (
     _delete("cleanup_disk_samples", "disk_samples", "sampled_at < now() - interval '60 days'"),

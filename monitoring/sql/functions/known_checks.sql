@@ -66,6 +66,7 @@ AS $$
         ('failed_backups', 'health_of_backups', NULL, '{disk_used}'),
         ('drift', 'health_of_schema', NULL, '{}'),
         ('authentication_failures', 'health_of_security', NULL, '{}'),
+        ('account_changes', 'health_of_security', NULL, '{}'),
         ('disk_used', 'health_of_disks', NULL, '{}'),
         ('disk_full_in', 'health_of_disks', NULL, '{disk_used}'),
         ('alert_channels', 'health_of_machines', NULL, '{}'),

@@ -187,6 +187,11 @@ VALUES
     || 'or guesses. Block a source that guesses at the proxy. It ends an hour after the last failures.'
 ),
 (
+    'account_changes', 'Accounts and roles that became more powerful in a day', 'changes', false, 0, NULL,
+    'See on the page Audit log who did it, and why; ask them. What nobody meant to do, undo on the pages of accounts '
+    || 'and roles, and switch off the account that did it. It ends a day after the last change.'
+),
+(
     'backup_age', 'Time since the last good backup', 'hours', false, 26, 50,
     'Run manage.py database backup and read what it says; see on the page Jobs whether backup is scheduled.'
 ),

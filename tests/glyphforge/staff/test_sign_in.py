@@ -20,7 +20,8 @@ def required(settings: Any) -> None:
 
 
 def _actions() -> list[str]:
-    entries = AuditEntry.objects.filter(table_name="auth_user").order_by("id")
+    """What was done, beside the changes of the account's row."""
+    entries = AuditEntry.objects.filter(table_name="auth_user").exclude(action__in=["insert", "update"]).order_by("id")
     return [f"{entry.actor} {entry.action}" for entry in entries]
 
 

@@ -61,7 +61,12 @@ def test_the_first_sign_in_creates_an_account_with_the_mapped_roles(client: Clie
     assert roles(user) == ["support"]
     assert client.get("/admin/").status_code == 200
     entries = AuditEntry.objects.filter(table_name="auth_user").order_by("id")
-    assert list(entries.values_list("action", flat=True)) == ["set_roles", "sign_in"]
+    assert list(entries.values_list("action", "actor", "actor_kind")) == [
+        ("insert", "single sign-on", "system"),
+        ("update", "single sign-on", "system"),
+        ("set_roles", "single sign-on", "system"),
+        ("sign_in", "grace@example.com", "staff"),
+    ]
 
 
 def test_roles_follow_the_groups_at_each_sign_in(client: Client, issuer: Issuer) -> None:

@@ -13,7 +13,7 @@ from monitoring.models import DatabaseSession, FailedWebhookEvent, JobSchedule, 
 from tests.support import broken_machines, factories, processes
 from tests.support.database import sleeping
 from tests.support.event_stream import EventStream, deliver_new
-from tests.support.faults import FAULTS
+from tests.support.faults import FAULTS, a_day_later
 from tests.support.remedies import (
     ONE_ROW,
     Case,
@@ -26,7 +26,7 @@ from tests.support.remedies import (
     status,
     work_off_the_queue,
 )
-from tests.support.sql import ago, insert, query, scalar
+from tests.support.sql import ago, insert, one, query, scalar
 from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.django_db
@@ -252,6 +252,7 @@ CASES = [
          ("manage.py run_job verify", '"Repair"', "manage.py run_job sync")),
     Case("disabled_triggers", fault("disabled_triggers", 1), ("manage.py database verify --sql",)),
     Case("authentication_failures", fault("authentication_failures"), (), _an_hour_later),
+    Case("account_changes", fault("account_changes"), (), lambda _: a_day_later()),
     Case("drift", _differing("drift", "function"), ('"Repair"',)),
     Case("drift", _differing("drift", "function"), ("manage.py database verify --sql", "manage.py run_job verify")),
 ]  # fmt: skip
@@ -291,6 +292,7 @@ def test_what_the_remedy_says_heals_what_is_committed(case: Case, scene: Scene, 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_what_the_remedy_says_heals(case: Case, scene: Scene, admin_client: Client) -> None:
+    a_day_later()  # since the client's account was made
     heal(case, scene, admin_client)
 
 

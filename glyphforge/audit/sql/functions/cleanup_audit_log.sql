@@ -1,9 +1,11 @@
 -- Removes audit rows that are more than `days` days old, whole months by dropping their partition, up to 24 at a call;
--- returns how many rows.
+-- returns how many rows. Only the owner of the log may go below 365 days. What was removed is a row of its own in the
+-- log, with the moment before which rows may be missing: without it refuse_audit_change() lets none go.
 CREATE FUNCTION cleanup_audit_log(days int DEFAULT 365) RETURNS bigint
 LANGUAGE plpgsql
 SECURITY DEFINER
 SET search_path = public, pg_temp
+SET timezone = 'UTC'
 SET quote_all_identifiers = off
 AS $$
 DECLARE
@@ -12,6 +14,10 @@ DECLARE
     dropped text[];
     deleted bigint;
 BEGIN
+    IF days < 365 AND NOT is_owner_of('audit_log') THEN
+        RAISE EXCEPTION 'cleanup_audit_log: days must be at least 365, not %', days
+            USING ERRCODE = 'insufficient_privilege', HINT = 'Only the owner of audit_log may keep less.';
+    END IF;
     PERFORM pg_advisory_xact_lock(hashtextextended('audit_log partitions', 0));
 
     held := (
@@ -25,14 +31,30 @@ BEGIN
             GROUP BY a.tableoid
         ) AS c
     );
-    PERFORM set_config('app.audit_retention', 'on', true);
-    DELETE FROM audit_log AS a
-    WHERE a.occurred_at < cutoff
-        AND a.tableoid NOT IN (
-            SELECT p.partition::oid FROM monthly_partitions('audit_log'::regclass) AS p WHERE p.closes <= cutoff
+    deleted := (
+        SELECT count(*)
+        FROM audit_log AS a
+        WHERE a.occurred_at < cutoff
+            AND a.tableoid NOT IN (
+                SELECT p.partition::oid FROM monthly_partitions('audit_log'::regclass) AS p WHERE p.closes <= cutoff
+            )
+    );
+    IF deleted > 0 OR held IS NOT NULL THEN
+        PERFORM record_audit(
+            'retention', 'audit_log', pg_current_xact_id()::text, NULL,
+            jsonb_build_object(
+                'before', cutoff, 'days', days, 'rows', deleted, 'months', coalesce(held, '{}'::jsonb)
+            )
         );
-    GET DIAGNOSTICS deleted = ROW_COUNT;
-    PERFORM set_config('app.audit_retention', '', true);
+    END IF;
+    IF deleted > 0 THEN
+        DELETE FROM audit_log AS a
+        WHERE a.occurred_at < cutoff
+            AND a.tableoid NOT IN (
+                SELECT p.partition::oid FROM monthly_partitions('audit_log'::regclass) AS p WHERE p.closes <= cutoff
+            );
+        GET DIAGNOSTICS deleted = ROW_COUNT;
+    END IF;
     dropped := drop_partitions_before('audit_log'::regclass, cutoff);
     RETURN deleted + (SELECT coalesce(sum((held ->> d.partition)::bigint), 0)::bigint FROM unnest(dropped) AS d (partition));
 END

@@ -1,15 +1,31 @@
--- Only retention and the draining of the default partition, run by the table's owner, may remove rows; they set
--- app.audit_retention for their own duration.
+-- A row goes in two cases only. Retention removes it: then this transaction has a row in the log that says up to when,
+-- which cleanup_audit_log() writes. Or it moves from the default partition to that of its month, which is being made
+-- and hangs at no parent yet. No setting opens anything.
 CREATE FUNCTION refuse_audit_change() RETURNS trigger
 LANGUAGE plpgsql
 SET search_path = public, pg_temp
+SET timezone = 'UTC'
 AS $$
 BEGIN
-    IF TG_OP = 'DELETE'
-        AND current_setting('app.audit_retention', true) = 'on'
-        AND pg_has_role((SELECT c.relowner FROM pg_class AS c WHERE c.oid = TG_RELID), 'USAGE')
-    THEN
-        RETURN OLD;
+    IF TG_OP = 'DELETE' THEN
+        IF EXISTS (
+            SELECT FROM audit_log AS a
+            WHERE a.table_name = 'audit_log'
+                AND a.row_id = pg_current_xact_id()::text
+                AND a.occurred_at = now()
+                AND a.action = 'retention'
+                AND (a.new_values ->> 'before')::timestamptz > OLD.occurred_at
+        ) OR (
+            TG_TABLE_NAME = 'audit_log_default'
+            AND EXISTS (
+                SELECT FROM pg_class AS c
+                WHERE c.oid = to_regclass(partition_name('audit_log'::regclass, OLD.occurred_at::date))::oid
+                    AND NOT c.relispartition
+            )
+        )
+        THEN
+            RETURN OLD;
+        END IF;
     END IF;
     RAISE EXCEPTION 'audit_log: rows are append-only'
         USING ERRCODE = 'insufficient_privilege', DETAIL = format('%s on %s was refused.', TG_OP, TG_TABLE_NAME);

@@ -1,4 +1,5 @@
--- Who changed what, when and why; only what changed, secrets masked. Append-only, in monthly partitions (UTC).
+-- Who changed what, when and why; only what changed, secrets masked. Append-only, in monthly partitions (UTC), written
+-- by record_audit() alone: a row without db_role was written past it, or by a release before it.
 CREATE SEQUENCE audit_log_id_seq AS bigint;
 
 CREATE TABLE audit_log (
@@ -12,14 +13,17 @@ CREATE TABLE audit_log (
     new_values jsonb,
     reason text,
     request_id text,
+    actor_kind text,
+    db_role text,
     CONSTRAINT audit_log_pkey PRIMARY KEY (id, occurred_at),
     CONSTRAINT audit_log_action_given CHECK (action <> ''),
     CONSTRAINT audit_log_actor_given CHECK (actor <> ''),
+    CONSTRAINT audit_log_actor_kind_known CHECK (actor_kind IN ('staff', 'system', 'api', 'sql')),
     CONSTRAINT audit_log_occurred_at_plausible
     CHECK (occurred_at >= '1970-01-01 00:00:00+00' AND occurred_at < '2200-01-01 00:00:00+00'),
     CONSTRAINT audit_log_texts_bounded CHECK (
         octet_length(actor) <= 800 AND octet_length(action) <= 255 AND octet_length(table_name) <= 63
-        AND octet_length(row_id) <= 800 AND octet_length(request_id) <= 800
+        AND octet_length(row_id) <= 800 AND octet_length(request_id) <= 800 AND octet_length(db_role) <= 63
     )
 ) PARTITION BY RANGE (occurred_at);
 

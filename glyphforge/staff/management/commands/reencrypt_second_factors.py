@@ -7,6 +7,7 @@ from cryptography.fernet import InvalidToken
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import transaction
 
+from glyphforge import audit
 from glyphforge.staff.adapters import reencrypt
 
 
@@ -22,7 +23,7 @@ class Command(BaseCommand):
         if not options["apply"]:
             self.stdout.write(f"Would encrypt {Authenticator.objects.count()} second factors anew; --apply does it.")
             return
-        with transaction.atomic():
+        with audit.acting_as(actor="command", reason="Rotation of DJANGO_SECRET_KEY"), transaction.atomic():
             authenticators = list(Authenticator.objects.select_for_update().select_related("user"))
             for authenticator in authenticators:
                 try:

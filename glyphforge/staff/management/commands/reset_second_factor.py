@@ -38,9 +38,7 @@ class Command(BaseCommand):
             return
         if not options["reason"].strip():
             raise CommandError("--reason is needed: who asked, and how they proved who they are.")
-        with transaction.atomic():
+        with audit.acting_as(actor="command", reason=options["reason"].strip()), transaction.atomic():
             authenticators.delete()
-            audit.record(
-                "reset_second_factor", table_name="auth_user", row_id=user.pk, reason=options["reason"].strip()
-            )
+            audit.record("reset_second_factor", table_name="auth_user", row_id=user.pk)
         self.stdout.write(f"Removed {found} of {user.get_username()}. The next sign-in sets up a new one.")

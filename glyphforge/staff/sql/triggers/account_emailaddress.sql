@@ -1,0 +1,2 @@
+CREATE TRIGGER audit AFTER INSERT OR UPDATE OR DELETE ON account_emailaddress
+FOR EACH ROW EXECUTE FUNCTION audit_row_change('id');

@@ -1,0 +1,3 @@
+-- A sign-in, which moves last_login, has a row of its own. No columns are named: Django's migrations may change them.
+CREATE TRIGGER audit AFTER INSERT OR UPDATE OR DELETE ON auth_user
+FOR EACH ROW EXECUTE FUNCTION audit_row_change('id', 'last_login');

@@ -1,0 +1,2 @@
+CREATE TRIGGER audit AFTER INSERT OR UPDATE OR DELETE ON auth_user_user_permissions
+FOR EACH ROW EXECUTE FUNCTION audit_grant();
