@@ -13,7 +13,7 @@ CREATE FUNCTION number_rate_limit_permits(
     wanted int,
     OUT granted int,
     OUT last bigint
-)
+) RETURNS record
 LANGUAGE plpgsql
 SET search_path = public, pg_temp
 AS $$

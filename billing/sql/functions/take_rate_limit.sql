@@ -13,7 +13,7 @@ CREATE FUNCTION take_rate_limit(
     OUT reset_at timestamptz,
     OUT reason text,
     OUT minute_end timestamptz
-)
+) RETURNS record
 LANGUAGE plpgsql
 AS $$
 DECLARE

@@ -15,7 +15,7 @@ CREATE FUNCTION take_rate_limit_permits(
     OUT granted int,
     OUT used_this_minute bigint,
     OUT used_this_month bigint
-)
+) RETURNS record
 LANGUAGE plpgsql
 SET search_path = public, pg_temp
 AS $$
