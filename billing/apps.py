@@ -22,7 +22,7 @@ class BillingConfig(AppConfig):
     database_rights = Rights(
         append_only=("api_usage", "api_usage_deltas", "payment_movements"),
         read_only=("monthly_usage_totals", "entitled_statuses"),
-        hidden_columns={"api_keys": ("key_hash",)},
+        hidden_columns={"api_keys": ("key_hash", "key_fast_hash")},
     )
     sql_needs = ("djstripe",)  # indexes on the mirror
     without_rows = ("djstripe_apikey",)  # the Stripe key, in plain text

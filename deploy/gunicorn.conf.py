@@ -1,7 +1,11 @@
 """Gunicorn for the web process: `gunicorn --config deploy/gunicorn.conf.py`, from the project's folder."""
 
 import os
+import random
+import signal
+import threading
 from pathlib import Path
+from typing import Any
 
 from glyphforge.observability import logs
 
@@ -15,8 +19,9 @@ threads = int(os.environ.get("WEB_THREADS", "8"))
 timeout = 60
 graceful_timeout = 30
 keepalive = 5
-max_requests = 5000
-max_requests_jitter = 500
+# A worker ends by itself after half a day, give or take an hour, for what memory it may have leaked. Not by a number of
+# requests: under load that would throw away what it remembers of keys and plans every few seconds.
+recycle_hours = 12
 # Only a proxy on this machine is believed about addresses and TLS; behind another one, name it here.
 forwarded_allow_ips = os.environ.get("FORWARDED_ALLOW_IPS", "127.0.0.1,::1")
 control_socket_disable = True
@@ -33,3 +38,11 @@ logconfig_dict = logs.configuration(
 logconfig_dict["loggers"] |= {
     name: {"handlers": [], "level": "INFO", "propagate": True} for name in ("gunicorn.error", "gunicorn.access")
 }
+
+
+def post_worker_init(worker: Any) -> None:
+    """Have the worker end as by its master's word, answering what it has begun; the master starts another."""
+    after = (recycle_hours + random.uniform(-1, 1)) * 3600  # noqa: S311 - so that not all end at once
+    timer = threading.Timer(after, os.kill, (worker.pid, signal.SIGTERM))
+    timer.daemon = True
+    timer.start()

@@ -30,6 +30,20 @@ def shared_secret_key(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
 
 
 @register(Tags.security, deploy=True)
+def shared_key_pepper(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    """An error (E003) for a generated pepper: what one machine stores to check a key fast means nothing to another."""
+    if not settings.API_KEY_PEPPER_IS_LOCAL:
+        return []
+    return [
+        CheckError(
+            "API_KEY_PEPPER is not set; this machine uses one of its own.",
+            hint="Set the same API_KEY_PEPPER (32 random characters or more) for every web process and worker.",
+            id="glyphforge.E003",
+        )
+    ]
+
+
+@register(Tags.security, deploy=True)
 def second_factor_required(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     """Warn (W010) where a password alone opens customers' payments."""
     if settings.STAFF_SECOND_FACTOR_REQUIRED:

@@ -254,7 +254,14 @@ if STAFF_OIDC_ISSUER:
 API_SERVICE_TOKENS = env.pairs("API_SERVICE_TOKENS", default={})
 if any(len(token) < 32 for token in API_SERVICE_TOKENS.values()):
     refuse("API_SERVICE_TOKENS", "each token must have at least 32 random characters")
-API_KEY_BCRYPT_ROUNDS = 12  # a quarter of a second, once a key, process and ten minutes
+API_KEY_BCRYPT_ROUNDS = 12  # a quarter of a second, once a key and pepper
+# The secret under which a key is checked without bcrypt; while it is rotated, the new one and the old ones.
+API_KEY_PEPPERS = env.texts("API_KEY_PEPPER")
+if any(len(pepper) < 32 for pepper in API_KEY_PEPPERS):
+    refuse("API_KEY_PEPPER", "each of its comma-separated values must have at least 32 random characters")
+# One machine can keep its own; `check --deploy` asks for a shared one (glyphforge.checks).
+API_KEY_PEPPER_IS_LOCAL = not API_KEY_PEPPERS
+API_KEY_PEPPERS = API_KEY_PEPPERS or [persistent_secret(VAR_DIR / "api_key_pepper", "API_KEY_PEPPER")]
 
 # --- Stripe ---------------------------------------------------------------------------------------
 

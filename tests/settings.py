@@ -10,6 +10,7 @@ os.environ.update(
     DJANGO_DEBUG="false",
     DJANGO_HTTPS="false",
     DJANGO_ALLOWED_HOSTS="testserver,localhost,127.0.0.1",
+    API_KEY_PEPPER="the-suite-keeps-no-key-of-anybody-0123456789",
     DJANGO_SECRET_KEY="the-suite-signs-nothing-that-leaves-this-machine-0123456789",
     STRIPE_LIVE_MODE="false",
     STRIPE_TEST_SECRET_KEY="sk_test_" + "0" * 24,

@@ -11,6 +11,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PRODUCTION = {
     "DATABASE_URL": "postgresql://forge:password@db.internal:5432/forge",
     "DJANGO_SECRET_KEY": "production-like-key-of-more-than-fifty-characters-0123456789",
+    "API_KEY_PEPPER": "production-like-pepper-of-32-characters-or-more",
     "DJANGO_ALLOWED_HOSTS": "backoffice.example.com",
     "DJANGO_DEBUG": "false",
     "STRIPE_LIVE_MODE": "true",
@@ -42,7 +43,7 @@ def test_check_deploy_finds_nothing() -> None:
     assert "no issues" in done.stdout
 
 
-@pytest.mark.parametrize("name", ["DATABASE_URL", "DJANGO_SECRET_KEY", "STRIPE_WEBHOOK_SECRET"])
+@pytest.mark.parametrize("name", ["DATABASE_URL", "DJANGO_SECRET_KEY", "API_KEY_PEPPER", "STRIPE_WEBHOOK_SECRET"])
 def test_check_deploy_names_what_is_missing(name: str) -> None:
     done = manage("check", "--deploy", "--fail-level", "WARNING", **{name: ""})
     assert done.returncode == 1
@@ -55,6 +56,7 @@ def test_check_deploy_names_what_is_missing(name: str) -> None:
         ("DATABASE_URL", "mysql://db/forge"),
         ("DATABASE_REPLICA_URL", "not a url"),
         ("DATABASE_POOL_SIZE", "none"),
+        ("API_KEY_PEPPER", "new-one-of-more-than-thirty-two-characters,short"),
         ("LOG_LEVEL", "LOUD"),
         ("LOG_DIR", "/nowhere/at/all"),
     ],

@@ -89,7 +89,7 @@ def context(request: HttpRequest, user: User) -> dict[str, Any]:
     live = next((row for row in subscriptions if row.is_live), None)
     entitlement: Entitlement | None = getattr(live, "entitlement", None)
     invoices = list(user.open_invoices.order_by("created_at", "stripe_invoice_id"))
-    keys = list(user.api_keys.defer("key_hash").order_by("-created_at")[:ROWS])
+    keys = list(user.api_keys.defer("key_hash", "key_fast_hash").order_by("-created_at")[:ROWS])
     payments = list(user.payments.order_by("-created_at")[:ROWS])
     customers = list(user.stripe_customers.order_by("-is_primary", "linked_at")[:ROWS])
     events = _events(customers) if request.user.has_perm("billing.view_webhookevent") else []

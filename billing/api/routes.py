@@ -18,6 +18,8 @@ from billing.api.schemas import (
     ErrorOut,
     KeyIn,
     KeyOut,
+    LeaseIn,
+    LeaseOut,
     RateLimitOut,
     RequestIn,
     RowOut,
@@ -80,6 +82,15 @@ def authenticate(request: HttpRequest, body: KeyIn) -> KeyOut:
 def check_rate_limit(request: HttpRequest, api_key_id: UUID) -> rate_limits.Decision:
     """Count one request against the plan's limits per minute and month. A refused request is not counted."""
     return rate_limits.check(api_key_id)
+
+
+@api.post("/keys/{api_key_id}/rate-limit/lease", response={200: LeaseOut, **ERRORS}, summary="Count requests ahead")
+def lease_rate_limit(request: HttpRequest, api_key_id: UUID, body: LeaseIn) -> rate_limits.Lease:
+    """Count up to so many requests at once, for a server that serves them by itself during the next seconds.
+
+    What it does not serve stays counted: ask for what is needed until `expires_at`.
+    """
+    return rate_limits.lease(api_key_id, body.permits)
 
 
 @api.post("/usage", response={200: UsageOut, 207: UsageByRowOut, **ERRORS}, summary="Record answered requests")

@@ -136,6 +136,25 @@ class RateLimitOut(Schema):
     ]
 
 
+class LeaseIn(Strict):
+    """How many requests a server wants to serve before it asks again."""
+
+    permits: Annotated[int, Field(ge=1, le=LARGEST_INT), BeforeValidator(_no_flag)]
+
+
+class LeaseOut(Schema):
+    """What `lease_rate_limit()` granted."""
+
+    granted: Annotated[int, Field(description="As many as minute and month have room for, counted already.")]
+    expires_at: Annotated[
+        datetime | None, Field(description="Serve none of them after it, within five seconds; null when none was.")
+    ]
+    reason: Annotated[
+        Literal["ok", "rate", "quota", "key"],
+        Field(description="rate: too many this minute; quota: the month is used up; key: it cannot be used."),
+    ]
+
+
 class RequestIn(Strict):
     """One request that an API server has answered. What is optional may be null or empty too."""
 

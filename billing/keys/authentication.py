@@ -1,4 +1,4 @@
-"""How an API key is checked: at the cost of one hash when it is new to this process, of none when it is not."""
+"""How an API key is checked: by an HMAC, in a process that has not seen it too; by bcrypt once a key and pepper."""
 
 import base64
 import copy
@@ -7,17 +7,21 @@ import logging
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
-from uuid import UUID
 
 import bcrypt
 from django.conf import settings
 
+from billing.keys import fast_hash
 from billing.keys import format as key_format
 from billing.keys.cache import verified_keys
 from billing.models import ApiKey, User
 from glyphforge.web import brute_force
 
 logger = logging.getLogger(__name__)
+
+
+# What is read to check a key, and not kept with the row.
+HASHES = ("key_hash", "key_fast_hash")
 
 
 class Outcome(StrEnum):
@@ -47,8 +51,9 @@ def authenticate(raw_key: str, *, source: str | None = None) -> Verdict:
     """Find the row of a key, with its user loaded, and say whether it may be used now and, if not, why.
 
     Never raises for bad input. `source`, the address the request came from, is stopped after too many failures. A
-    mistyped key costs neither a query nor a hash. A wrong prefix and a wrong secret both cost one query and one hash,
-    so that time does not tell them apart. A key checked before costs an HMAC, and a query every three seconds.
+    mistyped key costs neither a query nor a hash. A wrong prefix and a wrong secret both cost one query and one bcrypt,
+    so that time does not tell them apart. An issued key costs one query and HMACs the first time, then an HMAC, and a
+    query every three seconds.
     """
     if not isinstance(raw_key, str) or not key_format.is_well_formed(raw_key):
         return Verdict(Outcome.MALFORMED)
@@ -57,16 +62,20 @@ def authenticate(raw_key: str, *, source: str | None = None) -> Verdict:
     if entry is None:
         if source and brute_force.is_stopped(brute_force.Kind.API_KEY, source):
             return Verdict(Outcome.STOPPED)
-        entry = verified_keys.remember(digest, matching_key_id(raw_key))
-        if entry.key_id is None:
+        generation = verified_keys.generation
+        key = matching_key(raw_key)
+        entry = verified_keys.remember(digest, key.pk if key else None)
+        if key is None:
             _count_failure(raw_key, source)
+        else:
+            verified_keys.refresh(entry, key, generation)
     if entry.key_id is None:
         return Verdict(Outcome.UNKNOWN)
 
     row = entry.row if verified_keys.is_fresh(entry) else None
     if row is None:
         generation = verified_keys.generation
-        row = ApiKey.objects.select_related("user").defer("key_hash").filter(pk=entry.key_id).first()
+        row = ApiKey.objects.select_related("user").defer(*HASHES).filter(pk=entry.key_id).first()
         if row is None:  # deleted with its customer
             return Verdict(Outcome.UNKNOWN)
         verified_keys.refresh(entry, row, generation)
@@ -89,15 +98,20 @@ def state(row: ApiKey) -> Outcome:
     return Outcome.OK
 
 
-def matching_key_id(raw_key: str) -> UUID | None:
-    """The id of the row that the raw key belongs to. Takes as long when there is none."""
-    candidates = list(
-        ApiKey.objects.filter(key_prefix=key_format.key_prefix(raw_key)).values_list("pk", "key_hash").order_by("pk")
-    )
-    if not candidates:
+def matching_key(raw_key: str) -> ApiKey | None:
+    """The row that the raw key belongs to, with its user and without its hashes; a wrong key costs one bcrypt."""
+    prefix = key_format.key_prefix(raw_key)
+    candidates = list(ApiKey.objects.select_related("user").filter(key_prefix=prefix).order_by("pk"))
+    key = next((each for each in candidates if fast_hash.confirms(raw_key, each)), None)
+    if key is None:
+        key = next((each for each in candidates if _matches(raw_key, each.key_hash)), None)
+    if key is not None:
+        fast_hash.renew(raw_key, key)
+        for name in HASHES:
+            delattr(key, name)  # loaded again by whoever asks
+    elif not candidates:
         _matches(raw_key, _dummy_hash())
-        return None
-    return next((pk for pk, key_hash in candidates if _matches(raw_key, key_hash)), None)
+    return key
 
 
 def _matches(raw_key: str, key_hash: str) -> bool:

@@ -1,4 +1,4 @@
-"""What this process remembers of keys it has checked, so that bcrypt runs once and not at every request.
+"""What this process remembers of keys it has checked, so that not every request asks the database.
 
 Two clocks. That a raw key belongs to a row never changes, so it is kept for minutes. What may happen to the row
 (revoked, expired, its owner suspended), in whatever process or by psql, is read again every few seconds; a change made

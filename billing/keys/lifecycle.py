@@ -7,7 +7,7 @@ from django.db import transaction
 from django.utils import timezone
 from django_q.tasks import async_task
 
-from billing.keys import authentication
+from billing.keys import authentication, fast_hash
 from billing.keys import format as key_format
 from billing.keys.cache import verified_keys
 from billing.models import ApiKey, User
@@ -54,12 +54,14 @@ def issue(
         if owner.status != User.Status.ACTIVE:
             raise Refused(f"{owner.email} is {owner.get_status_display().lower()} and gets no keys.")
         raw_key = _unused_key(environment)
+        key_hash = authentication.hash_key(raw_key)
         key = ApiKey.objects.create(
             user=owner,
             name=name,
             environment=environment,
             key_prefix=key_format.key_prefix(raw_key),
-            key_hash=authentication.hash_key(raw_key),
+            key_hash=key_hash,
+            key_fast_hash=fast_hash.compute(raw_key, key_hash),
             expires_at=expires_at,
         )
     return IssuedKey(key, raw_key)
@@ -123,8 +125,8 @@ def report_leaked(prefix_or_key: str, *, actor: str, reason: str) -> list[ApiKey
         raise Refused(f"{prefix}… is mistyped or cut off; report the prefix alone if that is all there is.")
     found = list(ApiKey.objects.filter(key_prefix=prefix).order_by("created_at"))
     if text != prefix:
-        matching = authentication.matching_key_id(text)
-        found = [key for key in found if key.pk == matching]
+        matching = authentication.matching_key(text)
+        found = [key for key in found if key == matching]
     usable = [key for key in found if key.revoked_at is None]
     if not usable:
         raise Refused(f"{prefix}… is already revoked." if found else f"No key begins with {prefix}.")

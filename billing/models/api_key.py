@@ -9,7 +9,7 @@ from glyphforge.rows import created_at, updated_at, uuid_key
 
 
 class ApiKey(models.Model):
-    """A customer's key, as a bcrypt hash; the key itself is shown once and kept nowhere."""
+    """A customer's key as a bcrypt hash, and as an HMAC that is quick to check; the key itself is kept nowhere."""
 
     class Environment(ToneChoices):
         DEVELOPMENT = "development", Tone.NEUTRAL, "Development"
@@ -24,6 +24,7 @@ class ApiKey(models.Model):
         "prefix", help_text="How the key begins; enough to recognise it, too little to use it."
     )
     key_hash = models.TextField(editable=False)
+    key_fast_hash = models.TextField(null=True, editable=False)
     usage_count = models.BigIntegerField(db_default=0, editable=False)
     last_used_at = models.DateTimeField(null=True, editable=False)
     expires_at = models.DateTimeField(null=True, blank=True)

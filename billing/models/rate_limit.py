@@ -1,13 +1,14 @@
-"""`rate_limits`: counted by `check_rate_limit()`, emptied by `cleanup_rate_limits()`; Python only reads it."""
+"""What `check_rate_limit()` counts and `cleanup_rate_limits()` empties; Python only reads it."""
 
 from django.db import models
 
 from billing.models.api_key import ApiKey
+from billing.models.user import User
 from glyphforge.rows import uuid_key
 
 
 class RateLimit(models.Model):
-    """How often a key was used in one window. Unlogged: a crash of the server forgets it."""
+    """How often a key was used in a minute, or its user in a month. Unlogged: a crash of the server forgets it."""
 
     id = uuid_key()
     api_key = models.ForeignKey(ApiKey, on_delete=models.DO_NOTHING, db_constraint=False, related_name="+")
@@ -15,6 +16,7 @@ class RateLimit(models.Model):
     window_seconds = models.IntegerField()
     request_count = models.BigIntegerField(db_default=0)
     expires_at = models.DateTimeField()
+    user = models.ForeignKey(User, null=True, on_delete=models.DO_NOTHING, db_constraint=False, related_name="+")
 
     class Meta:
         db_table = "rate_limits"

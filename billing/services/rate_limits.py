@@ -1,4 +1,4 @@
-"""Counts a key's requests against its plan: the Python door to the database's check_rate_limit()."""
+"""Counts a key's requests against its plan: the Python door to check_rate_limit() and lease_rate_limit()."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -30,3 +30,26 @@ def check(api_key_id: UUID) -> Decision:
     with connection.cursor() as cursor:
         cursor.execute("SELECT allowed, remaining, reset_at, reason FROM check_rate_limit(%s)", [api_key_id])
         return Decision(*cursor.fetchone())
+
+
+@dataclass(frozen=True)
+class Lease:
+    """How many requests of a key were counted in advance, to be served until `expires_at`, which is None for none.
+
+    `reason` is as in `Decision`.
+    """
+
+    granted: int
+    expires_at: datetime | None
+    reason: str
+
+
+def lease(api_key_id: UUID, permits: int) -> Lease:
+    """Count up to so many requests of the key at once, as many as its plan has room for.
+
+    For a server that checks thousands a second: what it does not use stays counted, so it asks for what it needs in
+    seconds. Call it as `check`. Fewer than one permit is a `DataError`.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT granted, expires_at, reason FROM lease_rate_limit(%s, %s)", [api_key_id, permits])
+        return Lease(*cursor.fetchone())

@@ -228,6 +228,7 @@ def test_handlers_run_from_the_package_alone(package: Path, secrets_manager: str
     SecretsManager.values = {
         "DATABASE_URL": database.url(),
         "DJANGO_SECRET_KEY": "x" * 50,
+        "API_KEY_PEPPER": "x" * 50,
         "STRIPE_WEBHOOK_SECRET": "whsec_test",
     }
     environment = {

@@ -139,6 +139,13 @@ TABLES: dict[str, dict[str, str]] = {
         "window_seconds": "60",
         "expires_at": "now() - interval '1 hour'",
     },
+    "rate_limit_permits": {
+        "holder": "gen_random_uuid()",
+        "window_start": "now() - interval '1 day'",
+        "window_seconds": "60",
+        "number": "1",
+        "expires_at": "now() - interval '1 hour'",
+    },
     "authentication_failures": {"kind": "'api_key'", "source": "'s#n'", "window_start": "now()"},
     "audit_log": {"action": "'x'", "table_name": "'users'"},
     "read_log": {"actor": "'a'", "table_name": "'users'", "row_id": "'1'", "db_role": "'r'"},

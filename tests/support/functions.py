@@ -59,6 +59,33 @@ CALLS: dict[str, tuple[str, ...]] = {
         f"SELECT * FROM public.check_rate_limit('{USER}')",
         "SELECT * FROM public.check_rate_limit(NULL)",
     ),
+    "lease_rate_limit": (
+        f"SELECT granted, reason FROM public.lease_rate_limit('{KEY}', 3)",
+        f"SELECT * FROM public.lease_rate_limit('{USER}', 3)",
+        f"SELECT * FROM public.lease_rate_limit('{KEY}', 0)",
+        "SELECT * FROM public.lease_rate_limit(NULL, 1)",
+    ),
+    # Called by the two above, and by nobody else.
+    "take_rate_limit": (),
+    "recorded_requests": (f"SELECT public.recorded_requests('{USER}', '{TODAY:%Y-%m}-01T00:00:00Z', 1001)",),
+    "is_rate_limit_permit_taken": (
+        f"SELECT public.is_rate_limit_permit_taken('{KEY}', 60, '{TODAY}T00:00:00Z', '{LATER}T00:00:00Z', 1)",
+    ),
+    "number_rate_limit_permits": (
+        f"""
+        SELECT * FROM public.number_rate_limit_permits(
+            '{KEY}', 60, '{TODAY}T00:00:00Z', '{LATER}T00:00:00Z', 1, 1, 9, 3
+        )
+        """,
+    ),
+    "last_rate_limit_permit": (f"SELECT public.last_rate_limit_permit('{KEY}', 60, '{TODAY}T00:00:00Z')",),
+    "take_rate_limit_permits": (
+        f"""
+        SELECT * FROM public.take_rate_limit_permits(
+            '{KEY}', '{USER}', 2, 50, 2000, 0, '{LAST_WEEK}T00:00:00Z', '{LAST_WEEK}T00:00:00Z', '{LATER}T00:00:00Z'
+        )
+        """,
+    ),
     "book_payment_totals": (
         f"""
         INSERT INTO public.payment_history
@@ -234,6 +261,7 @@ def prepare() -> None:
     }.items():
         factories.webhook_event(stripe_event_id=f"evt_{name}", **values)
     factories.alert(state="resolved", resolved_at=ago("200 days"))
+    run("SELECT nextval('rate_limit_permits_seq')")  # no rollback takes it back: all runs begin after the first
     insert("rate_limits", api_key_id=KEY, window_start=ago("2 hours"), window_seconds=60, expires_at=ago("1 hour"))
 
 

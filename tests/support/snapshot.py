@@ -22,6 +22,7 @@ LEFT_OUT = {
     "monthly_usage_totals",
     "plan_prices",
     "plans",
+    "rate_limit_permits",
     "rate_limits",
     "reconciliation_differences",
     "reconciliation_runs",

@@ -1,4 +1,5 @@
--- A key's hash, never the key: the prefix finds the row, bcrypt checks the rest.
+-- A key's hash, never the key: the prefix finds the row, bcrypt checks the rest. key_fast_hash spares bcrypt: the HMAC
+-- of key and key_hash under a secret that the database does not hold; NULL until the key was checked under it.
 CREATE TABLE api_keys (
     id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
     user_id uuid NOT NULL CONSTRAINT api_keys_user_id_fkey REFERENCES users (id) ON DELETE CASCADE,
@@ -6,6 +7,7 @@ CREATE TABLE api_keys (
     environment text NOT NULL DEFAULT 'development',
     key_prefix text NOT NULL,
     key_hash text NOT NULL,
+    key_fast_hash text,
     usage_count bigint NOT NULL DEFAULT 0,
     last_used_at timestamptz,
     expires_at timestamptz,
@@ -16,6 +18,7 @@ CREATE TABLE api_keys (
     CONSTRAINT api_keys_environment_known CHECK (environment IN ('development', 'staging', 'production')),
     CONSTRAINT api_keys_prefix_short CHECK (length(key_prefix) BETWEEN 1 AND 32),
     CONSTRAINT api_keys_hash_is_no_key CHECK (key_hash <> '' AND key_hash NOT LIKE 'glyph\_sk\_%'),
+    CONSTRAINT api_keys_fast_hash_sha256 CHECK (key_fast_hash ~ '^[0-9a-f]{64}$'),
     CONSTRAINT api_keys_usage_not_negative CHECK (usage_count >= 0),
     -- Far from what a bigint holds: counting stops there, and never fails.
     CONSTRAINT api_keys_usage_possible CHECK (usage_count <= 1000000000000000),

@@ -1,5 +1,6 @@
--- Requests counted per key and window. Unlogged: losing it in a crash forgives at most a window. No foreign key, as its
--- check would write WAL for every new window; rows of a deleted key expire by themselves.
+-- Requests counted per window: a minute of a key, and a month of a user, whose keys share it; its row names the key
+-- that began it. Unlogged: losing it in a crash forgives at most a window. No foreign key, as its check would write
+-- WAL for every new window; rows of a deleted key expire by themselves.
 CREATE UNLOGGED TABLE rate_limits (
     id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
     api_key_id uuid NOT NULL,
@@ -7,6 +8,8 @@ CREATE UNLOGGED TABLE rate_limits (
     window_seconds int NOT NULL,
     request_count bigint NOT NULL DEFAULT 0,
     expires_at timestamptz NOT NULL,
+    -- Of a month only.
+    user_id uuid,
     CONSTRAINT rate_limits_window_key UNIQUE (api_key_id, window_seconds, window_start),
     CONSTRAINT rate_limits_window_positive CHECK (window_seconds > 0),
     CONSTRAINT rate_limits_count_not_negative CHECK (request_count >= 0),
@@ -19,3 +22,4 @@ CREATE UNLOGGED TABLE rate_limits (
 WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000);
 
 CREATE INDEX rate_limits_expires_at ON rate_limits (expires_at);
+CREATE UNIQUE INDEX rate_limits_month_of_user ON rate_limits (user_id, window_start) WHERE user_id IS NOT NULL;

@@ -55,7 +55,9 @@ def one(key_id: UUID, **values: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("token", [None, "", "wrong", TOKEN + "x", TOKEN[:-1]])
-@pytest.mark.parametrize("path", ["keys/authenticate", f"keys/{UUID(int=7)}/rate-limit", "usage"])
+@pytest.mark.parametrize(
+    "path", ["keys/authenticate", f"keys/{UUID(int=7)}/rate-limit", f"keys/{UUID(int=7)}/rate-limit/lease", "usage"]
+)
 def test_nothing_answers_without_a_service_token(path: str, token: str | None) -> None:
     status, body = call(path, {}, token=token)
     assert status == 401
@@ -332,6 +334,23 @@ def test_a_key_in_a_wrong_place_is_not_repeated() -> None:
         assert raw_key[22:] not in json.dumps(call("keys/authenticate", body)[1]).replace(raw_key[:22], "")
 
 
+def test_permits_are_leased_for_seconds(django_assert_num_queries: DjangoAssertNumQueries) -> None:
+    issued = issued_key()
+    wait_for_room(60, 10)
+    with django_assert_num_queries(1):
+        status, leased = call(f"keys/{issued.key.pk}/rate-limit/lease", {"permits": 1000})
+    assert (status, leased["reason"], leased["expires_at"] is None) == (200, "ok", False)
+    assert call(f"keys/{issued.key.pk}/rate-limit/lease", {"permits": 1})[1] == {
+        "granted": 0, "expires_at": None, "reason": "rate",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("permits", [0, -1, 2**31, 1.5, True, None])
+def test_an_impossible_number_of_permits_is_refused_by_name(permits: Any) -> None:
+    status, body = call(f"keys/{uuid4()}/rate-limit/lease", {"permits": permits})
+    assert (status, body["fields"][0]["field"]) == (422, "permits")
+
+
 # --- Documentation --------------------------------------------------------------------------------
 
 
@@ -340,6 +359,7 @@ def test_the_documentation_describes_every_operation(client: Client) -> None:
     assert set(document["paths"]) == {
         "/api/v1/keys/authenticate",
         "/api/v1/keys/{api_key_id}/rate-limit",
+        "/api/v1/keys/{api_key_id}/rate-limit/lease",
         "/api/v1/usage",
     }
     assert document["components"]["securitySchemes"] == {"ServiceToken": {"type": "http", "scheme": "bearer"}}

@@ -15,6 +15,7 @@ from billing.keys import authentication, lifecycle
 from billing.keys import cache as key_cache
 from billing.keys import format as key_format
 from billing.models import ApiKey, User
+from glyphforge.audit.models import AuditEntry
 from glyphforge.web import brute_force
 from glyphforge.web.models import AuthenticationFailure
 from tests.support.factories import customer, issued_key
@@ -108,16 +109,61 @@ def test_wrong_prefix_and_wrong_secret_cost_the_same(
         assert hashed[0][:7] == b"$2b$04$"
 
 
-def test_bcrypt_runs_once_for_many_requests(
+def test_issued_key_costs_one_query_in_a_process_that_has_not_seen_it_and_none_after(
     hashed: list[bytes], django_assert_num_queries: DjangoAssertNumQueries, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(key_cache, "ROW_SECONDS", PATIENCE_SECONDS)  # the row is not read again meanwhile
     raw_key = issued_key().raw_key
-    assert authentication.authenticate(raw_key).outcome == "ok"
+    with django_assert_num_queries(1):
+        assert authentication.authenticate(raw_key).outcome == "ok"
     with django_assert_num_queries(0):
         for _ in range(100):
             assert authentication.authenticate(raw_key).outcome == "ok"
+    assert hashed == []
+
+
+def test_a_key_of_before_costs_bcrypt_once_in_all_processes(hashed: list[bytes]) -> None:
+    issued = issued_key()
+    ApiKey.objects.update(key_fast_hash=None)
+    changed = ApiKey.objects.get().updated_at
+    for _ in range(2):
+        assert authentication.authenticate(issued.raw_key).outcome == "ok"
+        key_cache.verified_keys.clear()  # another process
     assert len(hashed) == 1
+    assert (
+        ApiKey.objects.get().updated_at,
+        AuditEntry.objects.filter(table_name="api_keys", action="update").count(),
+    ) == (changed, 0)
+
+
+def test_while_the_pepper_is_rotated_no_key_costs_bcrypt(hashed: list[bytes], settings: Any) -> None:
+    old, new = settings.API_KEY_PEPPERS[0], "another-pepper-of-thirty-two-characters"
+    raw_key = issued_key().raw_key
+    settings.API_KEY_PEPPERS = [new, old]
+    assert authentication.authenticate(raw_key).outcome == "ok"
+    settings.API_KEY_PEPPERS = [new]  # renewed meanwhile: the old one may go
+    key_cache.verified_keys.clear()
+    assert authentication.authenticate(raw_key).outcome == "ok"
+    assert hashed == []
+
+
+def test_without_its_pepper_a_key_is_checked_by_bcrypt(hashed: list[bytes], settings: Any) -> None:
+    raw_key = issued_key().raw_key
+    settings.API_KEY_PEPPERS = ["another-pepper-of-thirty-two-characters"]
+    assert authentication.authenticate(raw_key).outcome == "ok"
+    assert len(hashed) == 1
+
+
+def test_fast_hash_is_no_proof_without_the_hash_that_it_was_made_for(hashed: list[bytes]) -> None:
+    issued, other = issued_key(), issued_key()
+    ApiKey.objects.filter(pk=issued.key.pk).update(key_hash=other.key.key_hash)
+    assert authentication.authenticate(issued.raw_key).outcome == "unknown"
+    assert len(hashed) == 1
+
+
+def test_a_row_in_memory_and_in_the_hands_of_a_caller_holds_no_hash() -> None:
+    key = authentication.authenticate(issued_key().raw_key).key
+    assert set(authentication.HASHES) <= key.get_deferred_fields()
 
 
 def test_revocation_is_seen_at_once_in_this_process() -> None:
@@ -149,7 +195,7 @@ def test_a_change_made_elsewhere_is_seen_within_five_seconds_without_another_has
         cursor.execute(statement, [issued.key.pk])
     later(5)
     assert authentication.authenticate(issued.raw_key).outcome == outcome
-    assert len(hashed) == 1
+    assert hashed == []
 
 
 def test_a_row_read_before_a_revocation_is_not_remembered_after_it() -> None:

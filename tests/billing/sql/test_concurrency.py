@@ -9,6 +9,7 @@ from typing import Any
 import psycopg
 import pytest
 from django.db import connection
+from psycopg import IsolationLevel
 
 from tests.support import bulk, database
 from tests.support.concurrently import COMMITS_AWAITED, KILLS_AWAITED, Concurrently
@@ -128,27 +129,64 @@ def count_true(connection: psycopg.Connection, statement: str, *parameters: list
 
 
 CHECK = "SELECT allowed FROM check_rate_limit(%s)"
+LEASE = "SELECT granted FROM lease_rate_limit(%s, %s)"
+each_level = pytest.mark.parametrize("level", [IsolationLevel.READ_COMMITTED, IsolationLevel.SERIALIZABLE])
+
+
+def granted(connection: psycopg.Connection, level: IsolationLevel, statement: str, *parameters: list[object]) -> int:
+    """The sum of what the calls returned, each in a transaction of its own; none of them may fail to serialize."""
+    connection.isolation_level = level
+    results = [connection.execute(statement.encode(), given).fetchone() for given in parameters]
+    return sum(int(row[0]) for row in results if row)
 
 
 @pytest.mark.one_day
-def test_month_never_lets_more_through_than_the_limit(shared: str) -> None:
+@each_level
+def test_month_never_lets_more_or_less_through_than_the_limit(shared: str, level: IsolationLevel) -> None:
     key = a_key(shared, month=100)
     rows(shared, f"INSERT INTO api_keys (user_id, key_prefix, key_hash) SELECT user_id, 'q', 'h' FROM api_keys"
                    f" WHERE id = '{key}' RETURNING id")  # fmt: skip
     keys = rows(shared, f"SELECT id FROM api_keys WHERE user_id = (SELECT user_id FROM api_keys WHERE id = '{key}')")
-    assert sum(at_once(shared, 8, lambda c: count_true(c, CHECK, *([k] for (k,) in keys * 10)))) == 100
+    rows(shared, f"SELECT record_api_usage('{key}', '/', 'GET', 200, 1) FROM generate_series(1, 20)")
+    assert sum(at_once(shared, 8, lambda c: granted(c, level, CHECK, *([k] for (k,) in keys * 10)))) == 80
+    checks = [granted(psycopg.connect(shared, autocommit=True), each, CHECK, [key]) for each in IsolationLevel]
+    assert checks == [0] * len(checks)
 
 
-def test_minute_never_lets_more_through_than_the_limit(shared: str) -> None:
+@each_level
+@pytest.mark.parametrize(("statement", "permits"), [(CHECK, []), (LEASE, [4])])
+def test_minute_never_lets_more_or_less_through_than_the_limit(
+    shared: str, level: IsolationLevel, statement: str, permits: list[object]
+) -> None:
     def allowed_within_one_minute() -> int | None:
         """None when the window ended meanwhile: then the next one is counted."""
         key = a_key(shared, minute=30)
         minute = "SELECT date_trunc('minute', clock_timestamp())"
         began = rows(shared, minute)
-        allowed = sum(at_once(shared, 8, lambda c: count_true(c, CHECK, *([key] for _ in range(10)))))
+        allowed = sum(at_once(shared, 8, lambda c: granted(c, level, statement, *([key, *permits] for _ in range(10)))))
         return allowed if rows(shared, minute) == began else None
 
     assert wait_for(allowed_within_one_minute) == 30
+
+
+@pytest.mark.one_day
+def test_callers_at_both_levels_never_pass_the_limit_together(shared: str) -> None:
+    """Who has an older snapshot than the other's count fails to serialize and tries again."""
+    levels = iter([IsolationLevel.READ_COMMITTED, IsolationLevel.SERIALIZABLE] * 4)
+    key = a_key(shared, month=60)
+
+    def check(connection: psycopg.Connection) -> int:
+        level, allowed = next(levels), 0
+        while allowed < 20:
+            try:
+                if not granted(connection, level, CHECK, [key]):
+                    break
+            except psycopg.errors.SerializationFailure:
+                continue
+            allowed += 1
+        return allowed
+
+    assert sum(at_once(shared, 8, check)) == 60
 
 
 def test_sync_leaves_out_a_subscription_that_somebody_holds(shared: str) -> None:

@@ -126,10 +126,11 @@ def test_functions_with_their_owners_rights_are_closed_to_the_public(run: Run) -
 
 
 def test_only_what_runs_for_every_request_pins_no_search_path(run: Run) -> None:
-    """The trigger names its one table in full; the other reads none and is written into the statements that call it."""
+    """The trigger names its one table in full; the endpoint reads none and is written into the statements that call it;
+    the callers of the limit pin one, and nobody else may call it."""
     loose = run(
         "SELECT p.proname FROM pg_proc AS p WHERE p.pronamespace = 'public'::regnamespace"
         " AND NOT EXISTS (SELECT FROM pg_depend AS d WHERE d.objid = p.oid AND d.deptype = 'e')"
         " AND coalesce(array_to_string(p.proconfig, ' '), '') NOT LIKE '%search_path=public, pg_temp%'"
     )
-    assert sorted(loose) == [("count_api_usage",), ("traffic_endpoint",)]
+    assert sorted(loose) == [("count_api_usage",), ("take_rate_limit",), ("traffic_endpoint",)]

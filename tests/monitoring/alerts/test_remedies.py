@@ -26,7 +26,7 @@ from tests.support.remedies import (
     status,
     work_off_the_queue,
 )
-from tests.support.sql import ago, insert, one, query, scalar
+from tests.support.sql import ago, insert, query, scalar
 from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.django_db

@@ -57,6 +57,7 @@ def test_only_what_is_critical_fails_the_command(
 def test_the_whole_examination_as_json_in_a_process_of_its_own() -> None:
     secrets = {
         "DJANGO_SECRET_KEY": "swordfish-secret-of-more-than-fifty-characters-0123456789",
+        "API_KEY_PEPPER": "swordfish-pepper-of-more-than-thirty-two-characters",
         "STRIPE_WEBHOOK_SECRET": "whsec_swordfish0123456789",
         "METRICS_TOKEN": "swordfish-token-0123456789",
         "SLACK_WEBHOOK_URL": "http://127.0.0.1:9/services/T0/B0/swordfish",
