@@ -8,7 +8,7 @@ CREATE SEQUENCE rate_limit_permits_seq;
 CREATE UNLOGGED TABLE rate_limit_permits (
     holder uuid NOT NULL,
     window_start timestamptz NOT NULL,
-    window_seconds int NOT NULL,
+    window_seconds bigint NOT NULL,
     number bigint NOT NULL,
     expires_at timestamptz NOT NULL,
     CONSTRAINT rate_limit_permits_pkey PRIMARY KEY (holder, window_seconds, window_start, number),

@@ -30,7 +30,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         if options["action"] == "anchor":
-            self.stdout.write(str(seals.anchor() or "Nothing is sealed yet; manage.py run_job seal does it."))
+            self.stdout.write(str(seals.anchor() or "Nothing is sealed yet: the job that does it has not run."))
             return
         known = {anchor for path in options["anchors"] for anchor in _anchors_of(path)}
         if found := seals.verify(options["since"], known):

@@ -1,0 +1,21 @@
+from django.db import migrations
+
+import glyphforge.database.frozen_sql
+
+
+class Migration(migrations.Migration):
+    dependencies = [
+        ("audit", "0003_seals"),
+        ("billing", "0006_plans_limits"),
+        ("database", "0003_watch"),
+        ("monitoring", "0003_stripe"),
+        ("staff", "0001_accounts"),
+        ("web", "0002_isolation"),
+    ]
+
+    operations = [
+        glyphforge.database.frozen_sql.RunSQLFile(
+            app="monitoring",
+            name="0004_watch",
+        ),
+    ]
