@@ -73,10 +73,10 @@ class AuditEntryAdmin(KeysetModelAdmin):
     table = column("table_name", str, description="table")
     origin = copyable_column("request_id", description="request")
 
-    kind = column("actor_kind", lambda kind: kind or EMPTY, description="who is that")
-    role = column("db_role", lambda role: role or EMPTY, description="logged in to the database as")
+    kind = column("actor_kind", lambda kind: kind or EMPTY, description="kind of actor")
+    role = column("db_role", lambda role: role or EMPTY, description="database role")
 
-    list_display = ("when", "actor", "kind", "action", "table", "row", "summary", "reason")
+    list_display = ("when", "actor", "action", "table", "row", "summary", "reason")
     list_filter = (TableFilter,)
     keyset = ("occurred_at", "id")
     search_fields = ("row_id",)
