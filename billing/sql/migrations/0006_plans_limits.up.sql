@@ -97,7 +97,7 @@ CREATE UNLOGGED TABLE rate_limits (
     id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
     api_key_id uuid NOT NULL,
     window_start timestamptz NOT NULL,
-    window_seconds bigint NOT NULL,
+    window_seconds int NOT NULL,
     request_count bigint NOT NULL DEFAULT 0,
     expires_at timestamptz NOT NULL,
     -- Of a month only.

@@ -17,7 +17,7 @@ from django.db.migrations.loader import MigrationLoader
 from glyphforge.database import backup
 
 MIRROR = "djstripe"
-BUILD_ON_IT = ("audit", "billing", "database", "monitoring", "web")
+BUILD_ON_IT = ("audit", "billing", "database", "monitoring", "staff", "web")
 TABLES = "djstripe_*"
 INDEXES = Path(settings_of_project.BASE_DIR) / "billing" / "sql" / "indexes"
 
