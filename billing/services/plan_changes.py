@@ -5,14 +5,12 @@ Stripe reckons: https://docs.stripe.com/api/invoices/create_preview. Our rows ch
 
 from __future__ import annotations
 
-import time
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from django.core import signing
 from django.db.models import Subquery
-from django.utils import timezone
 
 from billing.models import MonthlyUsageSummary, Plan, Sold, StripeRequest, Subscription, Tier
 from billing.services.stripe_calls import errors_as_refused
@@ -25,6 +23,7 @@ from billing.stripe.requests import outbox
 from billing.stripe.requests.act import STALE
 from billing.stripe.requests.outbox import Intent
 from billing.stripe.requests.plan_acts import period_end
+from glyphforge.database.clock import database_time
 from glyphforge.errors import Refused
 from glyphforge.rows import Json
 
@@ -194,7 +193,7 @@ def limits_of(row: Subscription, tier: str) -> Limits:
     """The customer's limit now and with another plan, and what was used this month; a status that does not entitle
     keeps the free plan's."""
     entitlement = getattr(row, "entitlement", None)
-    month = timezone.now().date().replace(day=1)
+    month = database_time().date().replace(day=1)
     usage = MonthlyUsageSummary.objects.filter(user_id=row.user_id, month=month).values("total_requests")
     plan = Plan.objects.annotate(used=Subquery(usage[:1])).get(pk=tier)
     is_entitled = entitlement is None or entitlement.is_entitled
@@ -228,7 +227,7 @@ def _change(terms: Terms, price: Price, item: Any, found: Any) -> Json:
         "quantity": terms.quantity,
         "coupon": terms.coupon,
         "behavior": BEHAVIOR[terms.when],
-        "proration_date": min(int(time.time()), ends),
+        "proration_date": min(int(database_time().timestamp()), ends),
         "duration": {
             "interval": recurring.get("interval", "month"),
             "interval_count": recurring.get("interval_count") or 1,

@@ -149,16 +149,6 @@ TABLES: dict[str, dict[str, str]] = {
     "authentication_failures": {"kind": "'api_key'", "source": "'s#n'", "window_start": "now()"},
     "audit_log": {"action": "'x'", "table_name": "'users'"},
     "read_log": {"actor": "'a'", "table_name": "'users'", "row_id": "'1'", "db_role": "'r'"},
-    "audit_seals": {
-        "to_id": "#n",
-        "from_id": "1",
-        "rows": "1",
-        "sha256": "sha256('a')",
-        "previous": "sha256(int8send(#n))",
-        "row_ids": "'{1}'",
-        "row_times": "ARRAY[now()]",
-        "row_digests": "ARRAY[sha256('a')]",
-    },
     "alerts": {
         "fingerprint": "'f#n'",
         "alert_type": "'drift'",
@@ -326,7 +316,9 @@ def by_cognito(identities: list[Identity]) -> None:
 def succeed_or_name_what_is_left(name: str, client: Client) -> None:
     result = runner.run(name, trigger="manual")
     row = JobRun.objects.filter(job=name).latest("started_at")
-    if result.outcome != "succeeded":
+    if name == "verify":  # rows of the audit log did come past what seals them
+        assert "The audit log is not what was sealed" in str(row.error)
+    elif result.outcome != "succeeded":
         assert " left out" in str(row.error), (name, row.error)
         assert b"left out" in client.get(page_of(JobRun, "change", row.pk)).content
 
