@@ -10,7 +10,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from django.core import signing
-from django.db.models import Subquery
+from django.db.models import DateField, Subquery
+from django.db.models.functions import Now, TruncMonth
 
 from billing.models import MonthlyUsageSummary, Plan, Sold, StripeRequest, Subscription, Tier
 from billing.services.stripe_calls import errors_as_refused
@@ -193,7 +194,7 @@ def limits_of(row: Subscription, tier: str) -> Limits:
     """The customer's limit now and with another plan, and what was used this month; a status that does not entitle
     keeps the free plan's."""
     entitlement = getattr(row, "entitlement", None)
-    month = database_time().date().replace(day=1)
+    month = TruncMonth(Now(), output_field=DateField(), tzinfo=UTC)
     usage = MonthlyUsageSummary.objects.filter(user_id=row.user_id, month=month).values("total_requests")
     plan = Plan.objects.annotate(used=Subquery(usage[:1])).get(pk=tier)
     is_entitled = entitlement is None or entitlement.is_entitled

@@ -79,7 +79,7 @@ def test_every_check_has_a_value_thresholds_and_a_remedy() -> None:
     assert unknown == {
         *("overdue_jobs", "failed_jobs", "backup_age", "restore_drill_age", "drift"),
         *("disk_used", "disk_full_in", "alert_channels", "heartbeat_url", "stripe_mode", "other_mode_events"),
-        *("missing_rights", "replica_away"),
+        *("missing_rights", "replica_away", "clock_skew", "unwritable_folders"),
     }
     assert query("SELECT check_name FROM v_system_health WHERE message IS NULL OR remediation = ''") == []
 
