@@ -18,6 +18,7 @@ from billing.services.stripe_calls import errors_as_refused
 from billing.services.subscriptions import at_stripe
 from billing.stripe import gateway, mirror, plan_change, tiers
 from billing.stripe.errors import MissingError
+from billing.stripe.events.event_object import identifier
 from billing.stripe.objects import Discount, Price
 from billing.stripe.projection import prices
 from billing.stripe.requests import outbox
@@ -261,8 +262,8 @@ def _reckoned(row: Subscription, found: Any, change: Json, monthly: list[int]) -
     # before, and another interval, which Stripe shows as if it began now, costs the same.
     if not at_end and lines and all(line["period"]["start"] < ends for line in lines):
         upcoming = plan_change.preview(change, found, mode="recurring")
-        # Another interval begins a period of its own at once.
-        next_at = max(line["period"]["end"] for line in lines)
+        # Another interval begins a period of its own at once; what is given back for the old one may reach beyond it.
+        next_at = max(line["period"]["end"] for line in lines if _price_of(line) == change["price"])
     now = first if first is not upcoming else None
     return Preview(
         currency=found["currency"],
@@ -276,6 +277,12 @@ def _reckoned(row: Subscription, found: Any, change: Json, monthly: list[int]) -
         next_at=datetime.fromtimestamp(next_at, UTC),
         change=change | {"shown_cents": first["amount_due"], "currency": found["currency"]},
     )
+
+
+def _price_of(line: Any) -> str | None:
+    """https://docs.stripe.com/api/invoice-line-item/object#invoice_line_item_object-pricing"""
+    details = (line.get("pricing") or {}).get("price_details") or {}
+    return identifier(details.get("price"))
 
 
 def _with_balance(invoice: Any, balance: int) -> Any:

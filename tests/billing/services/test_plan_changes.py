@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -14,6 +14,7 @@ from billing.stripe.requests import settling
 from demo.stripe import billing
 from demo.stripe.server import StripeServer
 from glyphforge.audit.models import AuditEntry
+from glyphforge.database.clock import database_time
 from glyphforge.errors import Notice, Refused
 from glyphforge.rows import Json
 from tests.support import factories
@@ -91,6 +92,19 @@ def later(monkeypatch: pytest.MonkeyPatch, seconds: int) -> None:
     """Stripe's clock goes on, and what it reckons with it."""
     now = time.time() + seconds
     monkeypatch.setattr(billing.time, "time", lambda: now)
+
+
+def test_from_a_year_to_a_month_the_next_invoice_comes_in_a_month(stream: EventStream) -> None:
+    yearly = price(stream.world, "starter_yearly")
+    stream.item["price"] = yearly
+    renewed(stream)
+    stream.item["current_period_end"] += 300 * 86_400
+    stream.update()
+    found = plan_changes.preview(stream.row, Terms(price(stream.world, "starter_monthly")["id"], 1, NOW))
+    plan_changes.change_plan(stream.row, found.change, **WHO)
+    deliver_new(stream.world)
+    assert stream.row.current_period_end == found.next_at
+    assert found.next_at < database_time() + timedelta(days=32)
 
 
 def as_bill(invoice: Json) -> Any:
