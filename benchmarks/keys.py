@@ -5,10 +5,7 @@ The promises: a key checked before is at least 200 times cheaper than bcrypt, re
 once in the same process and within five seconds from anywhere else.
 """
 
-import argparse
 import json
-import logging
-import os
 import statistics
 import sys
 import time
@@ -16,10 +13,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import django
 import psycopg
 from rich.table import Table
 
+from benchmarks.small import run
 from glyphforge.observability.terminal import print_table, say
 
 if TYPE_CHECKING:
@@ -32,30 +29,6 @@ SECONDS_ELSEWHERE = 5.0
 SPREAD = 0.1
 KEYS, IN_TURN = 10_000, 0.8
 TOKEN = "benchmark" * 4
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    default = Path(__file__).resolve().parents[1] / "var" / "benchmarks" / "keys.json"
-    parser.add_argument("--json", type=Path, default=default, help="where the figures go")
-    options = parser.parse_args()
-
-    os.environ["DJANGO_SETTINGS_MODULE"] = "tests.settings"
-    django.setup()
-    logging.disable(logging.WARNING)
-    from django.conf import settings
-
-    from tests.support import database
-
-    settings.API_KEY_BCRYPT_ROUNDS = ROUNDS
-    name = database.create_for("keys_benchmark")
-    try:
-        figures = measure()
-    finally:
-        database.drop(name)
-        if settings.TEST_SERVER:
-            settings.TEST_SERVER.stop()
-    return 0 if publish(figures, options.json) else 1
 
 
 def measure() -> dict[str, float]:
@@ -204,4 +177,4 @@ def _median(action: Callable[[], object], times: int) -> float:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run("keys", __doc__, measure, publish, API_KEY_BCRYPT_ROUNDS=ROUNDS))

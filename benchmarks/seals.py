@@ -4,45 +4,19 @@ The promise: sealing the rows of a write costs less than 2 % of the write. Both 
 that a slow minute of the machine hits both.
 """
 
-import argparse
 import json
-import logging
-import os
 import statistics
 import sys
 import time
 from pathlib import Path
 
-import django
 from rich.table import Table
 
+from benchmarks.small import run
 from glyphforge.observability.terminal import print_table, say
 
 WRITES, ROUNDS = 500, 9
 MOST = 0.02
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    default = Path(__file__).resolve().parents[1] / "var" / "benchmarks" / "seals.json"
-    parser.add_argument("--json", type=Path, default=default, help="where the figures go")
-    options = parser.parse_args()
-
-    os.environ["DJANGO_SETTINGS_MODULE"] = "tests.settings"
-    django.setup()
-    logging.disable(logging.WARNING)
-    from django.conf import settings
-
-    from tests.support import database
-
-    name = database.create_for("seals_benchmark")
-    try:
-        figures = measure()
-    finally:
-        database.drop(name)
-        if settings.TEST_SERVER:
-            settings.TEST_SERVER.stop()
-    return 0 if publish(figures, options.json) else 1
 
 
 def measure() -> dict[str, float]:
@@ -79,4 +53,4 @@ def publish(figures: dict[str, float], path: Path) -> bool:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run("seals", __doc__, measure, publish))

@@ -13,7 +13,7 @@ from unfold.widgets import (
 )
 
 from billing.admin.price_operations import billing_period
-from billing.admin.stripe_operation import StripeOperation, told
+from billing.admin.stripe_operation import SubscriptionOperation, told
 from billing.models import Subscription, Tier
 from billing.services import plan_changes, subscriptions
 from billing.services.plan_changes import Bill, Limits, Terms
@@ -106,7 +106,7 @@ def _used(limits: Limits) -> str:
     return f"uses {limits.used:,} of the new {limits.after:,}"
 
 
-class ChangePlan(StripeOperation):
+class ChangePlan(SubscriptionOperation):
     """Price, quantity or discount become others, now or at the end of the period."""
 
     name = "change_plan"
@@ -122,9 +122,6 @@ class ChangePlan(StripeOperation):
         "cancel_at": None,
         "stripe_schedule_id": None,
     }
-
-    def describe(self, row: Subscription) -> str:
-        return f"{row} of {row.user} · {row.stripe_subscription_id}"
 
     def nothing(self, row: Subscription) -> str:
         if row.stripe_schedule_id:
@@ -181,7 +178,7 @@ def _shown(bill: Bill, currency: str) -> dict[str, Any]:
     }
 
 
-class TakeBackPlannedChanges(StripeOperation):
+class TakeBackPlannedChanges(SubscriptionOperation):
     """The schedule that would change the subscription lets go of it."""
 
     name = "release_schedule"

@@ -1,6 +1,6 @@
 """What operations that change something at Stripe have in common."""
 
-from billing.models import StripeRequest
+from billing.models import StripeRequest, Subscription
 from billing.stripe.requests import outbox
 from glyphforge.admin.operations import Operation
 
@@ -10,6 +10,13 @@ class StripeOperation(Operation):
 
     def recall(self, token: str) -> str | None:
         return outbox.recall(token)
+
+
+class SubscriptionOperation(StripeOperation):
+    """Changes a subscription at Stripe."""
+
+    def describe(self, row: Subscription) -> str:
+        return f"{row} of {row.user} · {row.stripe_subscription_id}"
 
 
 def told(sentence: str, request: StripeRequest) -> str:

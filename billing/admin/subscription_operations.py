@@ -13,7 +13,7 @@ from unfold.widgets import (
     UnfoldBooleanWidget,
 )
 
-from billing.admin.stripe_operation import StripeOperation, told
+from billing.admin.stripe_operation import SubscriptionOperation, told
 from billing.models import Subscription
 from billing.services import subscriptions
 from billing.stripe import mirror
@@ -55,7 +55,7 @@ class CancelForm(ReasonForm):
             del self.fields["invoice_now"], self.fields["prorate"]
 
 
-class CancelSubscription(StripeOperation):
+class CancelSubscription(SubscriptionOperation):
     """Stripe is asked to end the subscription."""
 
     name = "cancel"
@@ -65,9 +65,6 @@ class CancelSubscription(StripeOperation):
     danger = True
     form_class = CancelForm
     when = RUNNING
-
-    def describe(self, row: Subscription) -> str:
-        return f"{row} of {row.user} · {row.stripe_subscription_id}"
 
     def nothing(self, row: Subscription) -> str:
         canceled = row.status == Subscription.Status.CANCELED
@@ -97,7 +94,7 @@ class CancelSubscription(StripeOperation):
         return told(f"Stripe ends {row.stripe_subscription_id} {ends}{billed}; {SHOWN}", request)
 
 
-class ResumeSubscription(StripeOperation):
+class ResumeSubscription(SubscriptionOperation):
     """A cancellation at the end of the period, or at another moment to come, is taken back."""
 
     name = "resume"
@@ -111,9 +108,6 @@ class ResumeSubscription(StripeOperation):
 
     def offered(self, row: Subscription) -> bool:
         return super().offered(row) and row.is_set_to_end
-
-    def describe(self, row: Subscription) -> str:
-        return f"{row} of {row.user} · {row.stripe_subscription_id}"
 
     def effect(self, count: int) -> str:
         return "Stripe is asked to let the subscription go on beyond the end that is set, and to bill it again."
@@ -151,7 +145,7 @@ class PauseForm(ReasonForm):
         return resumes_at
 
 
-class PauseCollection(StripeOperation):
+class PauseCollection(SubscriptionOperation):
     """Stripe goes on to make invoices and does not collect them."""
 
     name = "pause_collection"
@@ -160,9 +154,6 @@ class PauseCollection(StripeOperation):
     icon = "pause_circle"
     form_class = PauseForm
     when = {**RUNNING, "collection_paused": None}
-
-    def describe(self, row: Subscription) -> str:
-        return f"{row} of {row.user} · {row.stripe_subscription_id}"
 
     def effect(self, count: int) -> str:
         return "Stripe is asked to collect no invoice of the subscription for a time. The customer keeps the plan."
@@ -180,7 +171,7 @@ class PauseCollection(StripeOperation):
         return told(f"Stripe collects no invoice of {row.stripe_subscription_id}.", request)
 
 
-class ResumeCollection(StripeOperation):
+class ResumeCollection(SubscriptionOperation):
     """What was paused is collected again."""
 
     name = "resume_collection"
@@ -188,9 +179,6 @@ class ResumeCollection(StripeOperation):
     permission = "billing.cancel_subscription"
     icon = "play_circle"
     when = {**RUNNING, "collection_paused": GIVEN}
-
-    def describe(self, row: Subscription) -> str:
-        return f"{row} of {row.user} · {row.stripe_subscription_id}"
 
     def effect(self, count: int) -> str:
         return "Stripe is asked to collect the subscription's invoices again, if that is paused."
@@ -215,7 +203,7 @@ class TrialForm(ReasonForm):
         return until
 
 
-class ExtendTrial(StripeOperation):
+class ExtendTrial(SubscriptionOperation):
     """The trial ends later."""
 
     name = "extend_trial"
@@ -246,7 +234,7 @@ class CouponForm(ReasonForm):
     field_order = ["coupon", "reason"]
 
 
-class ApplyCoupon(StripeOperation):
+class ApplyCoupon(SubscriptionOperation):
     """The subscription costs less by a coupon of Stripe's."""
 
     name = "apply_coupon"
@@ -255,9 +243,6 @@ class ApplyCoupon(StripeOperation):
     icon = "sell"
     form_class = CouponForm
     when = RUNNING
-
-    def describe(self, row: Subscription) -> str:
-        return f"{row} of {row.user} · {row.stripe_subscription_id}"
 
     def effect(self, count: int) -> str:
         return "Stripe is asked to take the coupon's discount off the invoices to come, beside what they have already."
@@ -283,7 +268,7 @@ class RemoveCouponForm(ReasonForm):
             discount.help_text = "The subscription has none of its own; one of the customer's is Stripe's."
 
 
-class RemoveCoupon(StripeOperation):
+class RemoveCoupon(SubscriptionOperation):
     """A discount is taken off the subscription."""
 
     name = "remove_coupon"
@@ -292,9 +277,6 @@ class RemoveCoupon(StripeOperation):
     icon = "remove"
     form_class = RemoveCouponForm
     when = RUNNING
-
-    def describe(self, row: Subscription) -> str:
-        return f"{row} of {row.user} · {row.stripe_subscription_id}"
 
     def effect(self, count: int) -> str:
         return "Stripe is asked to take nothing off the invoices to come for this coupon. Other discounts stay."

@@ -16,9 +16,9 @@ from django.db.models import Model, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
-from unfold.widgets import UnfoldAdminTextareaWidget
 
 from glyphforge.admin.model_admin import ModelAdmin
+from glyphforge.admin.reason import ReasonField
 from glyphforge.errors import Notice, Refused
 
 SHOWN = 10  # rows named on the confirmation page; the rest are counted
@@ -37,12 +37,7 @@ class ReasonForm(forms.Form):
     # What may be wrong or missing while what would happen is shown.
     beside_preview: ClassVar[frozenset[str]] = frozenset({"reason", "__all__"})
 
-    reason = forms.CharField(
-        min_length=3,
-        max_length=500,
-        widget=UnfoldAdminTextareaWidget(attrs={"rows": 3}),
-        help_text="Goes into the audit log. Name the ticket, if there is one.",
-    )
+    reason: forms.CharField = ReasonField()
 
     def __init__(self, *args: Any, rows: QuerySet[Any], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

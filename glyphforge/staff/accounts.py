@@ -8,21 +8,14 @@ from django.contrib.auth.admin import GroupAdmin, UserAdmin
 from django.contrib.auth.models import Group, User
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
-from unfold.widgets import UnfoldAdminTextareaWidget
 
 from glyphforge import audit
 from glyphforge.admin.model_admin import ModelAdmin
-
-SHORTEST, LONGEST = 3, 500
+from glyphforge.admin.reason import LONGEST, SHORTEST, ReasonField
 
 
 class _WithReason(forms.Form):
-    reason = forms.CharField(
-        min_length=SHORTEST,
-        max_length=LONGEST,
-        widget=UnfoldAdminTextareaWidget(attrs={"rows": 3}),
-        help_text="Goes into the audit log. Name the ticket, if there is one.",
-    )
+    reason = ReasonField()
 
 
 class AccountForm(_WithReason, UserChangeForm):
