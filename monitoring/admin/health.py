@@ -13,6 +13,7 @@ from unfold.widgets import UnfoldAdminTextareaWidget
 
 from glyphforge.admin.columns import EMPTY, badge, badge_column, moment, yes_no_column
 from glyphforge.admin.model_admin import ModelAdmin
+from glyphforge.admin.reason import ReasonField
 from glyphforge.audit import acting_as
 from glyphforge.choices import Tone
 from monitoring.admin.known_values import CheckFilter
@@ -63,12 +64,7 @@ class SystemHealthAdmin(ViewAdmin):
 class HealthCheckForm(forms.ModelForm):
     """New thresholds, and why."""
 
-    reason = forms.CharField(
-        min_length=3,
-        max_length=500,
-        widget=UnfoldAdminTextareaWidget(attrs={"rows": 2}),
-        help_text="Goes into the audit log.",
-    )
+    reason = ReasonField(widget=UnfoldAdminTextareaWidget(attrs={"rows": 2}), help_text="Goes into the audit log.")
 
     class Meta:
         model = HealthCheck
