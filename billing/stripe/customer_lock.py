@@ -20,9 +20,12 @@ def acquire(key: str) -> None:
     if not connection.in_atomic_block:
         raise RuntimeError("customer_lock: needs a transaction to live in")
     with connection.cursor() as cursor:
-        cursor.execute("SELECT set_config('lock_timeout', %s, true)", [WAIT])
         try:
-            cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended('stripe:' || %s, 0))", [key])
+            cursor.execute(
+                "SELECT set_config('lock_timeout', %s, true),"
+                " pg_advisory_xact_lock(hashtextextended('stripe:' || %s, 0))",
+                [WAIT, key],
+            )
         except OperationalError as error:
             if isinstance(error.__cause__, LockNotAvailable):
                 raise BusyError(f"Somebody else has been at work on {key} for {WAIT}.") from error

@@ -42,6 +42,10 @@ MODELS: dict[str, type[StripeModel]] = {
     "tax_rate": models.TaxRate,
 }
 
+# What is read from its own row alone: where that says the same, nothing else is written either.
+ALONE = frozenset(
+    {"charge", "coupon", "dispute", "invoice", "invoiceitem", "payment_intent", "payment_method", "tax_rate"}
+)
 
 # What of the catalogue cannot be mirrored, and why, by kind and id.
 Broken = dict[tuple[str, str], PermanentError]
@@ -70,6 +74,8 @@ def store(fetched: Any) -> Any:
     """
     if listed.is_answering():
         return listed_rows.store(fetched)
+    if fetched["object"] in ALONE and _known(fetched["object"], fetched["id"]) == (data := gateway.as_json(fetched)):
+        return data  # fetched once for each of the events that tell of one change
     require_catalogue([fetched])
     return _sync(fetched)
 

@@ -65,7 +65,5 @@ def is_named_foreign(stripe_id: str) -> bool:
 
 def is_anything_foreign() -> bool:
     """Whether anything at all is declared foreign; where nothing is, nobody need look whether this or that is."""
-    return (
-        PlanPrice.objects.filter(tier=Sold.FOREIGN).exists()
-        or CatalogueEntry.objects.filter(named_tier=Sold.FOREIGN).exists()
-    )
+    declared = PlanPrice.objects.filter(tier=Sold.FOREIGN).values("pk")
+    return declared.union(CatalogueEntry.objects.filter(named_tier=Sold.FOREIGN).values("pk"), all=True).exists()

@@ -20,13 +20,14 @@ MISREAD = (ArithmeticError, AttributeError, LookupError, OSError, StopIteration,
 
 
 @contextmanager
-def explained(subject: str) -> Iterator[None]:
+def explained(subject: str, *, undo: bool = True) -> Iterator[None]:
     """Undo what the block wrote, and raise UnstorableError, when what Stripe says of `subject` does not fit.
 
-    A race that another writer won is raised as it is: trying again helps.
+    With `undo` false it is left to the caller's transaction, which the error must end. A race that another writer won
+    is raised as it is: trying again helps.
     """
     try:
-        with transaction.atomic():
+        with transaction.atomic(savepoint=undo):
             yield
     except (DataError, IntegrityError) as error:
         if isinstance(error, IntegrityError) and not isinstance(error.__cause__, _ABOUT_THE_ROW):

@@ -41,7 +41,7 @@ def handle(event_object: EventObject) -> str | None:
     Runs inside the caller's transaction. Raises the errors of `billing.stripe.errors`, and CatalogueMissingError.
     """
     customer_lock.acquire(_owner(event_object) or event_object.object_id)
-    with explained(f"{event_object.kind} {event_object.object_id}"):
+    with explained(f"{event_object.kind} {event_object.object_id}", undo=False):
         try:
             HANDLERS[event_object.kind](event_object)
         except ForeignError as error:

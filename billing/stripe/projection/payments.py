@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.db.models import Q, QuerySet
 
 from billing.models import Payment
+from billing.stripe import tiers
 from billing.stripe.charge_history import ChargeHistory
 from billing.stripe.events.event_object import identifier
 from billing.stripe.objects import Charge, Invoice
@@ -108,7 +109,7 @@ def link_invoice(invoice: Invoice) -> None:
     are not here yet find it when they come. The caller holds the customer's lock. Raises UnlinkedCustomerError when
     only a person can say who paid elsewhere.
     """
-    if foreign.is_foreign_invoice(invoice):
+    if tiers.is_anything_foreign() and foreign.is_foreign_invoice(invoice):
         tried(invoice).delete()
         if customer_id := identifier(invoice.get("customer")):
             foreign.forget_user(customer_id)

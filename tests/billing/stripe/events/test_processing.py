@@ -1,5 +1,6 @@
 """What becomes of an event whose processing fails, and that nothing else fails with it."""
 
+import re
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import pytest
 from django.conf import LazySettings
 from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from billing.models import UnmatchedCustomer, User, WebhookEvent
@@ -253,6 +255,21 @@ def test_repeated_events_leave_no_trace(signup: recordings.Recording, feed: Call
     before = AuditEntry.objects.count()
     feed([event | {"id": f"{event['id']}_again"} for event in signup.events])
     assert AuditEntry.objects.count() == before
+
+
+def test_what_stripe_says_again_is_mirrored_no_more(signup: recordings.Recording, feed: Callable) -> None:
+    feed(signup.events)
+    again = [
+        event | {"id": f"{event['id']}_again"}
+        for event in signup.events
+        if event["data"]["object"]["object"] in ("invoice", "charge", "payment_intent", "payment_method")
+    ]
+    with CaptureQueriesContext(connection) as statements:
+        assert set(feed(again)) == {"processed"}
+    written = [each["sql"] for each in statements if re.search(r'(INSERT INTO|UPDATE) "djstripe_', each["sql"])]
+    assert again
+    assert written == []
+    assert len(statements) <= 25 * len(again), "statements an event"
 
 
 def test_api_key_stays_out_of_the_database(signup: recordings.Recording, feed: Callable) -> None:
