@@ -91,7 +91,9 @@ def measure(server: Server, design: str, load: Load, seconds: float) -> Run:
         deadlocks, wal = _deadlocks(watch), _wal(watch)
         with _memory(watch) as peak:
             started = time.monotonic()
-            latencies = _pgbench(server, design, load, seconds) if load.clients else [_copy(server, design, rows)]
+            latencies = (
+                pgbench(server, server.url(design), load, seconds) if load.clients else [_copy(server, design, rows)]
+            )
             elapsed = time.monotonic() - started
         run = Run(
             rows=len(latencies) * rows,
@@ -106,7 +108,8 @@ def measure(server: Server, design: str, load: Load, seconds: float) -> Run:
     return run
 
 
-def _pgbench(server: Server, design: str, load: Load, seconds: float) -> list[float]:
+def pgbench(server: Server, url: str, load: Load, seconds: float) -> list[float]:
+    """Throws the load at the database for so long; returns the milliseconds of each of its transactions."""
     with tempfile.TemporaryDirectory() as folder:
         script = Path(folder) / "load.sql"
         script.write_text(load.script)
@@ -114,7 +117,7 @@ def _pgbench(server: Server, design: str, load: Load, seconds: float) -> list[fl
             [
                 server.bindir / "pgbench", "--no-vacuum", "--protocol=prepared", "--max-tries=100",
                 f"--client={load.clients}", f"--jobs={min(load.clients, os.cpu_count() or 1)}", f"--time={seconds:.0f}",
-                f"--file={script}", "--log", f"--log-prefix={folder}/log", server.url(design),
+                f"--file={script}", "--log", f"--log-prefix={folder}/log", url,
             ],
             check=True, capture_output=True, env=os.environ | {"PGOPTIONS": load.server_options},
         )  # fmt: skip

@@ -9,7 +9,7 @@ from django.conf import settings
 from monitoring.jobs.functions import alerts as alert_jobs
 from monitoring.jobs.functions import cognito as cognito_jobs
 from monitoring.jobs.functions import database as database_jobs
-from monitoring.jobs.functions import housekeeping
+from monitoring.jobs.functions import folding, housekeeping
 from monitoring.jobs.functions import stripe as stripe_jobs
 from monitoring.jobs.outcome import Outcome
 from monitoring.jobs.steps import Partitions, Step, Vacuum, run_listing, run_number, run_steps
@@ -118,11 +118,7 @@ _ALL = (
         "rollup",
         "* * * * *",
         300,
-        partial(
-            run_steps,
-            Step("roll_up_usage", "SELECT roll_up_usage()"),
-            Step("fold_traffic", "SELECT fold_traffic()"),
-        ),
+        folding.fold_until_caught_up,
         "Queues of counted usage that grow until the summaries and views are slow to read.",
     ),
     Job(

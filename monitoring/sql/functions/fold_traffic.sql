@@ -4,7 +4,8 @@
 -- that cannot be folded is named by a warning and left out of the traffic tables for good.
 --
 -- An id is handed out before its row is committed. So the goal is the last id together with the transactions that held
--- a writer's lock on api_usage when it was read: once those have ended, no row up to the goal can appear any more.
+-- a writer's lock on api_usage when it was read: once those have ended, no row up to the goal can appear any more. They
+-- are waited for up to a second; those of a long transaction keep the goal until they end.
 CREATE FUNCTION fold_traffic(max_requests bigint DEFAULT 500000) RETURNS bigint
 LANGUAGE plpgsql
 SECURITY DEFINER
@@ -15,6 +16,7 @@ DECLARE
     progress traffic_progress;
     goal bigint;
     folded bigint := 0;
+    give_up_at timestamptz;
 BEGIN
     IF max_requests IS NULL OR max_requests < 1 THEN
         RAISE EXCEPTION 'fold_traffic: max_requests must be at least 1, not %', coalesce(max_requests::text, 'NULL')
@@ -42,6 +44,15 @@ BEGIN
                 AND l.pid IS DISTINCT FROM pg_backend_pid()
         ), '{}');
     END IF;
+
+    give_up_at := clock_timestamp() + interval '1 second';
+    WHILE
+        progress.seen_id > progress.folded_to
+        AND clock_timestamp() < give_up_at
+        AND EXISTS (SELECT FROM pg_locks AS l WHERE l.virtualtransaction = ANY (progress.seen_writers))
+    LOOP
+        PERFORM pg_sleep(0.01);
+    END LOOP;
 
     IF progress.seen_id > progress.folded_to
         AND NOT EXISTS (SELECT FROM pg_locks AS l WHERE l.virtualtransaction = ANY (progress.seen_writers))

@@ -6,6 +6,7 @@ import pytest
 from tests.support import factories
 from tests.support.database import session
 from tests.support.sql import ago, one, query
+from tests.support.waiting import wait_for
 
 INSERT = (
     "INSERT INTO api_usage (user_id, endpoint, method, status_code, response_time_ms)"
@@ -72,6 +73,17 @@ def test_writers_that_began_later_do_not_hold_the_fold_back() -> None:
         assert fold() == 1
         second.rollback()
     assert total() == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_writers_that_end_within_a_second_are_waited_for() -> None:
+    with session() as writer, session(autocommit=True) as other:
+        writer.execute(INSERT)
+        other.pgconn.send_query(b"SELECT fold_traffic()")
+        wait_for(lambda: one("SELECT count(*) AS n FROM pg_stat_activity WHERE wait_event = 'PgSleep'")["n"])
+        writer.commit()
+        assert other.pgconn.get_result().get_value(0, 0) == b"1"
+        assert other.pgconn.get_result() is None
 
 
 @pytest.mark.django_db
