@@ -170,25 +170,30 @@ def _reading(postgres: Server) -> Iterator[dict[str, float]]:
 
 def _left(connection: psycopg.Connection) -> int:
     """The requests that are not folded: those of the queue or of the traffic tables, whichever are more."""
-    row = connection.execute(
+    return _one(
+        connection,
         "SELECT greatest((SELECT coalesce(sum(total_requests), 0) FROM api_usage_deltas),"
-        " (SELECT s.last_value - p.folded_to FROM api_usage_id_seq AS s, traffic_progress AS p))"
-    ).fetchone()
-    return int(row[0]) if row else 0
+        " (SELECT s.last_value - p.folded_to FROM api_usage_id_seq AS s, traffic_progress AS p))",
+    )
 
 
 def _fold_all(connection: psycopg.Connection) -> None:
     connection.execute("SELECT roll_up_usage()")
-    while connection.execute("SELECT fold_traffic()").fetchone() != (0,):
+    while _one(connection, "SELECT fold_traffic()"):
         pass
 
 
 def _counts(connection: psycopg.Connection) -> dict[str, int]:
     sums = {"monthly_usage_totals": "total_requests", "traffic_days": "requests"}
     return {
-        table: int(connection.execute(f"SELECT coalesce(sum({column}), 0) FROM {table}").fetchone()[0])
-        for table, column in sums.items()
+        table: _one(connection, f"SELECT coalesce(sum({column}), 0) FROM {table}") for table, column in sums.items()
     }
+
+
+def _one(connection: psycopg.Connection, statement: str) -> int:
+    row = connection.execute(statement.encode()).fetchone()
+    assert row
+    return int(row[0])
 
 
 def _publish(results: dict[str, dict[str, Run]], path: Path) -> bool:
