@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
 from django.db.models import Prefetch, QuerySet
@@ -30,6 +30,7 @@ from glyphforge import audit
 from glyphforge.admin.columns import EMPTY, badge, badge_column, choice_badge, moment_column, number
 from glyphforge.admin.model_admin import ReadOnlyModelAdmin
 from glyphforge.admin.operations import OperationsMixin
+from glyphforge.errors import Refused
 
 
 @admin.register(User)
@@ -72,7 +73,11 @@ class CustomerAdmin(OperationsMixin, ReadOnlyModelAdmin):
         """The list's own box finds what the search box finds."""
         if not search_term.strip():
             return queryset, False
-        hits = find(search_term, limit=self.list_per_page)
+        try:
+            hits = find(search_term, limit=self.list_per_page)
+        except Refused as refusal:
+            messages.error(request, str(refusal))
+            hits = []
         return queryset.filter(pk__in=[hit.user.pk for hit in hits if hit.user]), False
 
     def change_view(

@@ -3,12 +3,11 @@
 import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 from django.db import connection, transaction
 from django.db.models import Q, QuerySet
-from django.db.models.functions import Left
 
 from billing.keys import format as key_format
 from billing.models import (
@@ -21,12 +20,14 @@ from billing.models import (
     User,
     WebhookEvent,
 )
+from billing.services import search_filters, search_words
 from billing.stripe import lookup
 
 LIMIT = 20
-SHORTEST_PART = 3  # characters; fewer make no trigram
 SHORTEST_CUT = 8  # characters of an id of which the rest is missing
 LONGEST = 200
+# The row that a customer has now.
+LIVE = {"status__in": Subscription.LIVE, "is_duplicate": False}
 UUID_SHAPE = re.compile(r"[0-9a-f]{8}-?([0-9a-f]{4}-?){3}[0-9a-f]{12}", re.IGNORECASE)
 UUID_BEGINNING = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{0,4}){0,3}(-[0-9a-f]{0,11})?", re.IGNORECASE)
 STRIPE_ID = re.compile(r"[a-z]{2,12}_\w+", re.ASCII)
@@ -38,10 +39,11 @@ NUMBER = re.compile(r"(?=[A-Za-z-]*[0-9])([A-Za-z0-9]+-[A-Za-z0-9-]*|[A-Z0-9]{8,
 
 @dataclass(frozen=True)
 class Hit:
-    """A customer, an event or a customer at Stripe who is nobody's, and by what it was found."""
+    """A customer, an event or a customer at Stripe who is nobody's, by what it was found, and a customer's live row."""
 
     found: User | WebhookEvent | UnmatchedCustomer
     why: str
+    subscription: Subscription | None = None
 
     @property
     def user(self) -> User | None:
@@ -55,19 +57,39 @@ def find(text: str, *, limit: int = LIMIT) -> list[Hit]:
     That is an e-mail, a name, an id of ours, Stripe's or Cognito's, an address of Stripe's dashboard, the number of an
     invoice or a receipt, the last four digits of a card, or the beginning of a key; or several ids. An id finds exactly
     its row, also when it was cut to 8 characters or more. Words find the address that equals them, else what begins
-    with them, then what contains them. Reads by index only, however common the word is. An empty text finds nothing.
+    with them, then what contains all of them, else what is nearly written so. With filters as `is:past_due` words are
+    contained. Of what is found by the same, who pays most comes first. Reads by index only, however common the word is.
+    An empty text finds nothing. Raises Refused for a value that a filter does not take.
     """
     term = cleaned(text)
     if not term:
         return []
     with by_index_only():
-        ids = stripe_ids(term)
-        if len(ids) > 1:
-            hits = [hit for each in ids for hit in _by_id(each, limit)]
-            return list({hit.found.pk: hit for hit in hits}.values())[:limit]
-        if term.partition("_")[0] in KINDS:
-            return _by_id(term, limit)
-        return (_by_id(term, limit) if ids else []) or _by_anything_else(term, limit)
+        return _with_subscriptions(_find(term, limit))
+
+
+def _find(term: str, limit: int) -> list[Hit]:
+    ids = stripe_ids(term)
+    if len(ids) > 1:
+        hits = [hit for each in ids for hit in _by_id(each, limit)]
+        return list({hit.found.pk: hit for hit in hits}.values())[:limit]
+    if term.partition("_")[0] in KINDS:
+        return _by_id(term, limit)
+    asked = search_filters.read(term)
+    if asked.condition is not None:
+        return _by_filters(asked.words, asked.condition, limit)
+    return (_by_id(term, limit) if ids else []) or _by_anything_else(term, limit)
+
+
+def _with_subscriptions(hits: list[Hit]) -> list[Hit]:
+    """With what each customer has; of those found by the same, who pays most first."""
+    live = Subscription.objects.filter(user__in=[hit.user for hit in hits if hit.user], **LIVE)
+    by_user = {row.user_id: row for row in live}
+    reasons = list(dict.fromkeys(hit.why for hit in hits))
+    full = [replace(hit, subscription=by_user.get(hit.user.pk) if hit.user else None) for hit in hits]
+    return sorted(
+        full, key=lambda hit: (reasons.index(hit.why), -(hit.subscription.price_cents if hit.subscription else 0))
+    )
 
 
 def cleaned(text: str) -> str:
@@ -210,22 +232,24 @@ def _by_uuid_beginning(term: str, limit: int) -> list[Hit]:
 
 
 def _by_words(term: str, limit: int) -> list[Hit]:
-    exact = User.objects.filter(Q(email__iexact=term) | Q(cognito_user_id=term))
-    found = list(exact[:limit])
-    if found:
+    if found := list(search_words.equal(term)[:limit]):
         return _customers(found, "e-mail")
-    # As the index has it: of a name, which may be longer than an index row, the beginning.
-    begins = User.objects.alias(beginning=Left("name", LONGEST)).filter(
-        Q(email__istartswith=term) | Q(beginning__istartswith=term)
-    )
-    hits = _customers(begins[:limit], "begins with it")
-    if len(hits) < limit and len(term) >= SHORTEST_PART:
+    hits = _customers(search_words.beginning_with(term)[:limit], "begins with it")
+    if len(hits) < limit:
         known = {hit.user.pk for hit in hits if hit.user}
-        contains = User.objects.filter(Q(email__icontains=term) | Q(name__icontains=term))
         # So many that those known already cannot push the others out.
-        more = [user for user in contains[: limit + len(known)] if user.pk not in known]
+        contains = search_words.containing(term)[: limit + len(known)]
+        more = [user for user in contains if user.pk not in known]
         hits += _customers(more[: limit - len(hits)], "contains it")
-    return hits
+    return hits or _customers(search_words.similar(term, limit), "written nearly so")
+
+
+def _by_filters(words: str, condition: Q, limit: int) -> list[Hit]:
+    rows = Subscription.objects.filter(condition, **LIVE).exclude(user__status=User.Status.DELETED)
+    if words:
+        rows = rows.filter(user__in=search_words.containing(words))
+    best = rows.select_related("user").order_by("-price_cents", "pk")[:limit]
+    return [Hit(row.user, "filter", row) for row in best]
 
 
 BY_PREFIX: dict[str, Callable[[str, int], list[Hit]]] = {

@@ -173,6 +173,7 @@ CALLS: dict[str, tuple[str, ...]] = {
         "UPDATE public.users SET status = 'active'",
     ),
     "retry_failed_webhooks": ("SELECT * FROM public.retry_failed_webhooks(5)",),
+    "search_form": ("SELECT public.search_form('Ada@example.com', 'Ada')",),
     "count_authentication_failure": ("SELECT public.count_authentication_failure('api_key', '10.0.0.1', 'ada')",),
     "retention_cutoff": ("SELECT public.retention_cutoff('me', 30)", "SELECT public.retention_cutoff('me', 0)"),
     "cleanup_authentication_failures": ("SELECT public.cleanup_authentication_failures()",),

@@ -1,13 +1,17 @@
 """The search box's answers, and that it reads by index only."""
 
+import re
 import uuid
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.test import Client
 
 from billing.models import StripeCustomer, Subscription, UnmatchedCustomer, User
 from billing.services import search
 from demo.stripe.world import StripeWorld
+from glyphforge.errors import Refused
 from tests.support import factories
 from tests.support.event_stream import EventStream, last_error
 
@@ -174,3 +178,82 @@ def test_words_are_limited_and_what_begins_with_them_comes_first() -> None:
     inside = factories.customer(email="x.zoe@example.com")
     begins = factories.customer(email="zoe@example.com")
     assert found("zoe") == [begins, inside]
+
+
+@pytest.fixture
+def muller() -> User:
+    return factories.customer(email="info@strasse.example", name="Jörg Müller-Weiß")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["Müller", "muller", "MULLER", "weiss", "Weiß", "muller jorg", "jörg strasse", "example müll"],
+)
+def test_words_are_found_in_any_order_and_however_accented(text: str, muller: User, ada: User) -> None:
+    factories.customer(email="jorg@example.com", name="Jorg Smith")
+    assert found(text) == [muller]
+
+
+@pytest.mark.parametrize("text", ["lovlace", "Lovelcae", "ada lovelase", "lovelace adda", "adda.lovelace", "Mueller"])
+def test_what_is_written_nearly_so_is_found_where_nothing_else_is(text: str, muller: User, ada: User) -> None:
+    factories.customer(email="grace@example.com", name="Grace Hopper")
+    assert found(text) == [muller if text == "Mueller" else ada]
+    assert {hit.why for hit in search.find(text)} == {"written nearly so"}
+
+
+def test_filters_find_customers_by_what_they_have_and_who_pays_most_comes_first(ada: User) -> None:
+    poor = factories.subscription(tier="starter", status="past_due", price_cents=2_900)
+    rich = factories.subscription(tier="starter", status="past_due", price_cents=12_000)
+    yen = factories.subscription(tier="professional", price_cents=12_000, currency="jpy")
+    leaving = factories.subscription(tier="professional", price_cents=9_900, cancel_at_period_end=True)
+    suspended = factories.subscription(factories.customer(status="suspended"), tier="enterprise", price_cents=50_000)
+    for text, rows in (
+        ("is:past_due plan:starter", [rich, poor]),
+        ("IS:past_due mrr:>90", [rich]),
+        ("is:past_due mrr:<=29", [poor]),
+        ("mrr:29", [poor]),
+        ("mrr:>=12000", [yen]),
+        ("is:canceling", [leaving]),
+        ("is:suspended", [suspended]),
+        (f"plan:professional {leaving.user.email}", [leaving]),
+        ("plan:professional lovelace", []),
+        ("is:unpaid", []),
+    ):
+        assert found(text) == [row.user for row in rows], text
+    assert ada in found("plan:free")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("is:late", "is:late is unknown. Known are is:active, is:past_due,"),
+        ("plan:gold", "plan:gold is unknown. Known are plan:free, plan:starter"),
+        ("mrr:lots", "mrr:lots is no amount. Write mrr:>90"),
+        ("mrr:>1e9", "mrr:>1e9 is no amount"),
+        ("is:", "is: is unknown"),
+    ],
+)
+def test_value_that_a_filter_does_not_take_is_named(text: str, said: str) -> None:
+    with pytest.raises(Refused, match=re.escape(said)):
+        search.find(text)
+
+
+def test_of_what_is_found_by_the_same_who_pays_most_comes_first() -> None:
+    free = factories.customer(email="zoe1@example.com")
+    paying = factories.subscription(factories.customer(email="zoe2@example.com"), price_cents=2_900).user
+    inside = factories.subscription(factories.customer(email="x.zoe@example.com"), price_cents=9_900).user
+    assert found("zoe") == [paying, free, inside]
+    assert [hit.subscription.price_cents for hit in search.find("zoe") if hit.subscription] == [2_900, 0, 9_900]
+
+
+def test_page_says_what_each_has_and_what_a_filter_does_not_take(signed_in: Callable[[str], Client]) -> None:
+    for number in range(2):
+        factories.subscription(
+            factories.customer(email=f"zoe{number}@example.com"), tier="starter", status="past_due", price_cents=2_900
+        )
+    support = signed_in("support")
+    assert "Starter, past due, 29.00 USD a month" in support.get("/admin/billing/user/find/?q=zoe").content.decode()
+    refused = support.get("/admin/billing/user/find/?q=is:late")
+    assert (refused.status_code, "is:late is unknown" in refused.content.decode()) == (200, True)
+    listed = support.get("/admin/billing/user/?q=plan:gold")
+    assert (listed.status_code, "plan:gold is unknown" in listed.content.decode()) == (200, True)
