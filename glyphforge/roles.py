@@ -38,7 +38,7 @@ ENTITLEMENT = ("billing.link_customer", "billing.map_planprice", "billing.suspen
 
 # Statements of other sessions may carry a customer's data.
 STATEMENTS = ("monitoring.view_longrunningquery", "monitoring.view_databasesession", "monitoring.view_topquery")
-EXPORT = ("monitoring.export_views",)
+EXPORT = ("monitoring.export_views", "billing.export_lists", "audit.export_auditentry")
 
 ROLES: dict[str, tuple[str, ...]] = {
     "support": (*READING, *REPAIRS, *KEYS),

@@ -13,7 +13,7 @@ from django.urls import URLPattern, path
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from billing.admin import customer_page, search
+from billing.admin import customer_page, exports, search
 from billing.admin.customer_operations import (
     AddNote,
     CreateKey,
@@ -46,6 +46,7 @@ class CustomerAdmin(OperationsMixin, ReadOnlyModelAdmin):
         Suspend(),
         Reactivate(),
         FixOrphans(),
+        exports.CUSTOMERS,
     )
     state = badge_column("status", User.Status, description="status")
     created = moment_column("created_at", description="created", ordering="created_at")

@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 from django.contrib import admin
 from django.db.models import QuerySet
 
+from billing.admin import exports
 from billing.admin.customer_link import SearchByCustomerMixin, customer_column
 from billing.admin.payment import document_link
 from billing.admin.stripe_links import stripe_id_column
@@ -84,7 +85,7 @@ class MarkUncollectible(SettleInvoice):
 class OpenInvoiceAdmin(OperationsMixin, SearchByCustomerMixin, ReadOnlyModelAdmin):
     """Invoices of live subscriptions that are not paid."""
 
-    operations = (MarkPaid(), VoidInvoice(), MarkUncollectible())
+    operations = (MarkPaid(), VoidInvoice(), MarkUncollectible(), exports.OF_CUSTOMERS)
     customer = customer_column()
     amount = money_column("amount_due_cents", description="to pay")
     stripe_invoice = stripe_id_column("stripe_invoice_id", description="Stripe invoice")

@@ -3,6 +3,7 @@
 from django.contrib import admin
 from django.utils.html import format_html, format_html_join
 
+from billing.admin import exports
 from billing.admin.customer_link import SearchByCustomerMixin, customer_column
 from billing.admin.payment_operations import RefundPayment
 from billing.admin.stripe_links import stripe_id, stripe_id_column
@@ -37,7 +38,7 @@ def document_link(url: str | None, text: str) -> str:
 class PaymentAdmin(OperationsMixin, SearchByCustomerMixin, ReadOnlyModelAdmin):
     """Charges, as Stripe has them."""
 
-    operations = (RefundPayment(),)
+    operations = (RefundPayment(), exports.OF_CUSTOMERS)
     customer = customer_column()
     amount = money_column("amount_cents")
     refunded = money_column("refunded_cents", zero=EMPTY)

@@ -2,6 +2,7 @@
 
 from django.contrib import admin
 
+from billing.admin import exports
 from billing.admin.customer_link import SearchByCustomerMixin, customer_column
 from billing.admin.plan_operations import ChangePlan, TakeBackPlannedChanges
 from billing.admin.stripe_links import stripe_id_column
@@ -34,6 +35,7 @@ class SubscriptionAdmin(OperationsMixin, SearchByCustomerMixin, ReadOnlyModelAdm
         ResumeCollection(),
         ResumeSubscription(),
         CancelSubscription(),
+        exports.OF_CUSTOMERS,
     )
     customer = customer_column()
     plan = badge_column("tier", Tier, description="plan")

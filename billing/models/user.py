@@ -41,6 +41,7 @@ class User(models.Model):
         db_table = "users"
         verbose_name = "customer"
         permissions = [
+            ("export_lists", "Can export customers, subscriptions, payments and invoices"),
             ("credit_user", "Can credit a customer an amount at Stripe"),
             ("fix_orphans", "Can give customers without a subscription the free plan"),
             ("link_customer", "Can link a Stripe customer to a customer"),

@@ -10,6 +10,7 @@ from django.http import HttpRequest
 from unfold.views import ChangeList
 
 from glyphforge.admin.model_admin import ReadOnlyModelAdmin
+from glyphforge.admin.narrowing import Narrowing
 
 AFTER, BEFORE = "after", "before"
 _SEPARATOR = "~"
@@ -21,7 +22,7 @@ class _Pages(Paginator):
     template_name = "glyphforge/keyset_pages.html"
 
 
-class KeysetChangeList(ChangeList):
+class KeysetChangeList(Narrowing, ChangeList):
     """A list, newest first, whose links say after or before which row the page starts.
 
     Page 1,000 costs what page 1 costs, and rows that arrive meanwhile shift nothing.

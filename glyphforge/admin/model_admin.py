@@ -11,6 +11,7 @@ from django.template.response import TemplateResponse
 from django.utils.text import capfirst
 
 from glyphforge.admin.columns import EMPTY
+from glyphforge.admin.narrowing import Narrowing
 from glyphforge.admin.pagination import EstimatedPaginator
 from glyphforge.admin.sidebar import title_of
 
@@ -18,7 +19,7 @@ from glyphforge.admin.sidebar import title_of
 FILTER_LOOKUPS = frozenset({"exact", "in", "isnull"})
 
 
-class ChangeList(unfold.views.ChangeList):
+class ChangeList(Narrowing, unfold.views.ChangeList):
     """A list that offers "show all" only where something is left out, and shows its last page for one beyond it."""
 
     page_num: int

@@ -3,6 +3,7 @@
 import secrets
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar
@@ -10,10 +11,12 @@ from typing import Any, ClassVar
 from django import forms
 from django.contrib import messages
 from django.contrib.admin import helpers
+from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.utils import quote, unquote
+from django.contrib.admin.views.main import ERROR_FLAG
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.db.models import Model, QuerySet
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect, QueryDict
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 
@@ -28,12 +31,14 @@ class ReasonForm(forms.Form):
     """Why it is done, in words that the next person understands; it goes into the audit log.
 
     `token` stands for one rendering of the form, however often it is sent, `shown` for the preview beside it; empty
-    when it came without. What is not confirmed is looked at only.
+    when it came without. `narrowed` are the filters and the search of the list whose rows they are, in words. What is
+    not confirmed is looked at only.
     """
 
     is_confirmed = False
     token = ""
     shown = ""
+    narrowed = ""
     # What may be wrong or missing while what would happen is shown.
     beside_preview: ClassVar[frozenset[str]] = frozenset({"reason", "__all__"})
 
@@ -84,7 +89,7 @@ class Operation(ABC):
 
     name: ClassVar[str]  # in the address
     label: ClassVar[str]  # on the button
-    permission: ClassVar[str]  # "app.codename"
+    permission: str  # "app.codename"
     icon: ClassVar[str]
     danger: ClassVar[bool] = False
     on_one: ClassVar[bool] = True
@@ -148,6 +153,16 @@ def _previewed(operation: Operation, rows: QuerySet[Any], form: ReasonForm) -> t
         return operation.preview(rows, form), ""
     except Refused as refusal:
         return None, str(refusal)
+
+
+def _asking_for_list(request: HttpRequest, operation: Operation) -> HttpRequest:
+    """The request as the list would have it: without what a link fills into the operation's form."""
+    parameters = request.GET.copy()
+    for name in (*operation.form_class.base_fields, "next"):
+        parameters.pop(name, None)
+    asking = copy(request)
+    asking.GET = QueryDict(parameters.urlencode())
+    return asking
 
 
 def counted(count: int, noun: str) -> str:
@@ -241,7 +256,17 @@ class OperationsMixin(ModelAdmin):
         return self.get_queryset(request).select_related(*joined) if joined else self.get_queryset(request)
 
     def _on_all(self, operation: Operation, request: HttpRequest) -> HttpResponseBase:
-        return self._confirm(operation, request, self._rows(request), back=self._list_url())
+        """On the rows that the list shows, on all its pages: the address carries the list's filters and search."""
+        if operation.makes_new:
+            return self._confirm(operation, request, self._rows(request), back=self._list_url())
+        if not operation.permitted(request):
+            raise PermissionDenied  # before saying what is in the list
+        try:
+            shown = self.get_changelist_instance(_asking_for_list(request, operation))
+        except IncorrectLookupParameters:  # as the list itself answers
+            return HttpResponseRedirect(f"{self._list_url()}?{ERROR_FLAG}=1")
+        back = self._list_url() + (shown.as_shown if shown.narrowed else "")
+        return self._confirm(operation, request, shown.queryset, back=back, narrowed=shown.narrowed)
 
     def _on_selection(
         self, operation: Operation, model_admin: Any, request: HttpRequest, rows: QuerySet[Any]
@@ -260,6 +285,7 @@ class OperationsMixin(ModelAdmin):
         back: str,
         hidden: Sequence[tuple[str, str]] = (),
         single: bool = False,
+        narrowed: str = "",
     ) -> HttpResponseBase:
         if not operation.permitted(request):
             raise PermissionDenied
@@ -272,7 +298,7 @@ class OperationsMixin(ModelAdmin):
         # A link may fill in what the form asks for.
         initial = request.GET.dict()
         form = operation.form_class(request.POST if confirmed or previewed else None, initial=initial, rows=applicable)
-        form.is_confirmed = confirmed
+        form.is_confirmed, form.narrowed = confirmed, narrowed
         form.token = request.POST.get("token", "") if confirmed else ""
         form.shown = request.POST.get("shown", "") if confirmed else ""
         form.fields["reason"].required = not previewed
@@ -321,6 +347,8 @@ class OperationsMixin(ModelAdmin):
             "operation": operation,
             "effect": operation.effect(count),
             "count": count,
+            "narrowed": form.narrowed,
+            "every_row": request.path,
             "possible": possible,
             "nothing": "" if possible else operation.nothing(wanted.first()),
             "names": [operation.describe(row) for row in rows[:SHOWN]] if count else [],

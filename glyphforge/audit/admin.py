@@ -11,7 +11,9 @@ from django.http import HttpRequest
 from django.urls import reverse
 
 from glyphforge.admin.columns import EMPTY, column, copyable, copyable_column, moment_column, preformatted
+from glyphforge.admin.export import Export
 from glyphforge.admin.keyset import KeysetModelAdmin
+from glyphforge.admin.operations import OperationsMixin
 from glyphforge.audit.models import AuditEntry
 
 
@@ -66,9 +68,10 @@ class TableFilter(admin.SimpleListFilter):
 
 
 @admin.register(AuditEntry)
-class AuditEntryAdmin(KeysetModelAdmin):
+class AuditEntryAdmin(OperationsMixin, KeysetModelAdmin):
     """Who changed what, when and why. Nobody can change it, here or in the database."""
 
+    operations = (Export("audit.export_auditentry"),)
     when = moment_column("occurred_at", description="when")
     table = column("table_name", str, description="table")
     origin = copyable_column("request_id", description="request")

@@ -36,6 +36,7 @@ class AuditEntry(models.Model):
         db_table = "audit_log"
         verbose_name = "audit entry"
         verbose_name_plural = "audit log"
+        permissions = [("export_auditentry", "Can export the audit log")]
 
     def __str__(self) -> str:
         return f"{self.action} {self.table_name} by {self.actor}"

@@ -9,14 +9,17 @@ from django.utils.html import format_html
 from billing.admin.customer_link import SearchByCustomerMixin
 from billing.models import Tier, User
 from glyphforge.admin.columns import EMPTY, badge_column, copyable, moment_column, money_column
+from glyphforge.admin.export import Export
 from glyphforge.admin.model_admin import ReadOnlyModelAdmin
+from glyphforge.admin.operations import OperationsMixin
 from monitoring.models import MrrMovement
 
 
 @admin.register(MrrMovement)
-class MrrMovementAdmin(SearchByCustomerMixin, ReadOnlyModelAdmin):
+class MrrMovementAdmin(OperationsMixin, SearchByCustomerMixin, ReadOnlyModelAdmin):
     """The movements; `?occurred_at__date=` shows what made up a day of the chart."""
 
+    operations = (Export("monitoring.export_views"),)
     occurred = moment_column("occurred_at", description="when", ordering="occurred_at")
     badge = badge_column("kind", MrrMovement.Kind, description="movement")
     amount = money_column("amount_cents", description="a month")

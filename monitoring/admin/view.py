@@ -5,66 +5,25 @@ from typing import Any, ClassVar
 
 from django.contrib import admin
 from django.contrib.admin.utils import quote
-from django.db import transaction
-from django.db.models import Case, IntegerField, Model, QuerySet, Value, When
-from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.db.models import Case, IntegerField, Model, Value, When
+from django.http import HttpRequest
 from django.urls import reverse
-from django.utils import timezone
 from django.utils.html import format_html
 
 from glyphforge.admin.columns import EMPTY, column
-from glyphforge.admin.export import MOST_ROWS, as_csv, attachment
+from glyphforge.admin.export import Export
 from glyphforge.admin.model_admin import ChangeList, ReadOnlyModelAdmin
-from glyphforge.admin.operations import Operation, OperationsMixin, ReasonForm, counted
+from glyphforge.admin.operations import Operation, OperationsMixin
 from glyphforge.admin.pagination import EstimatedPaginator, SingleReadPaginator
-from glyphforge.audit import acting_as, record
-from glyphforge.audit.masking import mask
 
 
-class ExportForm(ReasonForm):
-    """Holds the file from its making to the answer."""
+class ViewExport(Export):
+    """The rows of a view as a file."""
 
-    file: HttpResponse | None = None
-
-
-class Export(Operation):
-    """The rows as a CSV file, with an entry in the audit log that says who took how many and why."""
-
-    name = "export"
-    label = "Export"
-    permission = "monitoring.export_views"
-    icon = "download"
-    on_one = False
     on_selection = True
-    on_all = True
-    form_class = ExportForm
-
-    def effect(self, count: int) -> str:
-        kept = f", the first {MOST_ROWS:,} of them" if count > MOST_ROWS else ""
-        downloaded = "is downloaded" if count == 1 else "are downloaded"
-        return f"{counted(count, 'row')}{kept} {downloaded} as CSV. The audit log keeps who did so and why."
-
-    def carry_out(self, rows: QuerySet[Any], *, actor: str, reason: str, form: ReasonForm) -> str:
-        options = rows.query.get_meta()
-        columns = [str(field.column) for field in options.concrete_fields]
-        table = options.db_table
-        with acting_as(actor=actor, reason=reason), transaction.atomic():
-            found = [
-                [mask(value) if isinstance(value, str) else value for value in row]
-                for row in rows.values_list(*(field.attname for field in options.concrete_fields))[:MOST_ROWS]
-            ]
-            record("export", table_name=table, reason=reason, new_values={"rows": len(found)})
-        if isinstance(form, ExportForm):
-            form.file = attachment(f"{table}-{timezone.now():%Y%m%d-%H%M}.csv", as_csv(columns, found))
-        return f"{counted(len(found), 'row')} exported."
-
-    def respond(self, request: HttpRequest, context: dict[str, Any], form: ReasonForm, back: str) -> HttpResponseBase:
-        if isinstance(form, ExportForm) and form.file is not None:
-            return form.file
-        return super().respond(request, context, form, back)
 
 
-EXPORT = Export()
+EXPORT = ViewExport("monitoring.export_views")
 
 
 class ViewChangeList(ChangeList):

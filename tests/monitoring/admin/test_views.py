@@ -1,5 +1,9 @@
 """The pages of the views: they open, find, filter, sort, link, export and fix, each for those who may."""
 
+import codecs
+import csv
+import io
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -188,7 +192,8 @@ def test_auditor_is_offered_no_fix_and_may_not_post_one(troubles: None, signed_i
 def test_export_is_a_csv_of_the_views_columns_and_audited(troubles: None, lead: Client) -> None:
     answer = lead.post(url(FailedWebhookEvent, "export_all"), {"confirmed": "yes", "reason": "for the books"})
     assert answer["Content-Type"] == "text/csv; charset=utf-8"
-    header, *lines = answer.content.decode().splitlines()
+    assert answer.content.startswith(codecs.BOM_UTF8)  # or Excel reads Müller as MÃ¼ller
+    header, *lines = answer.content.decode("utf-8-sig").splitlines()
     assert header == "stripe_event_id,event_type,status,attempts,last_error,next_retry_at,received_at,cause,waits_for"
     assert len(lines) == 2
     entry = AuditEntry.objects.get(action="export")
@@ -209,15 +214,57 @@ def test_export_of_a_selection_holds_the_selection(troubles: None, lead: Client)
 
 
 def test_export_is_capped(troubles: None, lead: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("monitoring.admin.view.MOST_ROWS", 1)
+    monkeypatch.setattr("glyphforge.admin.export.MOST_ROWS", 1)
     answer = lead.post(url(FailedWebhookEvent, "export_all"), {"confirmed": "yes", "reason": "for the books"})
     assert len(answer.content.decode().splitlines()) == 2
 
 
-def test_formulas_are_defused(troubles: None, lead: Client) -> None:
-    query("UPDATE stripe_webhook_events SET last_error = '=HYPERLINK(1)'")
+@pytest.mark.parametrize(
+    "text",
+    ["=HYPERLINK(1)", " =1+1", "\n=1+1", "＝1+1", '"@SUM(1)', "\u00a0-2", "\t+1"],  # noqa: RUF001 - full width
+)
+def test_formulas_are_defused(text: str, troubles: None, lead: Client) -> None:
+    query("UPDATE stripe_webhook_events SET last_error = %s", text)
     answer = lead.post(url(FailedWebhookEvent, "export_all"), {"confirmed": "yes", "reason": "for the books"})
-    assert ",'=HYPERLINK(1)," in answer.content.decode()
+    rows = list(csv.DictReader(io.StringIO(answer.content.decode("utf-8-sig"), newline="")))
+    assert {row["last_error"] for row in rows} == {f"'{text}"}
+
+
+def test_export_is_of_what_the_list_shows_and_says_so(troubles: None, lead: Client) -> None:
+    dead = "?status__exact=dead"
+    listed = lead.get(url(FailedWebhookEvent) + dead).content.decode()
+    address = url(FailedWebhookEvent, "export_all") + dead
+    assert f'href="{address}"' in listed
+    confirm = lead.get(address)
+    assert confirm.context["count"] == 1
+    assert "Of the list as it is shown: status: dead." in confirm.content.decode()
+    answer = lead.post(address, {"confirmed": "yes", "reason": "for the books"})
+    assert len(answer.content.splitlines()) == 2
+    entry = AuditEntry.objects.get(action="export")
+    assert entry.new_values == {"rows": 1, "shown": "status: dead"}
+
+
+def test_filter_that_the_list_does_not_take_exports_nothing(troubles: None, lead: Client) -> None:
+    address = url(FailedWebhookEvent, "export_all")
+    for odd in ("?attempts__gt=1", "?status__exact=%00&o=x"):
+        answer = lead.post(address + odd, {"confirmed": "yes", "reason": "for the books"})
+        assert answer.status_code in (302, 400), odd
+    assert not AuditEntry.objects.filter(action="export").exists()
+
+
+def test_programs_get_a_json_object_a_line(troubles: None, lead: Client) -> None:
+    answer = lead.post(
+        url(FailedWebhookEvent, "export_all"), {"confirmed": "yes", "reason": "for the books", "kind": "ndjson"}
+    )
+    assert (answer["Content-Type"], answer["Content-Disposition"][-8:]) == ("application/x-ndjson", '.ndjson"')
+    assert {json.loads(line)["status"] for line in answer.content.splitlines()} == {"dead", "failed"}
+
+
+def test_long_export_is_sent_from_a_file(troubles: None, lead: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("glyphforge.admin.export.IN_MEMORY", 10)
+    answer = lead.post(url(FailedWebhookEvent, "export_all"), {"confirmed": "yes", "reason": "for the books"})
+    assert answer.streaming
+    assert len(answer.getvalue().splitlines()) == 3
 
 
 @pytest.mark.parametrize("role", ["support"])
