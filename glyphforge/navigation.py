@@ -1,6 +1,6 @@
-"""What the admin looks like and where its pages are found: Unfold's settings."""
+"""What the admin looks like and where its pages are found: a dozen places, their pages as tabs; Unfold's settings."""
 
-from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from django.http import HttpRequest
@@ -8,19 +8,206 @@ from django.templatetags.static import static
 from django.urls import reverse_lazy
 
 
-def may(permission: str) -> Callable[[HttpRequest], bool]:
-    """The condition of an item: those see it who hold the permission, `app.codename`, of what it links to."""
-    return lambda request: request.user.has_perm(permission)
+@dataclass(frozen=True)
+class Page:
+    """A model's list, for those who may view it. `also` are other words that people look for it by."""
+
+    title: str
+    model: str
+    app: str = "billing"
+    also: tuple[str, ...] = ()
+
+    @property
+    def link(self) -> Any:
+        """Its address, as soon as there are any."""
+        return reverse_lazy(f"admin:{self.app}_{self.model}_changelist")
+
+    def may_be_viewed(self, request: HttpRequest) -> bool:
+        """Whether whoever asks may view the list."""
+        return bool(request.user.has_perm(f"{self.app}.view_{self.model}"))
 
 
-def page(title: str, icon: str, model: str, app: str = "billing") -> dict[str, Any]:
-    """An item of the sidebar that opens a model's list, for those who may view it; `icon` is a Material Symbol."""
-    return {
-        "title": title,
-        "icon": icon,
-        "link": reverse_lazy(f"admin:{app}_{model}_changelist"),
-        "permission": may(f"{app}.view_{model}"),
-    }
+@dataclass(frozen=True)
+class Place:
+    """An item of the sidebar: it opens the first of its pages that one may view; `icon` is a Material Symbol.
+
+    Where `acts` are given, those see it who hold one of these permissions: who can do nothing there finds its pages by
+    links and by the command palette.
+    """
+
+    title: str
+    icon: str
+    pages: tuple[Page, ...]
+    acts: tuple[str, ...] = ()
+    badge: str = ""
+
+    def is_shown(self, request: HttpRequest) -> bool:
+        """Whether whoever asks has something to do, or to read, there."""
+        held = not self.acts or any(request.user.has_perm(permission) for permission in self.acts)
+        return held and any(page.may_be_viewed(request) for page in self.pages)
+
+    def first_link(self, request: HttpRequest) -> str:
+        """Where it leads whoever asks."""
+        return next((str(page.link) for page in self.pages if page.may_be_viewed(request)), "")
+
+    def is_open(self, request: HttpRequest) -> bool:
+        """Whether one of its pages is open."""
+        return any(request.path.startswith(str(page.link)) for page in self.pages)
+
+    def as_item(self) -> dict[str, Any]:
+        """As Unfold wants an item: https://unfoldadmin.com/docs/configuration/settings/"""
+        badge = {"badge": self.badge} if self.badge else {}
+        return {
+            "title": self.title,
+            "icon": self.icon,
+            "link": self.first_link,
+            "active": self.is_open,
+            "permission": self.is_shown,
+            **badge,
+        }
+
+    def as_tabs(self) -> dict[str, Any]:
+        """As Unfold wants tabs: https://unfoldadmin.com/docs/tabs/changelist/"""
+        return {
+            "models": [f"{page.app}.{page.model}" for page in self.pages],
+            "items": [
+                {
+                    "title": page.title,
+                    "link": page.link,
+                    "permission": page.may_be_viewed,
+                    "icon": self.icon,
+                    "also": page.also,
+                }
+                for page in self.pages
+            ],
+        }
+
+
+def monitoring(title: str, model: str, *also: str) -> Page:
+    """A page of the monitoring app."""
+    return Page(title, model, "monitoring", also)
+
+
+# Who looks after the machine, and who examines what was done.
+OPERATING = ("monitoring.run_job", "auth.view_user")
+PLACES = (
+    Place(
+        "Inbox",
+        "notifications",
+        (
+            monitoring("Alerts", "alert", "inbox", "incidents", "acknowledge", "snooze"),
+            monitoring("Stale subscriptions", "stalesubscription", "overdue"),
+            monitoring("Orphaned customers", "orphanedstripecustomer", "orphans", "fix orphans"),
+            monitoring("Near their limit", "usernearlimit", "quota", "upgrade"),
+            monitoring("Paying without key", "paiduserwithoutkey", "no key", "onboarding"),
+            monitoring("Current alerts", "currentalert", "wrong now"),
+            monitoring("Critical alerts", "criticalalert"),
+            monitoring("Silences", "silence", "maintenance window", "mute"),
+            monitoring("Messages", "notification", "slack", "e-mail"),
+        ),
+    ),
+    Place(
+        "Customers",
+        "group",
+        (
+            Page("Customers", "user", also=("users", "accounts")),
+            Page("API keys", "apikey", also=("tokens", "rotate", "revoke")),
+            Page("Stripe customers", "stripecustomer", also=("links",)),
+            Page("Unmatched customers", "unmatchedcustomer", also=("link", "unlinked")),
+        ),
+    ),
+    Place(
+        "Subscriptions",
+        "autorenew",
+        (
+            Page("Subscriptions", "subscription", also=("past due", "trials", "canceled")),
+            Page("Plans", "plan", also=("tiers", "limits")),
+            Page("Plan prices", "planprice", also=("map a price", "mapping")),
+            Page("Products", "product", "djstripe", ("catalogue",)),
+            Page("Prices", "price", "djstripe", ("catalogue",)),
+        ),
+    ),
+    Place(
+        "Payments",
+        "credit_card",
+        (
+            Page("Payments", "payment", also=("charges", "refund", "failed payments")),
+            Page("Unpaid invoices", "openinvoice", also=("owed", "overdue", "dunning")),
+            Page("Invoices", "invoice", "djstripe", ("bills", "receipts")),
+        ),
+    ),
+    Place(
+        "Usage",
+        "monitoring",
+        (
+            monitoring("Usage by day", "apiusageday", "traffic", "trend"),
+            Page("API requests", "apiusage", also=("calls", "log")),
+            monitoring("High volume", "highvolumeuser", "abuse", "growth"),
+            monitoring("Repeated failures", "repeatedfailure", "errors"),
+            monitoring("Slow endpoints", "slowendpoint", "latency", "percentiles"),
+            monitoring("Key usage", "apikeyusage", "busiest keys"),
+        ),
+    ),
+    Place(
+        "Business",
+        "paid",
+        (
+            monitoring("Revenue", "revenuemetrics", "mrr", "arr"),
+            monitoring("MRR movements", "mrrmovement", "new", "expansion", "churn"),
+            monitoring("Subscriptions by plan", "subscriptionbreakdown", "tiers"),
+            monitoring("Customer growth", "usergrowth", "sign-ups"),
+        ),
+    ),
+    Place(
+        "Stripe",
+        "webhook",
+        (
+            Page("Webhook events", "webhookevent", also=("inbox", "retry webhooks")),
+            monitoring("Failed events", "failedwebhookevent", "dead", "given up"),
+            Page("Differences", "difference", also=("repair", "drift")),
+            Page("Reconciliations", "reconciliationrun", also=("compare", "sync")),
+            Page("Requests to Stripe", "striperequest", also=("outbox", "pending")),
+            Page("Replays", "replayrun"),
+        ),
+    ),
+    Place(
+        "System",
+        "monitor_heart",
+        (
+            monitoring("System health", "systemhealth", "checks", "status"),
+            monitoring("Jobs", "jobschedule", "schedules", "run a job"),
+            monitoring("Job runs", "jobrun", "history of jobs"),
+            monitoring("Workers", "workerheartbeat", "queue"),
+            Page("Failed tasks", "failure", "django_q", ("queue",)),
+            Page("Backups", "backuprun", "database", ("restore", "drill")),
+            monitoring("Thresholds", "healthcheck", "limits of checks"),
+        ),
+        acts=OPERATING,
+    ),
+    Place(
+        "Database",
+        "database",
+        (
+            monitoring("Sizes", "databasesize", "disk", "tables"),
+            monitoring("Connections", "databasesession", "sessions", "locks", "end session"),
+            monitoring("Connections used", "databaseconnections"),
+            monitoring("Long running queries", "longrunningquery", "slow queries"),
+            monitoring("Top queries", "topquery", "pg_stat_statements"),
+            monitoring("Indexes", "indexfinding", "unused", "duplicate"),
+            monitoring("Schema differences", "schemadifference", "verify", "drift"),
+        ),
+        acts=OPERATING,
+    ),
+    Place(
+        "Audit",
+        "history",
+        (
+            Page("Audit log", "auditentry", "audit", ("who did what", "changes")),
+            Page("Failed authentication", "authenticationfailure", "web", ("sign-in", "lockout")),
+        ),
+        acts=("auth.view_user", "monitoring.run_job", "billing.refund_payment"),
+    ),
+)
 
 
 SEARCH_BOX = {
@@ -29,6 +216,9 @@ SEARCH_BOX = {
     "label": "E-mail, name, or any id",
     "offer": "Search for a customer",
 }
+
+# What the command palette finds beside pages.
+PALETTE = ("monitoring.admin.job.palette", "billing.admin.search.palette")
 
 UNFOLD: dict[str, Any] = {
     "SITE_TITLE": "Glyph Forge back office",
@@ -51,7 +241,7 @@ UNFOLD: dict[str, Any] = {
     ],
     "SCRIPTS": [lambda request: static("glyphforge/backoffice.js"), lambda request: static("glyphforge/keyboard.js")],
     # Models are not searched as they are: that would read whole tables, without a limit.
-    "COMMAND": {"search_models": False, "search_callback": "billing.admin.search.palette", "show_history": False},
+    "COMMAND": {"search_models": False, "search_callback": "glyphforge.admin.palette.find", "show_history": False},
     "SIDEBAR": {
         "show_search": True,
         "command_search": True,
@@ -59,114 +249,12 @@ UNFOLD: dict[str, Any] = {
         "navigation": [
             {
                 "title": "",
-                "items": [{"title": "Dashboard", "icon": "space_dashboard", "link": reverse_lazy("admin:index")}],
-            },
-            {
-                "title": "Customers",
-                "separator": True,
                 "items": [
-                    page("Customers", "group", "user"),
-                    page("Subscriptions", "autorenew", "subscription"),
-                    page("API keys", "key", "apikey"),
-                    page("API requests", "monitoring", "apiusage"),
+                    {"title": "Home", "icon": "space_dashboard", "link": reverse_lazy("admin:index")},
+                    *(place.as_item() for place in PLACES),
                 ],
-            },
-            {
-                "title": "Money",
-                "separator": True,
-                "items": [
-                    page("Payments", "credit_card", "payment"),
-                    page("Unpaid invoices", "request_quote", "openinvoice"),
-                    page("MRR movements", "trending_up", "mrrmovement", app="monitoring"),
-                    page("Plans", "sell", "plan"),
-                    page("Plan prices", "price_change", "planprice"),
-                ],
-            },
-            {
-                "title": "Stripe",
-                "separator": True,
-                "items": [
-                    page("Webhook events", "webhook", "webhookevent"),
-                    page("Replays", "replay", "replayrun"),
-                    page("Requests to Stripe", "outbox", "striperequest"),
-                    page("Stripe customers", "contacts", "stripecustomer"),
-                    page("Unmatched customers", "person_search", "unmatchedcustomer"),
-                    page("Differences", "difference", "difference"),
-                    page("Reconciliations", "compare_arrows", "reconciliationrun"),
-                    page("Products", "inventory_2", "product", app="djstripe"),
-                    page("Prices", "payments", "price", app="djstripe"),
-                    page("Invoices", "receipt_long", "invoice", app="djstripe"),
-                ],
-            },
-            {
-                "title": "Monitoring",
-                "separator": True,
-                "items": [
-                    page("Alerts", "notifications", "alert", app="monitoring"),
-                    page("Messages", "outgoing_mail", "notification", app="monitoring"),
-                    page("System health", "monitor_heart", "systemhealth", app="monitoring"),
-                    page("Current alerts", "report", "currentalert", app="monitoring"),
-                    page("Failed events", "sync_problem", "failedwebhookevent", app="monitoring"),
-                    page("Stale subscriptions", "event_busy", "stalesubscription", app="monitoring"),
-                    page("Orphaned customers", "person_off", "orphanedstripecustomer", app="monitoring"),
-                    page("Near their limit", "speed", "usernearlimit", app="monitoring"),
-                    page("Paying without key", "key_off", "paiduserwithoutkey", app="monitoring"),
-                    page("Thresholds", "tune", "healthcheck", app="monitoring"),
-                    page("Silences", "notifications_off", "silence", app="monitoring"),
-                ],
-            },
-            {
-                "title": "Traffic",
-                "separator": True,
-                "items": [
-                    page("Usage by day", "show_chart", "apiusageday", app="monitoring"),
-                    page("High volume", "trending_up", "highvolumeuser", app="monitoring"),
-                    page("Repeated failures", "error", "repeatedfailure", app="monitoring"),
-                    page("Slow endpoints", "hourglass_bottom", "slowendpoint", app="monitoring"),
-                    page("Key usage", "vpn_key", "apikeyusage", app="monitoring"),
-                ],
-            },
-            {
-                "title": "Figures",
-                "separator": True,
-                "items": [
-                    page("Revenue", "paid", "revenuemetrics", app="monitoring"),
-                    page("Subscriptions by plan", "donut_small", "subscriptionbreakdown", app="monitoring"),
-                    page("Customer growth", "group_add", "usergrowth", app="monitoring"),
-                ],
-            },
-            {
-                "title": "Database",
-                "separator": True,
-                "items": [
-                    page("Sizes", "database", "databasesize", app="monitoring"),
-                    page("Connections", "lan", "databasesession", app="monitoring"),
-                    page("Connections used", "data_usage", "databaseconnections", app="monitoring"),
-                    page("Long running queries", "timer", "longrunningquery", app="monitoring"),
-                    page("Top queries", "leaderboard", "topquery", app="monitoring"),
-                    page("Indexes", "format_list_numbered", "indexfinding", app="monitoring"),
-                    page("Schema differences", "schema", "schemadifference", app="monitoring"),
-                ],
-            },
-            {
-                "title": "Maintenance",
-                "separator": True,
-                "items": [
-                    page("Jobs", "build_circle", "jobschedule", app="monitoring"),
-                    page("Job runs", "list_alt", "jobrun", app="monitoring"),
-                    page("Workers", "memory", "workerheartbeat", app="monitoring"),
-                    page("Backups", "settings_backup_restore", "backuprun", app="database"),
-                    page("Failed tasks", "running_with_errors", "failure", app="django_q"),
-                ],
-            },
-            {
-                "title": "Record",
-                "separator": True,
-                "items": [
-                    page("Audit log", "history", "auditentry", app="audit"),
-                    page("Failed authentication", "gpp_bad", "authenticationfailure", app="web"),
-                ],
-            },
+            }
         ],
     },
+    "TABS": [place.as_tabs() for place in PLACES],
 }

@@ -8,7 +8,7 @@ from typing import Any
 
 from glyphforge import roles
 from glyphforge.environment import ADDRESS, LOG_LEVELS, LOOPBACK_HOSTS, Environment, persistent_secret, refuse
-from glyphforge.navigation import SEARCH_BOX, UNFOLD  # noqa: F401 - settings
+from glyphforge.navigation import PALETTE, SEARCH_BOX, UNFOLD  # noqa: F401 - settings
 from glyphforge.observability import logs
 from glyphforge.web.csp import STRICT
 

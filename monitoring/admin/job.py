@@ -9,8 +9,10 @@ from django.db.models import Avg, BooleanField, DurationField, ExpressionWrapper
 from django.db.models.expressions import RawSQL
 from django.http import HttpRequest
 from django.template.loader import render_to_string
+from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from unfold.dataclasses import SearchResult
 from unfold.widgets import UnfoldAdminTextInputWidget
 
 from glyphforge.admin.columns import EMPTY, badge, choice_badge, column, moment_column
@@ -19,7 +21,7 @@ from glyphforge.admin.operations import Operation, OperationsMixin, ReasonForm
 from glyphforge.choices import Tone
 from monitoring.admin import job_history
 from monitoring.admin.job_history import duration_text
-from monitoring.jobs import controls
+from monitoring.jobs import controls, registry
 from monitoring.jobs.cron import is_cron
 from monitoring.models import JobRun, JobSchedule
 
@@ -111,6 +113,23 @@ class SwitchOn(Operation):
         name = rows.get().job
         controls.switch(name, on=True, actor=actor, reason=reason)
         return f"{name} is switched on."
+
+
+def palette(request: HttpRequest, term: str) -> list[Any]:
+    """Jobs for the command palette: each by its name, and `run` before it, for those who may run it."""
+    if not request.user.has_perm(RunNow.permission):
+        return []
+    wanted = term.removeprefix("run").removeprefix(" job").strip()
+    names = [name for name in registry.JOBS if wanted and name.startswith(wanted)]
+    return [
+        SearchResult(
+            title=f"Run job {name}",
+            description=registry.JOBS[name].protects_against,
+            link=reverse("admin:monitoring_jobschedule_run", args=[name]),
+            icon=RunNow.icon,
+        )
+        for name in names
+    ]
 
 
 def _once(schedule: JobSchedule, find: Callable[[JobSchedule], Found]) -> Found:

@@ -111,7 +111,7 @@ def _parts(request: HttpRequest, readings: Readings) -> dict[str, Any]:
     if jobs is not None:
         cards.append(_job_card(jobs))
     return {
-        "title": "Dashboard",
+        "title": "Home",
         "days": days,
         "ranges": RANGES,
         "cards": cards,

@@ -25,7 +25,7 @@ from billing.models import (
 )
 from monitoring.models import Alert, DatabaseSession, HealthCheck, JobRun, SchemaDifference, Silence
 from tests.support import back_office, factories
-from tests.support.admin_pages import operations
+from tests.support.admin_pages import lists_of, operations
 from tests.support.browser import Visit
 from tests.support.database import sleeping
 from tests.support.waiting import wait_for
@@ -151,11 +151,6 @@ def links(page: Page, css: str) -> list[str]:
     return list(page.eval_on_selector_all(css, "found => found.map(a => a.getAttribute('href'))"))
 
 
-def lists(page: Page) -> list[str]:
-    """The lists that the sidebar leads to."""
-    return [link for link in links(page, "#nav-sidebar-apps a") if link.count("/") == 4]
-
-
 def reach(page: Page, css: str) -> None:
     """Press Tab until what `css` selects has the focus, and see that a person would know."""
     page.evaluate(STAY, css)
@@ -203,7 +198,7 @@ def test_every_action_is_reached_and_started_by_keyboard(visit: Callable[..., Vi
             staff = visit(role)
             page = staff.open("/admin/")
             for path in [
-                *lists(page),
+                *lists_of(role),
                 *rows(site),
                 *(rows_of_operators(other.info.backend_pid) if role == "operator" else []),
             ]:

@@ -4,8 +4,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from django.contrib import admin
+from django.contrib.auth import get_user_model
+from django.http import HttpRequest
 from django.urls import reverse
 
+from glyphforge.admin import sidebar
 from glyphforge.admin.operations import Operation, OperationsMixin
 
 # What the form of an operation is sent with.
@@ -29,3 +32,10 @@ def operations() -> Iterator[tuple[str, Any, Operation]]:
             for operation in owner.operations:
                 if operation.name != "export":
                     yield f"{model._meta.label_lower}.{operation.name}", model, operation
+
+
+def lists_of(role: str) -> list[str]:
+    """The lists of navigation that the staff account named like the role may view."""
+    request = HttpRequest()
+    request.user = get_user_model().objects.get(username=role)
+    return [str(item["link"]) for item in sidebar.items() if item["permission"](request)]
