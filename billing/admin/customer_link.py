@@ -29,7 +29,9 @@ def customer_column() -> Callable[[Any, Model], str]:
     def show(self: Any, obj: Any) -> str:
         if obj.user is None:
             return EMPTY
-        return format_html('<a class="gf-link" href="{}">{}</a>', customer_url(obj.user_id), obj.user)
+        return format_html(
+            '<a class="gf-link gf-email" href="{}" title="{}">{}</a>', customer_url(obj.user_id), obj.user, obj.user
+        )
 
     return show
 

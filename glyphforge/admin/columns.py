@@ -1,7 +1,7 @@
 """How values look on every page: status as text and colour, ids copyable, money with currency, times with zone."""
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -16,6 +16,7 @@ from glyphforge.money import money
 
 # What stands for nothing, whether an amount or anything else.
 EMPTY = money(None)
+A_DAY = timedelta(days=1)
 
 
 def badge(text: str, tone: str = Tone.NEUTRAL) -> SafeString:
@@ -43,17 +44,15 @@ def copyable(value: Any, href: str | None = None) -> str:
 
 
 def moment(value: datetime | None) -> str:
-    """A time with its zone; how long ago it was is in the tooltip."""
+    """A time: how long ago, within a day; else with its zone. The other of the two is in the tooltip."""
     if value is None:
         return EMPTY
-    local = timezone.localtime(value)
-    return format_html(
-        '<time datetime="{}" class="gf-time" title="{}">{} <span class="gf-nowrap">{}</span></time>',
-        value.isoformat(),
-        relative_time(value),
-        f"{local:%Y-%m-%d}",
-        f"{local:%H:%M %Z}",
-    )
+    local, ago = timezone.localtime(value), relative_time(value)
+    if abs(timezone.now() - value) < A_DAY:
+        template = '<time datetime="{}" class="gf-time gf-nowrap" title="{}">{}</time>'
+        return format_html(template, value.isoformat(), f"{local:%Y-%m-%d %H:%M %Z}", ago)
+    template = '<time datetime="{}" class="gf-time" title="{}">{} <span class="gf-nowrap">{}</span></time>'
+    return format_html(template, value.isoformat(), ago, f"{local:%Y-%m-%d}", f"{local:%H:%M %Z}")
 
 
 def relative_time(value: datetime) -> str:
