@@ -133,6 +133,11 @@ UNFOLD: dict[str, Any] = {
                     page("Revenue", "paid", "revenuemetrics", app="monitoring"),
                     page("Subscriptions by plan", "donut_small", "subscriptionbreakdown", app="monitoring"),
                     page("Customer growth", "group_add", "usergrowth", app="monitoring"),
+                    page("Retention", "group", "retention", app="monitoring"),
+                    page("Revenue retention", "trending_up", "mrrretention", app="monitoring"),
+                    page("Lifetime value", "payments", "lifetimevalue", app="monitoring"),
+                    page("Forecast", "show_chart", "forecast", app="monitoring"),
+                    page("Renewals", "autorenew", "renewal", app="monitoring"),
                 ],
             },
             {

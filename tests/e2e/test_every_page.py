@@ -61,6 +61,8 @@ def main_pages(site: Site) -> list[str]:
         f"/admin/monitoring/alert/{site.alert.pk}/do/snooze/",
         "/admin/monitoring/systemhealth/",
         "/admin/monitoring/healthcheck/connections/change/",
+        "/admin/monitoring/retention/",
+        "/admin/monitoring/forecast/",
         "/admin/monitoring/jobschedule/",
         "/admin/monitoring/jobschedule/daily/change/",
     ]
