@@ -17,8 +17,8 @@ class ForecastAdmin(ViewAdmin):
     how_many = rendered("number", number, description="number")
     at_least = rendered("low", number, description="at least (80 %)")
     at_most = rendered("high", number, description="at most (80 %)")
-    money = money_column("amount_cents", description="money", ordering="amount_cents")
-    list_display = ("name", "how_many", "at_least", "at_most", "money")
+    amount = money_column("amount_cents", description="amount", ordering="amount_cents")
+    list_display = ("name", "how_many", "at_least", "at_most", "amount")
     list_display_links = None
     ordering = ("figure", "-amount_cents")
 

@@ -64,7 +64,7 @@ def _drawn(drawn: HeatMap | None) -> dict[str, Any]:
     months = MrrRetention.objects.filter(currency=drawn.currency, tier="all").order_by("-month")[:MONTHS_SHOWN]
     values = LifetimeValue.objects.filter(currency=drawn.currency).order_by("tier")
     return {
-        "map": drawn,
+        "cohorts": drawn,
         "maps": [("Customers", drawn.customers, "First paid"), ("MRR", drawn.cents, "First month")],
         "months": list(months),
         "values": [_value(row) for row in values],

@@ -48,7 +48,7 @@ class Forecast(models.Model):
     number = models.BigIntegerField(null=True)
     low = models.BigIntegerField("at least", null=True)
     high = models.BigIntegerField("at most", null=True)
-    amount_cents = models.BigIntegerField("money", null=True)
+    amount_cents = models.BigIntegerField("amount", null=True)
     currency = models.TextField(null=True)
     id = models.TextField(primary_key=True)
 

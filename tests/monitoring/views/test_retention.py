@@ -253,7 +253,7 @@ def test_each_cell_of_the_heat_map_opens_the_customers_that_it_counts(lead: Clie
     paying(factories.customer(), 9900, moment(1))
     rebuilt()
     page = lead.get(page_of(Retention))
-    drawn = page.context["map"]
+    drawn = page.context["cohorts"]
     (row,), (cents,) = drawn.customers, drawn.cents
     assert [cell.text for cell in row.cells] == ["100 %", "75 %", "75 %"]
     assert (row.size, [cell.text for cell in cents.cells]) == ("4", ["100 %", "75 %", "75 %"])
@@ -271,8 +271,8 @@ def test_heat_map_is_of_the_currency_that_is_asked_for(lead: Client) -> None:
         paying(user := factories.customer(), 2900, moment(1), currency=currency)
         paid(user, moment(1), currency=currency)
     rebuilt()
-    assert lead.get(page_of(Retention)).context["map"].currency == "usd"
-    assert lead.get(page_of(Retention), {"currency": "eur"}).context["map"].currency == "eur"
+    assert lead.get(page_of(Retention)).context["cohorts"].currency == "usd"
+    assert lead.get(page_of(Retention), {"currency": "eur"}).context["cohorts"].currency == "eur"
 
 
 @pytest.mark.parametrize("asked", [{"cohort": "x"}, {"cohort": "2025-01-01", "age_months": "1e9"}, {"month": "x"}])
