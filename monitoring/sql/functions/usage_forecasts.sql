@@ -21,10 +21,10 @@ AS $$
 #variable_conflict use_column
 DECLARE
     today CONSTANT date := (now() AT TIME ZONE 'UTC')::date;
-    month CONSTANT date := date_trunc('month', now() AT TIME ZONE 'UTC')::date;
+    this_month CONSTANT date := date_trunc('month', now() AT TIME ZONE 'UTC')::date;
     last_day CONSTANT date := (date_trunc('month', now() AT TIME ZONE 'UTC') + interval '1 month - 1 day')::date;
     wanted CONSTANT date[] := ARRAY(
-        SELECT g::date FROM generate_series(least(month, today - 28)::timestamp, today::timestamp, interval '1 day') AS g
+        SELECT g::date FROM generate_series(least(this_month, today - 28)::timestamp, today::timestamp, interval '1 day') AS g
     );
 BEGIN
     IF customers IS NULL THEN
@@ -32,17 +32,19 @@ BEGIN
             USING ERRCODE = 'invalid_parameter_value';
     END IF;
     RETURN QUERY
-    WITH entitled AS MATERIALIZED (
+    WITH counted AS MATERIALIZED (
+        SELECT s.user_id, s.total_requests
+        FROM monthly_usage_summary AS s
+        WHERE s.month = this_month AND s.user_id = ANY (customers)
+    ),
+    entitled AS MATERIALIZED (
         SELECT
             e.user_id, e.monthly_request_limit,
-            coalesce(m.total_requests, 0) AS requests,
+            coalesce(c.total_requests, 0) AS requests,
             greatest(today - 28, (u.created_at AT TIME ZONE 'UTC')::date, first_folded.day) AS since
         FROM entitlements AS e
         INNER JOIN users AS u ON u.id = e.user_id
-        CROSS JOIN LATERAL (
-            SELECT sum(s.total_requests)::bigint AS total_requests
-            FROM monthly_usage_summary AS s WHERE s.user_id = e.user_id AND s.month = month
-        ) AS m
+        LEFT JOIN counted AS c ON c.user_id = e.user_id
         CROSS JOIN (SELECT min(d.day) AS day FROM traffic_days AS d) AS first_folded
         WHERE e.user_id = ANY (customers)
     ),
@@ -87,7 +89,7 @@ BEGIN
             d.user_id, d.day,
             sum(d.requests) OVER (PARTITION BY d.user_id ORDER BY d.day) AS requests
         FROM used AS d
-        WHERE d.day >= month
+        WHERE d.day >= this_month
     ),
     forecast AS (
         SELECT

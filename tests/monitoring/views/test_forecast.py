@@ -133,6 +133,17 @@ def test_usage_is_exact_and_the_limit_is_the_one_that_holds() -> None:
     assert str(found[unlimited.pk]) == "7 requests are expected this month."
 
 
+def test_what_other_months_brought_does_not_count() -> None:
+    user = limited(50)
+    last_month = today().replace(day=1) - timedelta(days=1)
+    run(
+        "INSERT INTO monthly_usage_totals VALUES (%s, %s, 900, 900, 0, 0, 0, now())", user.pk, last_month.replace(day=1)
+    )
+    counted(user, 3)
+    assert forecast(user)[:2] == (3, None)
+    assert usage_forecasts([user.pk])[user.pk].requests == 3
+
+
 def test_customers_are_a_list_and_not_null() -> None:
     assert query("SELECT * FROM usage_forecasts('{}')") == []
     with pytest.raises(DatabaseError, match="usage_forecasts: customers must be a list of ids, not NULL"):
