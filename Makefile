@@ -46,7 +46,7 @@ test: python ## The whole test suite
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder --durations 30
 
 bench: development ## The benchmarks, side by side, as a table and as JSON
-	@missed=; for part in keys limits seals usage ingest views pages webhooks backfill; do \
+	@missed=; for part in keys limits seals forecast usage ingest views pages webhooks backfill; do \
 		$(BIN)/python -m benchmarks.$$part || missed="$$missed $$part"; \
 	done; test -z "$$missed" || { echo "a promise was missed in:$$missed" >&2; exit 1; }
 

@@ -25,7 +25,37 @@ class OpenAlert:
     url: str
 
 
-UsageSource = Callable[[UUID, date], Iterable[UsageDay]]
+@dataclass(frozen=True)
+class UsageForecast:
+    """What this calendar month (UTC) will come to: `expected` requests, and the day on which the limit is used up.
+
+    `reached_on` is None where the limit holds; `fitting_plan` names the cheapest plan that the month fits into.
+    """
+
+    limit: int | None
+    requests: int
+    expected: int
+    reached_on: date | None
+    fitting_plan: str
+
+    def __str__(self) -> str:
+        month = f"{self.expected:,} requests are expected this month"
+        if self.reached_on is None:
+            return f"{month}{'' if self.limit is None else ', within the limit'}."
+        over = self.requests >= (self.limit or 0)
+        reached = "was reached" if over else "will be reached"
+        return f"The limit {reached} on {self.reached_on}. {month}: {self.fitting_plan} would fit."
+
+
+@dataclass(frozen=True)
+class CustomerUsage:
+    """A customer's days with requests, and what the month will come to: None without a live subscription."""
+
+    days: list[UsageDay]
+    forecast: UsageForecast | None
+
+
+UsageSource = Callable[[UUID, date], CustomerUsage]
 AlertSource = Callable[[Iterable[UUID]], Iterable[OpenAlert]]
 
 _usage: list[UsageSource] = []
@@ -38,9 +68,13 @@ def register(*, usage: UsageSource, alerts: AlertSource) -> None:
     _alerts.append(alerts)
 
 
-def usage_days(user_id: UUID, since: date) -> list[UsageDay]:
-    """The days with requests, in order."""
-    return sorted((day for source in _usage for day in source(user_id, since)), key=lambda day: day.day)
+def usage(user_id: UUID, since: date) -> CustomerUsage:
+    """The days with requests from that day on, in order, and the forecast."""
+    found = [source(user_id, since) for source in _usage]
+    return CustomerUsage(
+        days=sorted((day for each in found for day in each.days), key=lambda day: day.day),
+        forecast=next((each.forecast for each in found if each.forecast), None),
+    )
 
 
 def open_alerts(ids: Iterable[UUID]) -> list[OpenAlert]:

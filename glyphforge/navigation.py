@@ -156,6 +156,12 @@ PLACES = (
             monitoring("MRR movements", "mrrmovement", "new", "expansion", "churn"),
             monitoring("Subscriptions by plan", "subscriptionbreakdown", "tiers"),
             monitoring("Customer growth", "usergrowth", "sign-ups"),
+            monitoring("Retention", "retention", "cohorts", "churn"),
+            monitoring("Revenue retention", "mrrretention", "nrr", "grr", "quick ratio"),
+            monitoring("Lifetime value", "lifetimevalue", "ltv"),
+            monitoring("Forecast", "forecast", "next 30 days"),
+            monitoring("Renewals", "renewal", "what is to come"),
+            monitoring("Customers of a cohort", "retentioncustomer"),
         ),
     ),
     Place(

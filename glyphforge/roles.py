@@ -14,6 +14,12 @@ FIGURES = (
     "monitoring.view_usergrowth",
     "monitoring.view_dailymrr",
     "monitoring.view_mrrmovement",
+    "monitoring.view_retention",
+    "monitoring.view_retentioncustomer",
+    "monitoring.view_mrrretention",
+    "monitoring.view_lifetimevalue",
+    "monitoring.view_forecast",
+    "monitoring.view_renewal",
 )
 
 REPAIRS = (

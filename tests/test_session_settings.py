@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.support import functions
+from tests.support import functions, outcomes
 from tests.support.needs import require
 from tests.support.sql import run, scalar
 
@@ -126,8 +126,8 @@ def test_no_operator_of_somebody_else_is_called() -> None:
     require(scalar("SELECT current_setting('is_superuser')") == "on", "a superuser, to create the other role")
     functions.prepare()
     expected = functions.call_all()
-    ignored = functions.volatile(expected, functions.call_all())
-    assert functions.differences(expected, functions.call_all(functions.BETTER_OPERATORS), ignored) == {}
+    ignored = outcomes.volatile(expected, functions.call_all())
+    assert outcomes.differences(expected, functions.call_all(functions.BETTER_OPERATORS), ignored) == {}
 
 
 @pytest.mark.slow
@@ -136,10 +136,10 @@ def test_no_setting_changes_what_a_function_does() -> None:
     assert len(SETTINGS) >= 40
     functions.prepare()
     expected = functions.call_all()
-    ignored = functions.volatile(expected, functions.call_all())
+    ignored = outcomes.volatile(expected, functions.call_all())
 
     def differing(*names: str) -> dict[str, object]:
-        return functions.differences(
+        return outcomes.differences(
             expected, functions.call_all(*(each for name in names for each in SETTINGS[name])), ignored
         )
 

@@ -69,6 +69,7 @@ class Usage:
     chart: str
     options: str
     summary: str
+    forecast: customer_panels.UsageForecast | None
 
     @property
     def percent(self) -> int | None:
@@ -279,7 +280,8 @@ def _usage(user: User, live: Subscription | None) -> Usage:
     today = timezone.now().date()
     month = MonthlyUsageSummary.objects.filter(user=user, month=today.replace(day=1)).first()
     since = today - timedelta(days=DAYS - 1)
-    by_day = {day.day: day for day in customer_panels.usage_days(user.pk, since)}
+    usage = customer_panels.usage(user.pk, since)
+    by_day = {day.day: day for day in usage.days}
     days = [since + timedelta(days=number) for number in range(DAYS)]
     failed = [by_day[day].failed if day in by_day else 0 for day in days]
     answered = [by_day[day].requests - by_day[day].failed if day in by_day else 0 for day in days]
@@ -291,6 +293,7 @@ def _usage(user: User, live: Subscription | None) -> Usage:
         chart=_chart(days, answered, failed),
         options=OPTIONS,
         summary=f"API requests of the last {DAYS} days: {total:,}, of which {sum(failed):,} failed.",
+        forecast=usage.forecast,
     )
 
 

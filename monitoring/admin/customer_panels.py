@@ -1,4 +1,4 @@
-"""What monitoring adds to a customer's page: the days of usage and the open alerts."""
+"""What monitoring adds to a customer's page: the days of usage, what the month will come to, and the open alerts."""
 
 from collections.abc import Iterable
 from datetime import date, timedelta
@@ -9,8 +9,9 @@ from django.urls import reverse
 from django.utils import timezone
 
 from billing import customer_panels
-from billing.customer_panels import OpenAlert, UsageDay
+from billing.customer_panels import CustomerUsage, OpenAlert, UsageDay
 from monitoring.models import Alert
+from monitoring.models.usage_forecast import FORECAST, forecast_of
 
 # The checks that raise an alert for a customer or one of a customer's rows; see v_alerts.
 CHECKS = (
@@ -22,16 +23,21 @@ CHECKS = (
 )
 
 
-def usage_days(user_id: UUID, since: date) -> Iterable[UsageDay]:
+def usage(user_id: UUID, since: date) -> CustomerUsage:
     """From the folded days, which lag behind by a minute; the key begins with the day, so each is looked up."""
     today = timezone.now().date()
     days = [since + timedelta(days=number) for number in range((today - since).days + 1)]
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT day, requests, failed_requests FROM traffic_user_days WHERE day = ANY(%s) AND user_id = %s",
-            [days, user_id],
+            f"SELECT d.day, d.requests, d.failed_requests, {FORECAST} FROM usage_forecasts(ARRAY[%s]) AS f"
+            " FULL JOIN (SELECT * FROM traffic_user_days WHERE day = ANY(%s) AND user_id = %s) AS d ON true",
+            [user_id, days, user_id],
         )
-        return [UsageDay(*row) for row in cursor.fetchall()]
+        rows = cursor.fetchall()
+    return CustomerUsage(
+        days=[UsageDay(*row[:3]) for row in rows if row[0]],
+        forecast=forecast_of(*rows[0][3:]) if rows else None,
+    )
 
 
 def open_alerts(ids: Iterable[UUID]) -> Iterable[OpenAlert]:
@@ -48,4 +54,4 @@ def open_alerts(ids: Iterable[UUID]) -> Iterable[OpenAlert]:
     ]
 
 
-customer_panels.register(usage=usage_days, alerts=open_alerts)
+customer_panels.register(usage=usage, alerts=open_alerts)

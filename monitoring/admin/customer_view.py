@@ -4,14 +4,16 @@ from typing import Any
 
 from django.contrib import admin
 from django.db.models import QuerySet
+from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html
 
 from billing.admin.customer_operations import FixOrphans
 from billing.models import Subscription, Tier
-from glyphforge.admin.columns import badge_column, moment, number, percent
-from monitoring.admin.view import ViewAdmin, customer, rendered
+from glyphforge.admin.columns import EMPTY, badge_column, moment, number, percent
+from monitoring.admin.view import ViewAdmin, ViewChangeList, customer, rendered
 from monitoring.models import OrphanedStripeCustomer, PaidUserWithoutKey, StaleSubscription, UserNearLimit
+from monitoring.models.usage_forecast import usage_forecasts
 
 
 class FixListedOrphans(FixOrphans):
@@ -73,6 +75,17 @@ class PaidUserWithoutKeyAdmin(ViewAdmin):
     search_help_text = "E-mail"
 
 
+class NearLimitChangeList(ViewChangeList):
+    """Tells of the customers on the page what their month will come to."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        self.result_list = list(self.result_list)
+        forecasts = usage_forecasts(row.user_id for row in self.result_list)
+        for row in self.result_list:
+            row.forecast = forecasts.get(row.user_id)
+
+
 @admin.register(UserNearLimit)
 class UserNearLimitAdmin(ViewAdmin):
     """Customers who will be refused soon, or are already."""
@@ -82,9 +95,22 @@ class UserNearLimitAdmin(ViewAdmin):
     used = rendered("usage_count", number, description="requests this month")
     limit = rendered("monthly_request_limit", number, description="limit")
     share = rendered("percent_used", percent, description="used")
-    list_display = ("share", "who", "tier_badge", "used", "limit")
+    list_display = ("share", "who", "tier_badge", "used", "limit", "outlook")
     list_filter = ("tier",)
     ordering = ("-percent_used",)
     nothing = "Nobody has used 80 % of their limit"
     search_fields = ("email__istartswith",)
     search_help_text = "E-mail"
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[NearLimitChangeList]:
+        return NearLimitChangeList
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> UserNearLimit | None:
+        found: UserNearLimit | None = super().get_object(request, object_id, from_field)
+        if found is not None:
+            found.forecast = usage_forecasts([found.user_id]).get(found.user_id)
+        return found
+
+    @admin.display(description="outlook")
+    def outlook(self, obj: UserNearLimit) -> str:
+        return str(obj.forecast or EMPTY)

@@ -14,12 +14,14 @@ from monitoring.models.database_view import (
     SchemaDifference,
     TopQuery,
 )
+from monitoring.models.forecast_view import Forecast, Renewal
 from monitoring.models.health import CriticalAlert, CurrentAlert, HealthCheck, SystemHealth
 from monitoring.models.job_run import JobRun
 from monitoring.models.job_schedule import JobSchedule
 from monitoring.models.mrr_movement import MrrMovement
 from monitoring.models.notification import Notification
 from monitoring.models.readiness_request import ReadinessRequest
+from monitoring.models.retention_view import LifetimeValue, MrrRetention, Retention, RetentionCustomer
 from monitoring.models.silence import Silence
 from monitoring.models.traffic_view import ApiKeyUsage, ApiUsageDay, HighVolumeUser, RepeatedFailure, SlowEndpoint
 from monitoring.models.webhook_view import FailedWebhookEvent
@@ -37,18 +39,24 @@ __all__ = [
     "DatabaseSession",
     "DatabaseSize",
     "FailedWebhookEvent",
+    "Forecast",
     "HealthCheck",
     "HighVolumeUser",
     "IndexFinding",
     "JobRun",
     "JobSchedule",
+    "LifetimeValue",
     "LongRunningQuery",
     "MrrMovement",
+    "MrrRetention",
     "Notification",
     "OrphanedStripeCustomer",
     "PaidUserWithoutKey",
     "ReadinessRequest",
+    "Renewal",
     "RepeatedFailure",
+    "Retention",
+    "RetentionCustomer",
     "RevenueMetrics",
     "SchemaDifference",
     "Silence",

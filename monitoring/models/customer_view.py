@@ -4,6 +4,7 @@ from typing import Any
 
 from django.db import models
 
+from billing.customer_panels import UsageForecast
 from billing.models import Subscription, Tier, User
 
 
@@ -81,6 +82,8 @@ class UserNearLimit(models.Model):
     usage_count = models.BigIntegerField()
     monthly_request_limit = models.BigIntegerField()
     percent_used = models.DecimalField(max_digits=20, decimal_places=2)
+    # What the month will come to, where a page has asked.
+    forecast: UsageForecast | None = None
 
     class Meta:
         managed = False

@@ -67,6 +67,17 @@ def main_pages(site: Site) -> list[str]:
     ]
 
 
+def leads_pages() -> list[str]:
+    """Where those look who answer for the money."""
+    return [
+        "/admin/monitoring/retention/",
+        "/admin/monitoring/retentioncustomer/",
+        "/admin/monitoring/lifetimevalue/",
+        "/admin/monitoring/forecast/",
+        "/admin/monitoring/renewal/",
+    ]
+
+
 def operators_pages() -> list[str]:
     """Where an operator looks after the database, some of which nobody else opens."""
     return [
@@ -101,7 +112,7 @@ def test_every_page_that_the_role_is_shown_opens_quietly_within_its_queries_and_
 ) -> None:
     visitor = visit(role)
     shown = details(site)
-    examined = {"billing_lead": main_pages(site), "operator": operators_pages()}.get(role, [])
+    examined = {"billing_lead": [*main_pages(site), *leads_pages()], "operator": operators_pages()}.get(role, [])
     lists = lists_of(role)
     assert sidebar(visitor.open("/admin/")) <= {"/admin/", *lists}
     paths = list(dict.fromkeys(["/admin/", *lists, *shown, *examined]))
@@ -135,10 +146,11 @@ def test_pages_are_dark_where_the_reader_wants_them_so(visit: Callable[..., Visi
 
 
 def test_back_office_fits_a_phone(visit: Callable[..., Visit], site: Site) -> None:
-    support, operator = visit("support", **PHONE), visit("operator", **PHONE)
+    support, operator, lead = (visit(role, **PHONE) for role in ("support", "operator", "billing_lead"))
     # Not support's.
     paths = [path for path in main_pages(site) if "refund" not in path and "map_price" not in path]
-    for visitor, path in [*((support, path) for path in paths), *((operator, path) for path in operators_pages())]:
+    everybody = [(support, paths), (operator, operators_pages()), (lead, leads_pages())]
+    for visitor, path in [(visitor, path) for visitor, shown in everybody for path in shown]:
         page = visitor.open(path)
         assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["viewport"]["width"], path
-    assert support.troubles == operator.troubles == []
+    assert support.troubles == operator.troubles == lead.troubles == []

@@ -4,7 +4,6 @@ What a session's settings or other people's objects change shows when two runs a
 """
 
 import json
-from collections import defaultdict
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -14,19 +13,14 @@ from django.db import connection
 
 from glyphforge.database import desired
 from tests.support import factories
+from tests.support.outcomes import Outcome, Rows
 from tests.support.sql import ago, insert, run
-
-Rows = list[dict[str, Any]]
-# What came of a run: the rows of each table and of each function's answer, by name. A failure is a row too.
-Outcome = dict[str, Rows]
 
 DECLARED = """
 SELECT p.proname FROM pg_proc AS p
 WHERE p.pronamespace = 'public'::regnamespace
     AND NOT EXISTS (SELECT FROM pg_depend AS d WHERE d.objid = p.oid AND d.deptype = 'e')
 """
-# Columns that are equal in two runs of the same minute only, or as quick.
-OF_THE_CLOCK = {"duration_ms", "window_start", "expires_at", "reset_at"}
 TODAY = datetime.now(UTC).date()
 LAST_WEEK = TODAY - timedelta(days=7)
 LATER, LATEST = (TODAY.replace(year=TODAY.year + years, day=1) for years in (3, 4))
@@ -142,6 +136,14 @@ CALLS: dict[str, tuple[str, ...]] = {
     "mrr_history": (f"SELECT * FROM public.mrr_history('{{{USER}}}')", "SELECT * FROM public.mrr_history(NULL)"),
     "rebuild_mrr_history_of": (f"SELECT public.rebuild_mrr_history_of('{USER}')",),
     "refresh_all_days": ("SELECT public.refresh_all_days()",),
+    "usage_forecasts": (
+        f"SELECT * FROM public.usage_forecasts('{{{USER}}}')",
+        "SELECT * FROM public.usage_forecasts(NULL)",
+    ),
+    "forecast_requests": (
+        "SELECT * FROM public.forecast_requests()",
+        f"SELECT * FROM public.forecast_requests('{LATER}')",
+    ),
     "find_stale_subscriptions": ("SELECT * FROM public.find_stale_subscriptions()",),
     "fix_orphaned_stripe_customers": ("SELECT * FROM public.fix_orphaned_stripe_customers()",),
     "webhook_lease": ("SELECT public.webhook_lease()",),
@@ -329,35 +331,6 @@ def _flat(row: dict[str, Any]) -> dict[str, Any]:
     inner = {name: value for name, value in row.items() if isinstance(value, dict)}
     flat = {f"{name}.{key}": value for name, values in inner.items() for key, value in values.items()}
     return {name: value for name, value in row.items() if name not in inner} | flat
-
-
-def volatile(one: Outcome, other: Outcome) -> dict[str, set[str]]:
-    """The columns, by source, in which two equal runs differ, or might: clocks, sequences, random numbers."""
-    differing: dict[str, set[str]] = defaultdict(set)
-    for source, rows in one.items():
-        differing[source] |= OF_THE_CLOCK
-        for column in {name for row in rows for name in row}:
-            if _values(rows, column) != _values(other.get(source, []), column):
-                differing[source].add(column)
-    return differing
-
-
-def _values(rows: Rows, column: str) -> list[str]:
-    return sorted(repr(row.get(column)) for row in rows)
-
-
-def differences(expected: Outcome, found: Outcome, ignored: dict[str, set[str]]) -> dict[str, tuple[Rows, Rows]]:
-    """The rows, by source, that only one of the two runs has, without the columns that are `ignored`."""
-    differing = {}
-    for source in expected.keys() | found.keys():
-        known, seen = (_without(run_.get(source, []), ignored.get(source, set())) for run_ in (expected, found))
-        if sorted(map(repr, known)) != sorted(map(repr, seen)):
-            differing[source] = ([row for row in known if row not in seen], [row for row in seen if row not in known])
-    return differing
-
-
-def _without(rows: Rows, columns: set[str]) -> Rows:
-    return [{name: value for name, value in row.items() if name not in columns} for row in rows]
 
 
 # Operators of another role for every pair of these types for which PostgreSQL has no exact one, so that theirs are the

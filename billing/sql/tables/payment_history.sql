@@ -68,6 +68,8 @@ CREATE INDEX payment_history_stripe_charge_prefix ON payment_history (stripe_cha
 WHERE stripe_charge_id IS NOT NULL;
 CREATE INDEX payment_history_paid_at ON payment_history (paid_at)
 INCLUDE (amount_cents, refunded_cents, currency, status) WHERE paid_at IS NOT NULL;
+-- The first payment of each customer.
+CREATE INDEX payment_history_first_paid ON payment_history (user_id, paid_at, currency) WHERE paid_at IS NOT NULL;
 CREATE UNIQUE INDEX payment_history_out_of_band ON payment_history (stripe_invoice_id) WHERE paid_out_of_band;
 CREATE INDEX payment_history_failures ON payment_history (created_at) WHERE status IN ('failed', 'disputed');
 

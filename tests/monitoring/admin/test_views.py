@@ -23,7 +23,17 @@ from tests.support.sql import SQL, ago, one, query
 pytestmark = pytest.mark.django_db
 
 VIEWS = [model for model in apps.get_app_config("monitoring").get_models() if not model._meta.managed]
-FIGURES = {"RevenueMetrics", "SubscriptionBreakdown", "UserGrowth"}
+FIGURES = {
+    "RevenueMetrics",
+    "SubscriptionBreakdown",
+    "UserGrowth",
+    "Retention",
+    "RetentionCustomer",
+    "MrrRetention",
+    "LifetimeValue",
+    "Forecast",
+    "Renewal",
+}
 BY_NAME = {model.__name__: model for model in VIEWS}
 QUERIES_PER_LIST = 14
 

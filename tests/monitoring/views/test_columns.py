@@ -27,6 +27,12 @@ PUBLIC = {
     "v_revenue_metrics": "mrr_cents arr_cents arpu_cents paying_customers revenue_this_month_cents"
     " revenue_last_month_cents refunded_this_month_cents failed_payments_this_month currency",
     "v_user_growth": "month new_users total_users growth_percent",
+    "v_retention": "cohort age_months customers mrr_cents currency",
+    "v_retention_customers": "user_id email cohort age_months mrr_cents currency month is_paying",
+    "v_mrr_retention": "month currency tier customers_at_start customers_lost customers_gained start_cents",
+    "v_lifetime_value": "currency tier customer_months customers_lost arpu_cents churn_percent ltv_cents",
+    "v_renewals": "subscription_id user_id email tier kind due_at amount_cents currency",
+    "v_forecast": "figure number low high amount_cents currency",
     "v_database_size": "table_name total_bytes table_bytes index_bytes row_estimate dead_rows",
     "v_database_connections": "total active idle idle_in_transaction max_connections percent_used",
     "v_long_running_queries": "pid username state duration_seconds wait_event query",
