@@ -4,13 +4,15 @@ CREATE FUNCTION cleanup_old_api_usage(days int DEFAULT 90) RETURNS int
 LANGUAGE plpgsql
 SECURITY DEFINER
 SET search_path = public, pg_temp
+SET timezone = 'UTC'
+SET datestyle = 'ISO'
 AS $$
 DECLARE
     cutoff CONSTANT timestamptz := retention_cutoff('cleanup_old_api_usage', days);
 BEGIN
     PERFORM pg_advisory_xact_lock(hashtextextended('api_usage partitions', 0));
     -- As many as if they had partitions: whole months.
-    DELETE FROM api_usage_default AS u WHERE u.created_at < date_trunc('month', cutoff, 'UTC');
+    PERFORM delete_rows('api_usage_default', format('created_at < %L', date_trunc('month', cutoff, 'UTC')));
     RETURN cardinality(drop_partitions_before('api_usage'::regclass, cutoff));
 END
 $$;
