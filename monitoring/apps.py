@@ -20,7 +20,7 @@ class MonitoringConfig(AppConfig):
     }
 
     def ready(self) -> None:
-        """Connect what lives outside: dashboard, queue, schedules' mirror, heartbeats, sender of reports, customers' pasts.
+        """Connect what lives outside: dashboard, queue, schedules' mirror, heartbeats, reports, customers' pasts.
 
         For the queue's signals see https://django-q2.readthedocs.io/en/master/signals.html
         """

@@ -1,4 +1,4 @@
-"""The page for a request that failed: where the state of the database is the reason it says so, and the answer is 503."""
+"""The page for a request that failed: where the database's state is the reason it says so, and the answer is 503."""
 
 import sys
 

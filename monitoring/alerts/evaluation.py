@@ -55,8 +55,9 @@ def evaluate_alerts(by: str = "") -> Outcome:
     `by` names who does it, by default this host. Safe to run at any time and by several at once: one evaluates, the
     others return at once. No table that a check reads can hold it up: what cannot be measured is noted, and its alerts
     stay as they are. On a copy of production nothing is evaluated. `rows` is the number of alerts that changed state;
-    `detail` counts the alerts seen, the steps taken, the notifications and, where there are any, names the checks
-    `unmeasured` and the alerts or messages `left_out`, which the database refused. Raises what the database raises where the alerts themselves are locked.
+    `detail` counts the alerts seen, the steps taken and the notifications, and names, where there are any, the checks
+    `unmeasured` and the alerts or messages `left_out`, which the database refused. Raises what the database raises
+    where the alerts themselves are locked.
     """
     with limited(lock_seconds=LOCK_SECONDS, statement_seconds=SECONDS):
         if not installation.is_production():
@@ -153,7 +154,10 @@ def evaluate(seen: Mapping[str, Observation], now: datetime, *, unmeasured: Coll
     return Outcome(
         rows=sum(count for step, count in steps.items() if step != "begun") + sum(a.fired_at is None for a in begun),
         detail={
-            **{"seen": len(seen), "unchanged": unchanged, "notifications": len(notifications), **steps},
+            "seen": len(seen),
+            "unchanged": unchanged,
+            "notifications": len(notifications),
+            **steps,
             **({"left_out": left_out} if left_out else {}),
         },
     )

@@ -167,8 +167,7 @@ def test_view_that_is_gone_hides_its_checks_only() -> None:
         ("health_of_limits", "'users_near_limit' AS check_name, 'many' AS value, '' AS message", {"users_near_limit"}),
         (
             "alerts_of_limits",
-            "'users_near_limit' AS check_name, 'x' AS cause, 'dire' AS severity, 's' AS subject, 'm' AS message,"
-            " 1 AS value, now() AS detected_at, 'user' AS object_type, 'x' AS object_id, ARRAY['x'] AS objects",
+            "'users_near_limit' AS check_name, 'dire' AS severity, now() AS detected_at",
             {"users_near_limit"},
         ),
         (
