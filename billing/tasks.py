@@ -4,7 +4,6 @@ from datetime import timedelta
 from smtplib import SMTPException
 
 from django.db import OperationalError
-from django.utils import timezone
 from django_q.tasks import schedule
 
 from billing.keys import leak_notice
@@ -13,6 +12,7 @@ from billing.stripe import resync
 from billing.stripe.errors import TransientError
 from billing.stripe.events import processing, replay_runs, requeue
 from billing.stripe.requests import settling
+from glyphforge.database.clock import database_time
 from glyphforge.errors import LeftOut
 from glyphforge.observability.logs import log_context
 
@@ -34,7 +34,7 @@ def send_leak_notice(api_key_id: str, attempt: int = 1) -> None:
 
 def _retry_later(task: str, argument: str, attempt: int) -> None:
     """Schedule the next attempt: the queue itself never repeats a task that failed."""
-    when = timezone.now() + timedelta(minutes=2**attempt)
+    when = database_time() + timedelta(minutes=2**attempt)
     schedule(task, argument, attempt + 1, schedule_type="O", next_run=when)
 
 

@@ -72,7 +72,8 @@ class Environment:
 
     def __init__(self, dotenv: Path) -> None:
         self._env = environ.Env()
-        if dotenv.is_file():
+        # A folder, as Docker mounts for a file that is missing, and a link that leads nowhere are errors too.
+        if os.path.lexists(dotenv):
             environ.Env.read_env(StringIO("\n".join(assignments(dotenv))))
 
     def text(self, name: str, default: str = "") -> str:

@@ -65,7 +65,7 @@ HTTPS = env.flag("DJANGO_HTTPS", default=not DEBUG and not LOOPBACK_HOSTS.issupe
 SECURE_SSL_REDIRECT = HTTPS
 # Stripe, probes and scrapers do not follow redirects; what they send carries its own proof or no secret.
 SECURE_REDIRECT_EXEMPT = [r"^webhooks/", r"^healthz$", r"^readyz$", r"^metrics$"]
-PROBE_PATHS = ("/healthz", "/readyz")  # answered whatever the host, as they are asked by address
+PROBE_PATHS = ("/healthz", "/readyz", "/metrics")  # answered whatever the host, as they are asked by address
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS else None
 # How many of our own proxies append to X-Forwarded-For; what stands further left was written by the client.
 TRUSTED_PROXIES = env.number("DJANGO_PROXIES", default=int(HTTPS), minimum=0)

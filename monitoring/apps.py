@@ -20,7 +20,7 @@ class MonitoringConfig(AppConfig):
     }
 
     def ready(self) -> None:
-        """Connect what lives outside: dashboard, schedules' mirror, heartbeats, sender of reports, customers' pasts.
+        """Connect what lives outside: dashboard, queue, schedules' mirror, heartbeats, reports, customers' pasts.
 
         For the queue's signals see https://django-q2.readthedocs.io/en/master/signals.html
         """
@@ -32,9 +32,10 @@ class MonitoringConfig(AppConfig):
         from monitoring.models import Notification, mrr_movement  # noqa: PLC0415
         from monitoring.notifications import outbox  # noqa: PLC0415
         from monitoring.reports import sending  # noqa: PLC0415
-        from monitoring.worker import heartbeat, serialization  # noqa: PLC0415
+        from monitoring.worker import heartbeat, scheduler, serialization  # noqa: PLC0415
 
         serialization.install()
+        scheduler.install()
         outbox.register_sender(Notification.Kind.REPORT, sending.deliver)
         admin.site.index_template = "monitoring/dashboard.html"
         post_migrate.connect(schedules.install_after_migrate, sender=self)

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 from django.core.cache import cache
 from django.db import Error, connection
@@ -41,17 +42,23 @@ def readyz(request: HttpRequest) -> JsonResponse:
             checks[name] = problem() or "ok"
         except Error as error:
             # The class says enough to a prober; the message may name hosts and roles.
-            checks[name] = f"database error ({type(error).__name__})"
+            checks[name] = f"database error ({type(error.__cause__ or error).__name__})"
     if checks["database"] == "ok":
         _note_asked()
     ready = all(result == "ok" for result in checks.values())
     return JsonResponse({"status": "ok" if ready else "unavailable", "checks": checks}, status=200 if ready else 503)
 
 
+def _limited() -> AbstractContextManager[None]:
+    # A prober gives up after a few seconds, and then nobody learns what is wrong.
+    return limited(lock_seconds=LOCK_SECONDS, statement_seconds=SECONDS)
+
+
 def _note_asked() -> None:
     if _noting.passes():
         try:
-            ReadinessRequest.note()
+            with _limited():
+                ReadinessRequest.note()
         except Error:
             # The answer says what is wrong with the database.
             logger.warning("It cannot be noted that /readyz was asked", exc_info=True)
@@ -66,7 +73,8 @@ def _database() -> str | None:
 def _migrations() -> str | None:
     if cache.get("readyz:migrated"):
         return None
-    loader = MigrationLoader(connection)
+    with _limited():
+        loader = MigrationLoader(connection)
     # Not a plan up to the last ones: that would overlook one that is missing in between.
     missing = loader.graph.nodes.keys() - loader.applied_migrations.keys()
     if missing:
@@ -76,7 +84,7 @@ def _migrations() -> str | None:
 
 
 def _worker() -> str | None:
-    with limited(lock_seconds=LOCK_SECONDS, statement_seconds=SECONDS):
+    with _limited():
         state = queue_state()
     if state.alive:
         return None

@@ -99,6 +99,20 @@ SETTINGS = {
         "SET LOCAL geqo_threshold = 2",
         "SET LOCAL from_collapse_limit = 1",
     ),
+    "few ways to read": tuple(
+        f"SET LOCAL enable_{way} = off" for way in ("seqscan", "indexscan", "bitmapscan", "hashjoin", "hashagg", "sort")
+    ),
+    "other defaults of transactions": (
+        "SET LOCAL default_transaction_isolation = 'serializable'",
+        "SET LOCAL default_transaction_read_only = on",
+        "SET LOCAL default_transaction_deferrable = on",
+    ),
+    "parallel": (
+        *(f"SET LOCAL parallel_{cost}_cost = 0" for cost in ("setup", "tuple")),
+        "SET LOCAL min_parallel_table_scan_size = 0",
+    ),
+    "patience that is no number": ("SET LOCAL app.check_patience_ms = 'abc'",),
+    "statements counted no more": ("SET LOCAL track_activities = off", "SET LOCAL track_counts = off"),
     "an actor of its own": ("SET LOCAL application_name = 'psql'", "SET LOCAL synchronize_seqscans = off"),
 }
 

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from django.core.exceptions import ValidationError
 from django.db import DataError, IntegrityError, transaction
 from psycopg import errors as pg
 
@@ -15,8 +16,12 @@ logger = logging.getLogger(__name__)
 
 # Of a constraint that is about the row alone: no other writer can have caused it.
 _ABOUT_THE_ROW = (pg.CheckViolation, pg.NotNullViolation)
-# What code that reads an object meets where the object is not of the form that Stripe documents.
-MISREAD = (ArithmeticError, AttributeError, LookupError, OSError, StopIteration, TypeError, ValueError)
+# What code that reads an object meets where the object is not of the form that Stripe documents. dj-stripe raises
+# RuntimeError for an id that is empty, its models' fields raise ValidationError.
+MISREAD = (
+    *(ArithmeticError, AttributeError, LookupError, OSError, RuntimeError, StopIteration, TypeError, ValueError),
+    ValidationError,
+)
 
 
 @contextmanager
@@ -39,6 +44,8 @@ def explained(subject: str, *, undo: bool = True) -> Iterator[None]:
 
 
 def _first_line(error: Exception) -> str:
+    if isinstance(error, ValidationError):
+        return error.messages[0]
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 

@@ -5,7 +5,9 @@ from typing import Any, ClassVar
 import unfold.admin
 import unfold.views
 from django.contrib.admin import ShowFacets, SimpleListFilter
-from django.db.models import Model
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.core.exceptions import BadRequest, ValidationError
+from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.utils.text import capfirst
@@ -58,6 +60,15 @@ class ModelAdmin(unfold.admin.ModelAdmin):
         offered = {_asked_by(each) for each in self.get_list_filter(request)}
         field, _, how = lookup.rpartition("__")
         return lookup in self.linked_by or lookup in offered or (field in offered and how in FILTER_LOOKUPS)
+
+    def response_action(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
+        for key in request.POST.getlist(ACTION_CHECKBOX_NAME):
+            try:
+                self.opts.pk.to_python(key)
+            except ValidationError as error:
+                raise BadRequest(f"No row of {self.opts.verbose_name_plural} has such a key.") from error
+        answer: HttpResponse | None = super().response_action(request, queryset)
+        return answer
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         # The browser's tab and history say what the sidebar says, not "Select customer to view".

@@ -5,6 +5,7 @@ from contextlib import nullcontext
 from itertools import groupby
 
 from django.db import Error, connections, transaction
+from psycopg.errors import InsufficientPrivilege
 
 from glyphforge import audit
 from glyphforge.database import mending, verify
@@ -48,8 +49,13 @@ def repair(names: Collection[tuple[str, str]], *, alias: str, actor: str, reason
             )
         _run(alias, steps)
     except Error as error:
-        raise Refused(f"The database refused: {one_line(error)}") from error
+        hint = " Name a role that may in MAINTENANCE_DATABASE_URL." if _is_want_of_rights(error) else ""
+        raise Refused(f"The database refused: {one_line(error)}{hint}") from error
     return len(chosen)
+
+
+def _is_want_of_rights(error: Error) -> bool:
+    return isinstance(error.__cause__, InsufficientPrivilege)
 
 
 def _run(alias: str, steps: list[Step]) -> None:

@@ -8,6 +8,7 @@ from django.db import connections
 
 from glyphforge.database import backup, manifest
 from glyphforge.database.connection import DatabaseError
+from glyphforge.errors import LeftOut
 
 # What `backup.NAME` makes, with what a backup that was killed leaves beside it.
 DUMP = re.compile(r"glyphforge-\d{8}T\d{6}Z\.dump")
@@ -21,19 +22,24 @@ def prune(keep: int, *, alias: str = "default") -> list[Path]:
 
     Ours is only what backup_runs names as made by this database under a name of its own choice: files of others, of
     other databases and with names that somebody gave stay, and so do damaged ones. A damaged one counts for nothing, so
-    the newest good one is always among those that stay. Raises ValueError for a `keep` below 1.
+    the newest good one is always among those that stay. Raises ValueError for a `keep` below 1, and LeftOut, when the
+    others are deleted, with those that cannot be.
     """
     if keep < 1:
         raise ValueError(f"at least one backup is kept, not {keep}")
-    gone = _good(alias)[keep:]
-    for path in gone:
-        # The manifest last: without it the file could no longer be told from a damaged one, were this killed here.
-        path.unlink(missing_ok=True)
-        manifest.path_for(path).unlink(missing_ok=True)
-    leftovers = _leftovers()
-    for path in leftovers:
-        path.unlink(missing_ok=True)
-    return [*gone, *leftovers]
+    deleted, left = [], []
+    for path in (*_good(alias)[keep:], *_leftovers()):
+        try:
+            path.unlink(missing_ok=True)
+            if DUMP.fullmatch(path.name):
+                # The manifest last: without it the file could no longer be told from a damaged one, were this killed.
+                manifest.path_for(path).unlink(missing_ok=True)
+            deleted.append(path)
+        except OSError as error:
+            left.append(f"{error.filename}: {error.strerror}")
+    if left:
+        raise LeftOut(left, done=len(deleted))
+    return deleted
 
 
 def _good(alias: str) -> list[Path]:

@@ -1,4 +1,4 @@
-"""The page for a request that failed: where a locked table is the reason it is named, and the answer is 503."""
+"""The page for a request that failed: where the database's state is the reason it says so, and the answer is 503."""
 
 import sys
 
@@ -23,5 +23,9 @@ def server_error(request: HttpRequest) -> HttpResponse:
         except Error:  # the connection is of no use any more, or inside what failed
             context = {"locked": []}
         return render(request, "503.html", context, status=503)
+    if isinstance(error, Error) and isinstance(
+        error.__cause__, pg.UndefinedTable | pg.UndefinedColumn | pg.UndefinedFunction
+    ):
+        return render(request, "503.html", {"missing": error.__cause__.diag.message_primary}, status=503)
     answer: HttpResponse = django_server_error(request)
     return answer

@@ -1,4 +1,4 @@
-"""Probes come by address, not by name: a load balancer or a container asks for /healthz at an IP."""
+"""Probes come by address, not by name: a load balancer, a container or Prometheus asks at an IP."""
 
 from collections.abc import Callable
 

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from datetime import datetime, timedelta
 from enum import Enum
+from typing import TypeVar
 from uuid import uuid4
 
 from django.db import Error, connection, transaction
@@ -13,10 +14,14 @@ from django.db import Error, connection, transaction
 from glyphforge.database import installation
 from glyphforge.database.budget import LOCK_SECONDS, SECONDS, limited
 from glyphforge.database.clock import database_time
+from glyphforge.database.one_row import each, is_about_the_row
+from glyphforge.errors import LeftOut
 from monitoring.alerts.observation import Observation, observe, rank
 from monitoring.jobs.outcome import Outcome
 from monitoring.models import Alert, Notification
 from monitoring.notifications import routing
+
+Row = TypeVar("Row", Alert, Notification)
 
 # How many evaluations in a row must see it fail before anybody is told. Critical alerts ask for immediate action, and
 # what raises them does not flap; the others may pass by themselves.
@@ -50,8 +55,9 @@ def evaluate_alerts(by: str = "") -> Outcome:
     `by` names who does it, by default this host. Safe to run at any time and by several at once: one evaluates, the
     others return at once. No table that a check reads can hold it up: what cannot be measured is noted, and its alerts
     stay as they are. On a copy of production nothing is evaluated. `rows` is the number of alerts that changed state;
-    `detail` counts the alerts seen, the steps taken, the notifications and, where there are any, names the checks
-    `unmeasured`. Raises what the database raises where the alerts themselves are locked.
+    `detail` counts the alerts seen, the steps taken and the notifications, and names, where there are any, the checks
+    `unmeasured` and the alerts or messages `left_out`, which the database refused. Raises what the database raises
+    where the alerts themselves are locked.
     """
     with limited(lock_seconds=LOCK_SECONDS, statement_seconds=SECONDS):
         if not installation.is_production():
@@ -134,18 +140,44 @@ def evaluate(seen: Mapping[str, Observation], now: datetime, *, unmeasured: Coll
     notifications = [notification for alert, kind in told for notification in routing.notifications(alert, kind, now)]
     gone = {alert.pk for alert in passed}
     Alert.objects.filter(pk__in=gone).delete()
-    Alert.objects.bulk_create(begun, batch_size=500)
+    left_out = _write(begun, lambda rows: Alert.objects.bulk_create(rows, batch_size=500))
     changed = [a for a in alerts.values() if a.pk not in gone and _values(a) != before[a.pk]]
-    Alert.objects.bulk_update(changed, _EVALUATED, batch_size=500)
+    left_out += _write(changed, lambda rows: Alert.objects.bulk_update(rows, _EVALUATED, batch_size=500))
+    if left_out:
+        written = set(Alert.objects.filter(pk__in=[row.alert_id for row in notifications]).values_list("pk", flat=True))
+        notifications = [row for row in notifications if row.alert_id in written]
     Alert.objects.filter(fingerprint__in=seen.keys() & alerts.keys()).exclude(state=Alert.State.RESOLVED).update(
         last_seen_at=now
     )
-    Notification.objects.bulk_create(notifications, batch_size=500)
+    left_out += _write(notifications, lambda rows: Notification.objects.bulk_create(rows, batch_size=500))
     unchanged = steps.pop(Step.UNCHANGED.value, 0)
     return Outcome(
         rows=sum(count for step, count in steps.items() if step != "begun") + sum(a.fired_at is None for a in begun),
-        detail={"seen": len(seen), "unchanged": unchanged, "notifications": len(notifications), **steps},
+        detail={
+            "seen": len(seen),
+            "unchanged": unchanged,
+            "notifications": len(notifications),
+            **steps,
+            **({"left_out": left_out} if left_out else {}),
+        },
     )
+
+
+def _write(rows: list[Row], write: Callable[[list[Row]], object]) -> list[str]:
+    """Write all of them, or each apart where the database refuses one; what was refused, and why."""
+    try:
+        with transaction.atomic():
+            write(rows)
+    except Error as error:
+        if not is_about_the_row(error):
+            raise
+        named = {f"{number} {row}": row for number, row in enumerate(rows, start=1)}
+        try:
+            each(named, lambda name: bool(write([named[name]])))
+        except LeftOut as left:
+            logger.exception("What belongs to alerts was refused")
+            return [text.partition(" ")[2] for text in left.left]
+    return []
 
 
 def _values(alert: Alert) -> tuple[object, ...]:

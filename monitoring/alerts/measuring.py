@@ -140,7 +140,10 @@ def _unwritable_folders() -> Measured:
 
 
 def _takes_files(folder: Path) -> bool:
-    return folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)
+    try:
+        return folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)
+    except OSError:  # of a disk that is gone: the system cannot even say what is there
+        return False
 
 
 MEASURES: dict[str, Callable[[], Measured]] = {

@@ -54,6 +54,9 @@ def observe() -> Observed:
         if seen.severity is None:
             unmeasured[seen.alert_type] = seen.message
             continue
+        if seen.severity not in Alert.Severity:
+            unmeasured[seen.alert_type] = f"Its view says {seen.severity!r}, which is no severity."
+            continue
         known = worst.get(seen.fingerprint)
         if known is None or rank(seen.severity) > rank(known.severity):
             worst[seen.fingerprint] = seen

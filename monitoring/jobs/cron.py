@@ -3,15 +3,24 @@
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
-from croniter import croniter
+from croniter import CroniterBadDateError, croniter
 
 # A scheduler's clock may be ahead of the database's by this much, and still means the slot it was started for.
 LARGEST_SKEW = timedelta(minutes=2)
 
 
 def is_cron(cron: str | None) -> bool:
-    """Whether croniter can read the expression: five fields, six with seconds, or a name such as `@daily`."""
-    return bool(cron) and croniter.is_valid(cron)
+    """Whether the expression means moments: five fields, six with seconds, or a name such as `@daily`.
+
+    One that no day fits, such as `0 0 30 2 *`, means none.
+    """
+    if not cron or not croniter.is_valid(cron):
+        return False
+    try:
+        slot_after(cron, datetime(2000, 1, 1, tzinfo=UTC))
+    except CroniterBadDateError:
+        return False
+    return True
 
 
 def slot_after(cron: str, moment: datetime) -> datetime:

@@ -146,9 +146,14 @@ def test_every_file_that_an_image_copies_exists() -> None:
             assert (ROOT / source).exists(), f"{dockerfile.name}: {source}"
 
 
-def test_backups_reach_the_server_itself_and_a_volume_that_lasts() -> None:
+def test_backups_and_repairs_of_the_schema_reach_the_server_itself() -> None:
+    for name in ("web", "worker"):
+        address = urlsplit(SERVICES[name]["environment"]["MAINTENANCE_DATABASE_URL"].replace("?", ""))
+        assert (address.username, address.hostname, address.port) == (roles.BACKUP, "postgres", 5432)
+
+
+def test_backups_go_to_a_volume_that_lasts() -> None:
     worker = SERVICES["worker"]
-    assert "@postgres:5432/" in worker["environment"]["MAINTENANCE_DATABASE_URL"]
     (volume,) = worker["volumes"]
     name, _, folder = volume.partition(":")
     assert name in COMPOSE["volumes"]

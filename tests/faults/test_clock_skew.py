@@ -17,6 +17,7 @@ from django.conf import LazySettings
 from django.test import Client
 from django.utils import timezone
 from django_q.brokers import get_broker
+from django_q.models import OrmQ, Schedule
 
 from billing.stripe.requests import settling
 from demo.stripe import recordings
@@ -28,6 +29,7 @@ from monitoring.alerts.evaluation import evaluate_alerts
 from monitoring.jobs import lease, watcher
 from monitoring.models import Alert
 from monitoring.notifications.outbox import deliver_notifications
+from monitoring.worker.scheduler import enqueue_due
 from tests.support import factories, slack
 from tests.support.event_stream import EventStream
 from tests.support.sql import one, query, scalar
@@ -52,8 +54,6 @@ OF_ITS_OWN = {
     # Days from now, or a moment that somebody chose.
     **dict.fromkeys(("billing/keys/lifecycle.py", "billing/models/api_key.py"), "the end of a key"),
     "billing/admin/subscription_operations.py": "checks a form",
-    # django-q2 compares its schedules with the clock of the machine that runs them.
-    "billing/tasks.py": "a schedule of the queue",
     "billing/stripe/signature.py": "asks the database's before it refuses",
     # Compare the clocks.
     **dict.fromkeys(("glyphforge/database/clock.py", "monitoring/doctor/database.py"), "compares"),
@@ -120,6 +120,18 @@ def test_job_is_not_taken_for_dead(elsewhere: Elsewhere) -> None:
     with elsewhere():
         assert lease.fail_dead_runs() == 0
         assert lease.claim("rollup", slot=None, trigger="manual") == "busy"
+
+
+def test_job_is_handed_out_at_its_slot_and_once(elsewhere: Elsewhere) -> None:
+    Schedule.objects.exclude(name="daily").delete()
+    for minutes, handed_out in ((10, 0), (-10, 1), (10, 1)):
+        slot = database_time() + timedelta(minutes=minutes)
+        Schedule.objects.update(next_run=slot)
+        with elsewhere():
+            enqueue_due()
+            enqueue_due()
+        assert OrmQ.objects.count() == handed_out
+        assert Schedule.objects.get().next_run > database_time()
 
 
 def test_usage_is_recorded_at_its_moment(elsewhere: Elsewhere, client: Client, settings: LazySettings) -> None:

@@ -13,6 +13,7 @@ from django.test import Client
 from monitoring.alerts.evaluation import evaluate_alerts
 from monitoring.jobs.functions.alerts import process_alerts
 from monitoring.jobs.outcome import JobFailed
+from monitoring.worker.heartbeat import Throttle
 from tests.support.database import session
 from tests.support.sql import query, run, scalar
 
@@ -171,3 +172,16 @@ def test_alert_of_a_hidden_check_stays_as_it_is(browser: Client) -> None:
         for _ in range(3):
             evaluate_alerts()
     assert scalar("SELECT state FROM alerts WHERE alert_type = 'failed_webhooks'") == "firing"
+
+
+def test_readyz_waits_for_no_locked_table(
+    browser: Client, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("monitoring.probes.LOCK_SECONDS", 0.04)
+    monkeypatch.setattr("monitoring.probes._noting", Throttle(seconds=0))
+    with in_time(), locked("django_migrations", "readiness_requests", "worker_heartbeats"):
+        answer = browser.get("/readyz")
+    held = "database error (LockNotAvailable)"
+    assert answer.json()["checks"] == {"database": "ok", "migrations": held, "worker": held}
+    assert "LockNotAvailable" in caplog.text  # of the note that it was asked
+    assert browser.get("/readyz").json()["checks"]["migrations"] == "ok"

@@ -150,6 +150,50 @@ def test_event_that_cannot_be_changed_keeps_no_other_from_the_queue() -> None:
     assert WebhookEvent.objects.filter(next_retry_at=None).get() == events[1]
 
 
+def test_requests_of_the_default_partition_that_cannot_be_deleted_keep_no_other_and_no_partition() -> None:
+    user = factories.customer()
+    for year in (2001, 2002, 2003):
+        factories.requests(user, 1, created_at=f"{year}-05-01T00:00:00+00:00")
+    run("CREATE TABLE api_usage_2000_01 PARTITION OF api_usage FOR VALUES FROM ('2000-01-01Z') TO ('2000-02-01Z')")
+    poison("api_usage_default", "OLD.created_at < '2002-01-01'", "DELETE")
+    assert scalar("SELECT cleanup_old_api_usage()") == 1
+    assert run("SELECT extract(year FROM created_at)::int FROM api_usage_default") == [(2001,)]
+
+
+@pytest.mark.parametrize(
+    ("table", "condition"),
+    [
+        ("traffic_hours", "hour < now() - interval '2 days'"),
+        ("traffic_latency_hours", "hour < now() - interval '15 days'"),
+        ("traffic_user_days", "day < now() - interval '95 days'"),
+    ],
+)
+def test_old_figure_that_cannot_be_deleted_does_not_stop_the_fold(table: str, condition: str) -> None:
+    user = factories.customer()
+    factories.requests(user, 2, created_at=ago("200 days"))
+    scalar("SELECT fold_traffic()")
+    run(f"CREATE TABLE stuck AS SELECT * FROM {table} WHERE {condition}")
+    run(f"INSERT INTO {table} SELECT * FROM stuck ON CONFLICT DO NOTHING")
+    poison(table, "true", "DELETE")
+    factories.requests(user, 3)
+    assert scalar("SELECT fold_traffic()") == 3
+
+
+def test_alert_that_cannot_be_written_keeps_no_other_and_no_message(settings: Any) -> None:
+    settings.SLACK_WEBHOOK_URL = "http://127.0.0.1:9/x"
+    for name in ("evt_good", "evt_bad"):
+        factories.webhook_event(stripe_event_id=name, status="dead", attempts=8, last_error=f"cause of {name[4:]}")
+    poison("alerts", "NEW.subject LIKE '%evt_bad%'")
+    error = left_out_by("alerts")
+    assert "1 left out: " in error
+    assert "evt_bad: poisoned" in error
+    told = run("SELECT a.object_id, n.kind FROM notifications AS n JOIN alerts AS a ON a.id = n.alert_id")
+    assert ("evt_good", "opened") in told
+    run("DROP TRIGGER zz_poison ON alerts")
+    assert runner.run("alerts", trigger="manual").outcome == "succeeded"
+    assert scalar("SELECT count(*) FROM alerts WHERE object_id = 'evt_bad'") == 1
+
+
 @pytest.fixture
 def pool(settings: Any, monkeypatch: pytest.MonkeyPatch) -> list[Identity]:
     identities: list[Identity] = []

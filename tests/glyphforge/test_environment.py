@@ -143,6 +143,14 @@ def test_a_dotenv_of_another_encoding_is_named_and_not_shown(tmp_path: Path) -> 
         Environment(tmp_path / ".env")
 
 
+def test_a_dotenv_that_is_no_file_stops_the_start(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match=r"cannot be read: Is a directory"):
+        Environment(tmp_path)
+    (tmp_path / "link").symlink_to("nowhere")
+    with pytest.raises(SystemExit, match=r"cannot be read: No such file"):
+        Environment(tmp_path / "link")
+
+
 def test_lines_that_every_reader_takes_alike_are_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = {
         "GLYPHFORGE_TEST_C": "plain=and more",

@@ -14,6 +14,7 @@ from billing.models import StripeRequest, WebhookEvent
 from billing.stripe.errors import PermanentError, TransientError
 from billing.stripe.events import event_object
 from billing.stripe.requests.acts import ACTS
+from billing.stripe.unstorable import MISREAD
 from glyphforge.audit import acting_as, record
 from glyphforge.database.clock import database_time
 from glyphforge.errors import LeftOut, Refused
@@ -100,7 +101,7 @@ def sweep() -> int:
                 settled += not look(request).is_open
         except TransientError:
             logger.warning("%s: Stripe cannot say now what became of it", request, exc_info=True)
-        except (PermanentError, Error) as error:
+        except (PermanentError, Error, *MISREAD) as error:
             logger.warning("%s: cannot be settled", request, exc_info=True)
             left.append(f"{request}: {error}")
     if left:

@@ -7,6 +7,7 @@ from typing import Any
 
 from django.db import Error
 
+from glyphforge.errors import LeftOut
 from monitoring import reports
 from monitoring.alerts import measuring
 from monitoring.alerts.evaluation import evaluate_alerts
@@ -23,7 +24,8 @@ def process_alerts(by: str = "") -> Outcome:
 
     Neither stops the other. HEARTBEAT_URL is asked after an evaluation. `by` names who evaluates, by default this host;
     `rows` is the number of alerts that changed state; `detail` has `alerts` and `messages`.
-    Raises JobFailed where the database gives one of the two no access in time, as to a locked table of alerts.
+    Raises JobFailed where the database gives one of the two no access in time, as to a locked table of alerts, and
+    where it refuses single alerts or messages, when the others are written and sent.
     """
     problems: list[str] = []
     rows = 0
@@ -41,6 +43,8 @@ def process_alerts(by: str = "") -> Outcome:
             continue
         rows += outcome.rows if name == "alerts" else 0
         detail[name] = outcome.detail
+        if left_out := outcome.detail.get("left_out"):
+            problems.append(f"Of the {name} {LeftOut(left_out, done=outcome.rows)}.")
     if "skipped" not in detail.get("alerts", {"skipped": True}):
         measuring.ask_outside()
     if problems:
@@ -49,12 +53,12 @@ def process_alerts(by: str = "") -> Outcome:
 
 
 def check_health() -> Outcome:
-    """Note how many checks are in which state, then process the alerts: for installations that schedule little else.
+    """Process the alerts, then note how many checks are in which state: for installations that schedule little else.
 
     `detail` has `checks`, by status, beside what `process_alerts` says.
     """
-    checks = Counter(SystemHealth.objects.values_list("status", flat=True))
     processed = process_alerts()
+    checks = Counter(SystemHealth.objects.values_list("status", flat=True))
     return Outcome(rows=processed.rows, detail={"checks": dict(checks), **processed.detail})
 
 

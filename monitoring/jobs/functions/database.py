@@ -10,6 +10,7 @@ from psycopg.errors import InsufficientPrivilege
 from glyphforge.audit import seals
 from glyphforge.database import backup, drill, mending, retention, verify
 from glyphforge.database.connection import DatabaseError, maintenance_alias
+from glyphforge.errors import LeftOut
 from monitoring.jobs.deadline import remaining_seconds
 from monitoring.jobs.outcome import JobFailed, JobSkipped, Outcome
 from monitoring.jobs.steps import number, query
@@ -33,10 +34,8 @@ def take_backup() -> Outcome:
         detail = {"file": str(path), "bytes": made.bytes}
         try:
             deleted = retention.prune(settings.BACKUP_KEEP, alias=alias)
-        except OSError as error:
-            raise JobFailed(
-                f"taken, but old ones cannot be deleted: {error.filename}: {error.strerror}", Outcome(rows, detail)
-            ) from error
+        except LeftOut as error:
+            raise JobFailed(f"taken, but old ones cannot be deleted: {error}", Outcome(rows, detail)) from error
     except DatabaseError as error:
         raise JobFailed(str(error), Outcome()) from error
     return Outcome(rows, {**detail, "deleted": [gone.name for gone in deleted]})

@@ -61,9 +61,9 @@ BEGIN
         folded := fold_traffic_range(progress.folded_to, goal);
         progress.folded_to := goal;
         progress.folded_at := clock_timestamp();
-        DELETE FROM traffic_hours WHERE hour < now() - interval '2 days';
-        DELETE FROM traffic_latency_hours WHERE hour < now() - interval '15 days';
-        DELETE FROM traffic_user_days WHERE day < (now() AT TIME ZONE 'UTC')::date - 95;
+        PERFORM delete_rows('traffic_hours', 'hour < now() - interval ''2 days''');
+        PERFORM delete_rows('traffic_latency_hours', 'hour < now() - interval ''15 days''');
+        PERFORM delete_rows('traffic_user_days', 'day < (now() AT TIME ZONE ''UTC'')::date - 95');
     END IF;
 
     UPDATE traffic_progress

@@ -1,5 +1,6 @@
 -- The rows of a view as a JSON array, or the problem in words where it cannot be read within so many milliseconds of
--- waiting for a lock. Whatever is wrong with the view or with what it reads, the caller goes on.
+-- waiting for a lock. Whatever is wrong with the view or with what it reads, the caller goes on; a view whose columns
+-- are not of the types that the callers read is wrong too.
 CREATE FUNCTION rows_apart(view_name text, patience_ms int, OUT rows jsonb, OUT problem text)
 RETURNS record
 LANGUAGE plpgsql
@@ -9,9 +10,16 @@ SET timezone = 'UTC'
 SET datestyle = 'ISO'
 SET lock_timeout = '1s'
 AS $$
+DECLARE
+    found jsonb;
 BEGIN
     PERFORM set_config('lock_timeout', format('%sms', greatest(patience_ms, 1)), true);
-    EXECUTE format('SELECT coalesce(jsonb_agg(to_jsonb(r)), ''[]'') FROM %I AS r', view_name) INTO rows;
+    EXECUTE format('SELECT coalesce(jsonb_agg(to_jsonb(r)), ''[]'') FROM %I AS r', view_name) INTO found;
+    PERFORM FROM jsonb_to_recordset(found) AS r (
+        warning_at numeric, critical_at numeric, lower_is_worse boolean, value numeric, detected_at timestamptz,
+        objects text[], silenced_until timestamptz
+    );
+    rows := found;
 EXCEPTION
     WHEN lock_not_available THEN
         problem := coalesce(

@@ -1,5 +1,6 @@
 """The newest backups stay, and nothing goes that is not ours."""
 
+import errno
 import os
 import time
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from django.db import connections
 from glyphforge.database import backup, manifest, retention
 from glyphforge.database.connection import DatabaseError
 from glyphforge.database.manifest import Manifest
+from glyphforge.errors import LeftOut
 from tests.support.database import OPERATED
 
 Make = Callable[..., Path]
@@ -130,6 +132,25 @@ def test_a_prune_that_was_killed_between_file_and_manifest_is_finished(
     old(manifest.path_for(first))
     assert retention.prune(1, alias=operated) == [manifest.path_for(first)]
     assert dumps(folder) == ["02"]
+
+
+def test_backup_that_cannot_be_deleted_keeps_no_other(
+    operated: str, folder: Path, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stuck = [make(day) for day in (1, 2, 3)][1]
+    unlink = Path.unlink
+
+    def refused(path: Path, missing_ok: bool = False) -> None:
+        if path == stuck:
+            raise OSError(errno.EPERM, "Operation not permitted", str(path))
+        unlink(path, missing_ok=missing_ok)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", refused)
+        with pytest.raises(LeftOut, match=f"1 left out: {stuck}: Operation not permitted"):
+            retention.prune(1, alias=operated)
+    assert dumps(folder) == ["02", "03"]
+    assert manifest.path_for(stuck).exists()
 
 
 def test_newest_is_the_one_taken_last_whatever_its_name(operated: str, folder: Path, make: Make) -> None:

@@ -3,9 +3,11 @@
 from typing import Any
 
 import pytest
+from django.db import transaction
 from django.test import Client
 
 from tests.support import factories
+from tests.support.sql import run
 
 pytestmark = pytest.mark.django_db
 
@@ -51,3 +53,20 @@ def test_error_of_ours_says_that_it_is_ours(support: Client, monkeypatch: pytest
     page = page_of(support.get(f"/admin/billing/user/{factories.customer().pk}/change/"), 500)
     assert "It is our fault" in page
     assert "broken on purpose" not in page
+
+
+@pytest.mark.parametrize(
+    ("statement", "said"),
+    [
+        ("ALTER VIEW v_database_size RENAME TO gone", "relation &quot;v_database_size&quot; does not exist"),
+        ("ALTER VIEW v_database_size RENAME COLUMN dead_rows TO gone", "dead_rows does not exist"),
+    ],
+)
+def test_view_that_was_broken_is_named_with_what_mends_it(support: Client, statement: str, said: str) -> None:
+    support.force_login(factories.staff("operator"))
+    run(statement)
+    with transaction.atomic():
+        page = page_of(support.get("/admin/monitoring/databasesize/"), 503)
+        transaction.set_rollback(True)
+    assert said in page
+    assert "database verify --sql" in page

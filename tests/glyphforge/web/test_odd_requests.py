@@ -131,6 +131,20 @@ def test_no_page_of_a_row_answers_5xx(model: Any) -> None:
     assert failed == {}
 
 
+def test_no_action_on_odd_rows_answers_5xx() -> None:
+    administrator = staff_of("administrator")
+    administrator.raise_request_exception = True
+    for key, (model, owner) in zip(cycle(("x", HUGE, "", "-1")), admin.site._registry.items(), strict=False):
+        path = page_of(model)
+        request = administrator.get(path).wsgi_request
+        for action in list(owner.get_actions(request))[:1]:
+            for selected in (key, "x"):
+                with transaction.atomic():
+                    answer = administrator.post(path, {"action": action, "_selected_action": selected})
+                    transaction.set_rollback(True)
+                assert answer.status_code < 500, path
+
+
 def staff_of(role: str) -> Client:
     """A signed-in client that answers 500 as a browser would see it."""
     client = Client(raise_request_exception=False)

@@ -8,6 +8,7 @@ from django.conf import LazySettings
 
 from glyphforge.checks import production_services, stripe_mode
 from monitoring.alerts import measuring
+from monitoring.alerts.observation import observe
 from monitoring.jobs import controls, schedules
 from tests.support import factories
 from tests.support.database import session
@@ -158,3 +159,27 @@ def test_view_that_is_gone_hides_its_checks_only() -> None:
     assert health("stale_subscriptions")[0] == "ok"
     alerts = {row["alert_type"] for row in query("SELECT alert_type FROM v_alerts")}
     assert "unmeasured_checks" in alerts
+
+
+@pytest.mark.parametrize(
+    ("view", "columns", "hides"),
+    [
+        ("health_of_limits", "'users_near_limit' AS check_name, 'many' AS value, '' AS message", {"users_near_limit"}),
+        (
+            "alerts_of_limits",
+            "'users_near_limit' AS check_name, 'dire' AS severity, now() AS detected_at",
+            {"users_near_limit"},
+        ),
+        (
+            "alerts_of_events",
+            "'failed_webhooks' AS check_name, 'soon' AS detected_at",
+            {"failed_webhooks", "dead_webhooks"},
+        ),
+        ("current_silences", "'drift' AS check_name, 'later' AS silenced_until", set()),
+    ],
+)
+def test_view_of_other_types_hides_its_own_checks_only(view: str, columns: str, hides: set[str]) -> None:
+    factories.subscription(usage_count=95, monthly_request_limit=100)
+    run(f"ALTER VIEW {view} RENAME TO as_it_was")
+    run(f"CREATE VIEW {view} AS SELECT {columns}")
+    assert observe().unmeasured.keys() == hides

@@ -5,14 +5,16 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from django.conf import settings
 from django.core.management import call_command
+from django_q import cluster
 from django_q.models import OrmQ, Schedule
-from django_q.scheduler import scheduler
 
 from glyphforge.database.clock import database_time
 from monitoring.jobs import schedules
 from monitoring.jobs.cron import latest_slot, slot_after
 from monitoring.jobs.registry import JOBS
 from monitoring.models import JobSchedule
+from monitoring.worker.scheduler import enqueue_due
+from tests.support.sql import query
 
 pytestmark = pytest.mark.django_db
 
@@ -99,15 +101,37 @@ def test_a_clock_that_is_a_little_ahead_still_means_the_slot(cron: str, now: str
     assert f"{found:%H:%M:%S}" == slot
 
 
-@pytest.mark.django_db(transaction=True)
 def test_the_queue_hands_the_runner_the_slot_and_a_limit_longer_than_the_jobs() -> None:
     due = datetime(2026, 5, 1, 2, 0, tzinfo=UTC)
     Schedule.objects.exclude(name="daily").delete()
     Schedule.objects.filter(name="daily").update(next_run=due)
     handed_out_at = database_time()
-    scheduler()
+    enqueue_due()
     task = OrmQ.objects.get().task
     assert task["kwargs"] == {"scheduled_for": due.isoformat()}
     assert task["args"] == ("daily",)
     assert JOBS["daily"].timeout_seconds < task["timeout"] < settings.Q_CLUSTER["retry"]
     assert Schedule.objects.get(name="daily").next_run > handed_out_at
+
+
+def test_the_cluster_asks_our_scheduler() -> None:
+    assert cluster.scheduler is enqueue_due
+
+
+@pytest.mark.parametrize(
+    "change",
+    ["cron = 'never'", "cron = '0 0 30 2 *'", "args = 'import os'", "kwargs = '['", "next_run = '-infinity'"],
+)
+def test_a_schedule_that_cannot_be_read_keeps_no_other(change: str) -> None:
+    query("UPDATE django_q_schedule SET next_run = now() - interval '5 minutes'")
+    query(f"UPDATE django_q_schedule SET {change} WHERE name = 'daily'")
+    enqueue_due()
+    handed_out = {task.task["args"][0] for task in OrmQ.objects.all()}
+    assert handed_out == JOBS.keys() - {"daily"}
+
+
+@pytest.mark.parametrize("cron", ["never", "0 0 30 2 *", ""])
+def test_an_expression_that_means_no_moment_is_the_registrys(cron: str) -> None:
+    query("UPDATE django_q_schedule SET cron = %s WHERE name = 'daily'", cron)
+    schedules.install()
+    assert schedules.cron_of(JOBS["daily"]) == (JOBS["daily"].cron, True)

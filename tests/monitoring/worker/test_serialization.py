@@ -16,13 +16,13 @@ from django_q.brokers import get_broker
 from django_q.cluster import pusher
 from django_q.conf import Conf
 from django_q.models import OrmQ, Schedule, Task
-from django_q.scheduler import scheduler
 from django_q.tasks import async_task
 
 from billing import tasks
 from billing.stripe.events import requeue
 from monitoring.jobs import runner
 from monitoring.worker import serialization
+from monitoring.worker.scheduler import enqueue_due
 from tests.support.sql import query
 
 pytestmark = pytest.mark.django_db
@@ -138,12 +138,11 @@ def test_no_schedule_of_another_function_is_stored(values: dict[str, str]) -> No
         Schedule.objects.create(**ours)
 
 
-def test_schedules_still_make_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("django_q.scheduler.close_old_django_connections", lambda: None)  # the test's own too
+def test_schedules_still_make_tasks() -> None:
     Schedule.objects.all().delete()
     tasks._retry_later("billing.tasks.resync_customer", "cus_1", 1)
     query("UPDATE django_q_schedule SET next_run = now() - interval '1 minute'")
-    scheduler(get_broker())
+    enqueue_due()
     (found,) = pushed()
     assert (found["func"], found["args"]) == ("billing.tasks.resync_customer", ("cus_1", 2))
 

@@ -33,6 +33,8 @@ SUBSCRIPTIONS: dict[str, Callable[[Json, Json], Any]] = {
     "year 33658": lambda sub, item: item.update(current_period_end=10**12),
     "period that ends before it starts": lambda sub, item: item.update(current_period_end=1),
     "created in the year 292277026596": lambda sub, item: sub.update(created=2**63 - 1),
+    "neither live nor test": lambda sub, item: (sub.update(livemode="x"), item.update(quantity=2)),
+    "item whose id is empty": lambda sub, item: item.update(id="", quantity=2),
 }
 CHARGES: dict[str, Callable[[Json], Any]] = {
     "amount beyond 64 bits": lambda charge: charge.update(amount=2**63, amount_captured=2**63),
@@ -41,6 +43,7 @@ CHARGES: dict[str, Callable[[Json], Any]] = {
     "no amount": lambda charge: charge.update(amount=None),
     "unknown currency": lambda charge: charge.update(currency="DOLLARS"),
     "year 33658": lambda charge: charge.update(created=10**12),
+    "neither live nor test": lambda charge: charge.update(livemode=[None], receipt_url="https://x.test"),
 }
 INVOICES: dict[str, Callable[[Json], Any]] = {
     "amount beyond 64 bits": lambda invoice: invoice.update(amount_remaining=2**63),

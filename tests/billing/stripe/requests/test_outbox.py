@@ -323,15 +323,23 @@ def test_request_is_not_made_inside_a_transaction_that_could_roll_it_back(stream
     assert not act.made(stream)
 
 
-def test_one_request_that_cannot_be_settled_stops_no_other(stream: EventStream, stripe_server: StripeServer) -> None:
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        ((403, {"error": {"message": "This key may not.", "type": "invalid_request_error"}}, {}), "This key may not"),
+        ((200, {"object": "list", "data": [7], "has_more": False, "url": "/v1/refunds"}, {}), "'int' object"),
+    ],
+)
+def test_one_request_that_cannot_be_settled_stops_no_other(
+    stream: EventStream, stripe_server: StripeServer, answer: Any, said: str
+) -> None:
     lose(stripe_server, "request")
     for ask in (ASKS[0], ASKS[1]):
         with pytest.raises(Notice):
             ask.ask(stream, **WHO)
     later(minutes=6)
-    forbidden: Any = (403, {"error": {"message": "This key may not.", "type": "invalid_request_error"}}, {})
-    stripe_server.intercept = lambda method, path: forbidden if path == "/v1/refunds" else None
-    with pytest.raises(settling.LeftOut, match=r"1 left out: Refund ch_.*This key may not") as left:
+    stripe_server.intercept = lambda method, path: answer if path == "/v1/refunds" else None
+    with pytest.raises(settling.LeftOut, match=f"1 left out: Refund ch_.*{said}") as left:
         settling.sweep()
     assert left.value.done == 1
     assert StripeRequest.objects.get(kind="cancel_at_period_end").state == "refused"
