@@ -76,6 +76,9 @@ UNFOLD: dict[str, Any] = {
                 "separator": True,
                 "items": [
                     page("Payments", "credit_card", "payment"),
+                    page("Payments at risk", "money_off", "paymentatrisk", app="monitoring"),
+                    page("Recovery", "replay", "paymentrecovery", app="monitoring"),
+                    page("Expiring cards", "event_busy", "expiringcard", app="monitoring"),
                     page("Unpaid invoices", "request_quote", "openinvoice"),
                     page("MRR movements", "trending_up", "mrrmovement", app="monitoring"),
                     page("Plans", "sell", "plan"),

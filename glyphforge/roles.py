@@ -14,6 +14,7 @@ FIGURES = (
     "monitoring.view_usergrowth",
     "monitoring.view_dailymrr",
     "monitoring.view_mrrmovement",
+    "monitoring.view_paymentrecovery",
 )
 
 REPAIRS = (
@@ -33,7 +34,9 @@ MONEY = (
     "billing.credit_user",
     "billing.refund_payment",
     "billing.settle_invoice",
+    "billing.collect_invoice",
 )
+DUNNING = ("billing.chase_invoice",)
 ENTITLEMENT = ("billing.link_customer", "billing.map_planprice", "billing.suspend_user")
 
 # Statements of other sessions may carry a customer's data.
@@ -41,8 +44,8 @@ STATEMENTS = ("monitoring.view_longrunningquery", "monitoring.view_databasesessi
 EXPORT = ("monitoring.export_views",)
 
 ROLES: dict[str, tuple[str, ...]] = {
-    "support": (*READING, *REPAIRS, *KEYS),
-    "billing_lead": (*READING, *REPAIRS, *KEYS, *ENTITLEMENT, *MONEY, *EXPORT),
+    "support": (*READING, *REPAIRS, *KEYS, *DUNNING),
+    "billing_lead": (*READING, *REPAIRS, *KEYS, *ENTITLEMENT, *MONEY, *DUNNING, *EXPORT),
     "operator": (
         *READING,
         *REPAIRS,

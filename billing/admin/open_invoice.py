@@ -4,17 +4,19 @@ from typing import Any, ClassVar
 
 from django.contrib import admin
 from django.db.models import QuerySet
+from django.http import HttpRequest
 
 from billing.admin.customer_link import SearchByCustomerMixin, customer_column
+from billing.admin.dunning_operations import DUNNING, described
 from billing.admin.payment import document_link
 from billing.admin.stripe_links import stripe_id_column
 from billing.admin.stripe_operation import StripeOperation, told
 from billing.models import OpenInvoice, StripeRequest
 from billing.services import invoices
-from glyphforge.admin.columns import copyable_column, moment_column, money_column
+from billing.services.declines import decline_words
+from glyphforge.admin.columns import EMPTY, copyable_column, moment_column, money_column
 from glyphforge.admin.model_admin import ReadOnlyModelAdmin
 from glyphforge.admin.operations import OperationsMixin, ReasonForm
-from glyphforge.money import money
 
 
 class SettleInvoice(StripeOperation):
@@ -25,7 +27,7 @@ class SettleInvoice(StripeOperation):
     permission = "billing.settle_invoice"
 
     def describe(self, row: OpenInvoice) -> str:
-        return f"{row.number or row.stripe_invoice_id} of {row.user}: {money(row.amount_due_cents, row.currency)}"
+        return described(row)
 
     def nothing(self, row: OpenInvoice) -> str:
         return f"An invoice that is {row.get_status_display().lower()} cannot be settled so."
@@ -84,7 +86,7 @@ class MarkUncollectible(SettleInvoice):
 class OpenInvoiceAdmin(OperationsMixin, SearchByCustomerMixin, ReadOnlyModelAdmin):
     """Invoices of live subscriptions that are not paid."""
 
-    operations = (MarkPaid(), VoidInvoice(), MarkUncollectible())
+    operations = (*DUNNING, MarkPaid(), VoidInvoice(), MarkUncollectible())
     customer = customer_column()
     amount = money_column("amount_due_cents", description="to pay")
     stripe_invoice = stripe_id_column("stripe_invoice_id", description="Stripe invoice")
@@ -101,7 +103,7 @@ class OpenInvoiceAdmin(OperationsMixin, SearchByCustomerMixin, ReadOnlyModelAdmi
         "status",
         "customer",
         "attempt_count",
-        "failure_code",
+        "why",
         "overdue",
         "next_attempt",
     )
@@ -114,13 +116,17 @@ class OpenInvoiceAdmin(OperationsMixin, SearchByCustomerMixin, ReadOnlyModelAdmi
     search_help_text = "Customer's e-mail, or the number or id of an invoice"
     fieldsets = (
         (None, {"fields": ("customer", "number", "amount", "status", "document")}),
-        ("Tries", {"fields": ("attempt_count", "failure_code", "next_attempt", "due", "overdue")}),
+        (
+            "Tries",
+            {"fields": ("attempt_count", "why", "failure_code", "decline_code", "next_attempt", "due", "overdue")},
+        ),
         ("Ids", {"fields": ("stripe_invoice", "row_id", "created", "updated")}),
     )
     readonly_fields = (
         "customer",
         "amount",
         "document",
+        "why",
         "next_attempt",
         "due",
         "overdue",
@@ -129,6 +135,15 @@ class OpenInvoiceAdmin(OperationsMixin, SearchByCustomerMixin, ReadOnlyModelAdmi
         "created",
         "updated",
     )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[OpenInvoice]:
+        queryset: QuerySet[OpenInvoice] = super().get_queryset(request)
+        return queryset.annotate(reason=decline_words())
+
+    @admin.display(description="why")
+    def why(self, obj: Any) -> str:
+        """Why the last try failed, in words."""
+        return obj.reason or EMPTY
 
     @admin.display(description="document")
     def document(self, obj: OpenInvoice) -> str:

@@ -19,6 +19,7 @@ from monitoring.models.job_run import JobRun
 from monitoring.models.job_schedule import JobSchedule
 from monitoring.models.mrr_movement import MrrMovement
 from monitoring.models.notification import Notification
+from monitoring.models.payment_view import ExpiringCard, PaymentAtRisk, PaymentRecovery
 from monitoring.models.readiness_request import ReadinessRequest
 from monitoring.models.silence import Silence
 from monitoring.models.traffic_view import ApiKeyUsage, ApiUsageDay, HighVolumeUser, RepeatedFailure, SlowEndpoint
@@ -36,6 +37,7 @@ __all__ = [
     "DatabaseConnections",
     "DatabaseSession",
     "DatabaseSize",
+    "ExpiringCard",
     "FailedWebhookEvent",
     "HealthCheck",
     "HighVolumeUser",
@@ -47,6 +49,8 @@ __all__ = [
     "Notification",
     "OrphanedStripeCustomer",
     "PaidUserWithoutKey",
+    "PaymentAtRisk",
+    "PaymentRecovery",
     "ReadinessRequest",
     "RepeatedFailure",
     "RevenueMetrics",

@@ -58,6 +58,21 @@ TABLES: dict[str, dict[str, str]] = {
         "status": "'open'",
         "amount_due_cents": "100",
     },
+    "payment_cases": {"stripe_invoice_id": "'in_#n'", "user_id": OWNER},
+    "payment_reminders": {
+        "stripe_invoice_id": "'in_#n'",
+        "user_id": OWNER,
+        "email": "'e@example.com'",
+        "token": "'t#n'",
+        "actor": "'a'",
+        "reason": "'r'",
+    },
+    "upcoming_invoices": {
+        "subscription_id": "SELECT s.id FROM subscriptions AS s WHERE NOT EXISTS"
+        " (SELECT FROM upcoming_invoices AS i WHERE i.subscription_id = s.id) LIMIT 1",
+        "told_at": "now()",
+        "content": "'{}'",
+    },
     "payment_movements": {
         "payment_id": "SELECT id FROM payment_history WHERE currency = 'usd' ORDER BY id LIMIT 1",
         "kind": "'charge'",

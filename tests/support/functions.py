@@ -226,6 +226,9 @@ CALLS: dict[str, tuple[str, ...]] = {
     "locked_tables": ("SELECT * FROM public.locked_tables()",),
     "known_checks": ("SELECT * FROM public.known_checks()",),
     "check_patience": ("SELECT public.check_patience()",),
+    "decline_words": (
+        "SELECT public.decline_words('expired_card'), public.decline_words('x'), public.decline_words(NULL)",
+    ),
     "error_cause": ("SELECT public.error_cause('no customer cus_1 since 2026-05-01')",),
     "plain_error": ("SELECT public.plain_error('connection refused')",),
     "rows_apart": ("SELECT * FROM public.rows_apart('health_of_customers', 1000)",),

@@ -27,6 +27,11 @@ PUBLIC = {
     "v_revenue_metrics": "mrr_cents arr_cents arpu_cents paying_customers revenue_this_month_cents"
     " revenue_last_month_cents refunded_this_month_cents failed_payments_this_month currency",
     "v_user_growth": "month new_users total_users growth_percent",
+    "v_payments_at_risk": "user_id email stripe_invoice_id amount_due_cents currency mrr_cents attempt_count"
+    " failure_code next_attempt_at overdue_since days_overdue",
+    "v_payment_recovery": "month code reason currency failed recovered lost open"
+    " failed_cents recovered_cents lost_cents open_cents mean_days",
+    "v_expiring_cards": "user_id email card_brand card_last4 card_expires_on next_charge_at",
     "v_database_size": "table_name total_bytes table_bytes index_bytes row_estimate dead_rows",
     "v_database_connections": "total active idle idle_in_transaction max_connections percent_used",
     "v_long_running_queries": "pid username state duration_seconds wait_event query",
