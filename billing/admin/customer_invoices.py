@@ -1,9 +1,11 @@
 """A customer's invoices and what comes next, as Stripe last said it: on their page whether Stripe answers or not."""
 
-from collections.abc import Iterable
+import logging
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 from django.http import HttpRequest
 from django.urls import reverse
@@ -19,6 +21,12 @@ from glyphforge.admin.columns import EMPTY, badge
 from glyphforge.choices import Tone
 from glyphforge.money import money
 
+logger = logging.getLogger(__name__)
+
+Item = TypeVar("Item")
+Shown = TypeVar("Shown")
+# What reading an object of an unknown form raises.
+ODD = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 INVOICES = 12
 LINES = 10
 INVOICE_TONES = {"paid": Tone.SUCCESS, "open": Tone.WARNING, "uncollectible": Tone.DANGER}
@@ -52,10 +60,10 @@ def statement(
     known = last_known.of_customers(ids, at_stripe.stripe_subscription_id if at_stripe else None, invoices=INVOICES)
     may_open = request.user.has_perm("djstripe.view_invoice")
     return Statement(
-        invoices=[_invoice(data, may_open=may_open) for data, _ in known.invoices],
+        invoices=_each(partial(_invoice, may_open=may_open), [data for data, _ in known.invoices]),
         known_at=max((at for _, at in [*known.invoices, *known.customers]), default=None),
         facts=_facts(known, at_stripe),
-        disputes=[_dispute(dispute) for dispute in known.disputes],
+        disputes=_each(_dispute, known.disputes),
         upcoming=shown(getattr(at_stripe, "upcoming_invoice", None)),
         ask_url=ask_url if at_stripe else "",
     )
@@ -69,15 +77,31 @@ def shown(upcoming: UpcomingInvoice | None) -> dict[str, Any] | None:
     content = upcoming.content
     if not content:
         return told
+    read = _each(_upcoming, [content])
+    return told | (read[0] if read else {"problem": "What was kept of it cannot be read."})
+
+
+def _upcoming(content: dict[str, Any]) -> dict[str, Any]:
     currency = content["currency"]
     named = [("Discount", "discount"), ("Tax", "tax"), ("Balance", "balance")]
-    return told | {
+    return {
         "lines": [(text, money(cents, currency)) for text, cents in content["lines"]],
         "more_lines": content["more_lines"],
         "sums": [(name, money(content[member], currency)) for name, member in named if content[member]],
         "to_pay": money(content["to_pay"], currency),
         "charged_at": moment(content["charged_at"]),
     }
+
+
+def _each(read: Callable[[Item], Shown], items: Iterable[Item]) -> list[Shown]:
+    """What each item is shown as; one of a form that nobody knows is left out, and keeps nothing else from the page."""
+    shown = []
+    for item in items:
+        try:
+            shown.append(read(item))
+        except ODD:
+            logger.warning("%s cannot read %r", read, item, exc_info=True)
+    return shown
 
 
 def _invoice(data: Invoice, *, may_open: bool) -> dict[str, Any]:
@@ -102,7 +126,7 @@ def _facts(known: LastKnown, live: Subscription | None) -> list[tuple[str, str]]
     facts = [("Default card", str(card) if card and str(card) else "none is known")] if live else []
     if discounts := _discounts(known):
         facts.append(("Discount", "; ".join(discounts)))
-    balances = [_balance(customer) for customer, _ in known.customers if customer.get("balance")]
+    balances = _each(_balance, [customer for customer, _ in known.customers if customer.get("balance")])
     if known.customers:
         facts.append(("Balance", "; ".join(balances) or "nothing"))
     return facts
@@ -118,7 +142,7 @@ def _discounts(known: LastKnown) -> list[str]:
     subscription = known.subscription[0] if known.subscription else {}
     of_customers = [customer.get("discount") for customer, _ in known.customers]
     found = [each for each in [*(subscription.get("discounts") or []), *of_customers] if isinstance(each, dict)]
-    return [_discount(each) for each in found]
+    return _each(_discount, found)
 
 
 def _discount(discount: dict[str, Any]) -> str:

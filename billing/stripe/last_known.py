@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -75,8 +76,9 @@ def of_customers(customer_ids: Sequence[str], subscription_id: str | None, *, in
         elif kind == "invoice" and not data.get("deleted"):
             found.invoices.append((data, known_at))
         elif kind == "dispute":
-            found.disputes.append(_dispute(data))
-    found.invoices.sort(key=lambda known: known[0].get("created") or 0, reverse=True)
+            with suppress(AttributeError, LookupError, TypeError, ValueError):  # of an unknown form
+                found.disputes.append(_dispute(data))
+    found.invoices.sort(key=lambda known: str(known[0].get("created") or ""), reverse=True)
     found.disputes.sort(key=lambda dispute: (dispute.due_at is None, dispute.due_at, dispute.dispute_id))
     return found
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from contextvars import ContextVar
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from typing import Any, TypeVar
 
@@ -312,15 +312,15 @@ def unpaid_invoices(subscription_id: str) -> list[Invoice]:
     return [row.stripe_data for row in rows.order_by("created", "id") if not row.stripe_data.get("deleted")]
 
 
-def failed_try(invoice: Invoice, tried_by: Iterable[str] | None) -> Charge | None:
+def failed_try(invoice: Invoice, tried_by: Iterable[str] | None, *, since: datetime | None) -> Charge | None:
     """The last charge of an invoice that is known here, if it failed; None where it did not, or no charge is known.
 
     `tried_by` are the payment intents and charges that the invoice names; None where it says nothing: then its amount
-    tells which of the customer's charges since it was made, that name no invoice either, is meant.
+    tells which of the customer's charges from `since` on, that name no invoice either, is meant.
     """
     if tried_by is None:
         named = Q(stripe_data__amount=invoice.get("amount_remaining"), stripe_data__currency=invoice["currency"])
-        named &= Q(stripe_data__payment_intent=None, created__gte=datetime.fromtimestamp(invoice["created"], UTC))
+        named &= Q(stripe_data__payment_intent=None, created__gte=since)
     else:
         ids = list(tried_by)
         named = Q(id__in=ids) | Q(stripe_data__payment_intent__in=ids)

@@ -34,7 +34,7 @@ from tests.support.admin_pages import CONFIRMED, page_of
 from tests.support.event_stream import EventStream
 from tests.support.sql import query, run, scalar
 
-CUSTOMERS = 400
+CUSTOMERS = 450
 OWNER = "SELECT id FROM users WHERE stripe_customer_id = 'cus_#n'"
 TABLES: dict[str, dict[str, str]] = {
     "users": {"email": "'e#n@example.com'", "stripe_customer_id": "'cus_x#n'"},

@@ -87,7 +87,8 @@ def values(invoice: Invoice) -> Columns | None:
     if subscription is None:
         return None
     url = invoice.get("hosted_invoice_url")
-    failed = mirror.failed_try(invoice, payments.paid_by(invoice))
+    made_at = moment(invoice["created"])
+    failed = mirror.failed_try(invoice, payments.paid_by(invoice), since=made_at)
     return {
         "user_id": subscription.user_id,
         "subscription_id": subscription.pk,
@@ -102,7 +103,7 @@ def values(invoice: Invoice) -> Columns | None:
         "failure_code": failed.get("failure_code") if failed else None,
         "decline_code": payments.decline_code(failed) if failed else None,
         "hosted_invoice_url": url if url and len(url.encode()) <= LONGEST_ADDRESS else None,
-        "created_at": moment(invoice["created"]),
+        "created_at": made_at,
     }
 
 

@@ -1,5 +1,6 @@
 """Invoices and what comes next, on the customer's page: last known, whether Stripe answers or not."""
 
+import json
 import time
 from collections.abc import Callable
 from typing import Any
@@ -11,6 +12,7 @@ from billing.models import UpcomingInvoice
 from demo.stripe.server import StripeServer
 from tests.support.admin_pages import page_of, row_page
 from tests.support.event_stream import EventStream
+from tests.support.sql import query
 from tests.support.stripe_acts import discount, renewed
 
 pytestmark = pytest.mark.django_db
@@ -120,3 +122,21 @@ def test_without_scripts_the_link_leads_back_to_the_page(
 @pytest.mark.parametrize("odd", ["no-uuid", "00000000-0000-0000-0000-000000000000"])
 def test_unknown_customer_is_not_found(signed_in: Callable[[str], Client], stream: EventStream, odd: str) -> None:
     assert signed_in("support").get(page_of(type(stream.user), "upcoming", odd)).status_code == 404
+
+
+@pytest.mark.parametrize("content", [{"data": {"object": 7}}, {"currency": "usd", "lines": 7}, {"currency": 7}])
+def test_odd_content_keeps_nothing_else_from_the_page(
+    signed_in: Callable[[str], Client], stream: EventStream, content: dict[str, Any]
+) -> None:
+    UpcomingInvoice.objects.create(subscription=stream.row, content=content, told_at="2026-01-01T00:00Z")
+    known = statement(signed_in("support"), stream)
+    assert known.upcoming["problem"] == "What was kept of it cannot be read."
+
+
+@pytest.mark.parametrize("odd", [{"created": 2**62}, {"lines": {"data": [7]}}, {"total": "x"}, {"lines": 7}])
+def test_invoice_of_an_unknown_form_is_left_out(
+    signed_in: Callable[[str], Client], stream: EventStream, odd: dict[str, Any]
+) -> None:
+    stream.announce("invoice.paid", stream.invoice)
+    query("UPDATE djstripe_invoice SET stripe_data = stripe_data || %s::jsonb", json.dumps(odd))
+    assert statement(signed_in("support"), stream).invoices == []
