@@ -33,6 +33,7 @@ from billing.models import (
     User,
     WebhookEvent,
 )
+from billing.services import dunning
 from billing.services.declines import decline_words
 from billing.stripe.events.filter import of_customers
 from glyphforge.admin.columns import badge, choice_badge, relative_time
@@ -89,7 +90,8 @@ def context(request: HttpRequest, user: User) -> dict[str, Any]:
     subscriptions = list(with_limits.order_by(live_first, "-created_at")[:ROWS])
     live = next((row for row in subscriptions if row.is_live), None)
     entitlement: Entitlement | None = getattr(live, "entitlement", None)
-    invoices = list(user.open_invoices.annotate(reason=decline_words()).order_by("created_at", "stripe_invoice_id"))
+    owed = user.open_invoices.annotate(reason=decline_words(), **dunning.of_case())
+    invoices = list(owed.order_by("created_at", "stripe_invoice_id"))
     keys = list(user.api_keys.defer("key_hash", "key_fast_hash").order_by("-created_at")[:ROWS])
     payments = list(user.payments.order_by("-created_at")[:ROWS])
     customers = list(user.stripe_customers.order_by("-is_primary", "linked_at")[:ROWS])

@@ -12,7 +12,7 @@ from billing.admin.payment import document_link
 from billing.admin.stripe_links import stripe_id_column
 from billing.admin.stripe_operation import StripeOperation, told
 from billing.models import OpenInvoice, StripeRequest
-from billing.services import invoices
+from billing.services import dunning, invoices
 from billing.services.declines import decline_words
 from glyphforge.admin.columns import EMPTY, copyable_column, moment_column, money_column
 from glyphforge.admin.model_admin import ReadOnlyModelAdmin
@@ -120,6 +120,7 @@ class OpenInvoiceAdmin(OperationsMixin, SearchByCustomerMixin, ReadOnlyModelAdmi
             "Tries",
             {"fields": ("attempt_count", "why", "failure_code", "decline_code", "next_attempt", "due", "overdue")},
         ),
+        ("Looked after", {"fields": ("owner", "time")}),
         ("Ids", {"fields": ("stripe_invoice", "row_id", "created", "updated")}),
     )
     readonly_fields = (
@@ -127,6 +128,8 @@ class OpenInvoiceAdmin(OperationsMixin, SearchByCustomerMixin, ReadOnlyModelAdmi
         "amount",
         "document",
         "why",
+        "owner",
+        "time",
         "next_attempt",
         "due",
         "overdue",
@@ -138,7 +141,17 @@ class OpenInvoiceAdmin(OperationsMixin, SearchByCustomerMixin, ReadOnlyModelAdmi
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[OpenInvoice]:
         queryset: QuerySet[OpenInvoice] = super().get_queryset(request)
-        return queryset.annotate(reason=decline_words())
+        return queryset.annotate(reason=decline_words(), **dunning.of_case())
+
+    @admin.display(description="owner")
+    def owner(self, obj: Any) -> str:
+        """Who looks after it."""
+        return obj.owner or EMPTY
+
+    @admin.display(description="time until")
+    def time(self, obj: Any) -> str:
+        """Until which day the customer was given time, the day included."""
+        return f"{obj.extended_until_on:%Y-%m-%d}" if obj.extended_until_on else EMPTY
 
     @admin.display(description="why")
     def why(self, obj: Any) -> str:

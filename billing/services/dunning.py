@@ -3,7 +3,7 @@
 from datetime import date, timedelta
 
 from django.db import transaction
-from django.db.models import F, Value
+from django.db.models import F, OuterRef, Subquery, Value
 from django.db.models.functions import Coalesce, Now
 
 from billing.models import OpenInvoice, PaymentCase
@@ -49,6 +49,12 @@ def take_over(invoice: OpenInvoice, *, actor: str, reason: str) -> PaymentCase:
         case.owner = actor
         case.save(update_fields=["owner"])
     return case
+
+
+def of_case() -> dict[str, Subquery]:
+    """What staff know of unpaid invoices, to annotate their rows with: `owner` and `extended_until_on`, or None."""
+    case = PaymentCase.objects.filter(stripe_invoice_id=OuterRef("stripe_invoice_id"))
+    return {name: Subquery(case.values(name)) for name in ("owner", "extended_until_on")}
 
 
 def open_invoice(invoice: OpenInvoice) -> OpenInvoice:

@@ -83,6 +83,10 @@ def test_buttons_do_what_they_say(signed_in: Callable[[str], Client]) -> None:
     case = PaymentCase.objects.get()
     assert (case.extended_until_on, case.owner) == (until, case.extended_by)
     assert len(mail.outbox) == 1
+    for page in (row_page(row), row_page(row.user)):
+        shown = support.get(page).content.decode()
+        assert str(until) in shown
+        assert str(case.owner) in shown
     answer = support.post(row_page(row, "take_over"), CONFIRMED, follow=True)
     assert "already" in " ".join(map(str, answer.context["messages"]))
 
