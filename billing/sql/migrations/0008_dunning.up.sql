@@ -10,7 +10,8 @@ ALTER TABLE open_invoices ADD CONSTRAINT open_invoices_texts_bounded CHECK ( oct
 -- What a live subscription's customer owes, and what is about to be asked for: its invoices that are drafts, open or
 -- given up (uncollectible). An invoice that is paid or void has no row, nor has one of a subscription that has ended.
 -- amount_due_cents is what is still to be paid of it. overdue_since is when its due date passed or, where a payment
--- method is charged by itself, when it was sent and could not be paid. failure_code and decline_code are of the last try.
+-- method is charged by itself, when it was sent and could not be paid. failure_code and decline_code are of the last
+-- try.
 CREATE TABLE open_invoices (
     id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
     stripe_invoice_id text NOT NULL CONSTRAINT open_invoices_stripe_invoice_id_key UNIQUE,
