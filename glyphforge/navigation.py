@@ -132,6 +132,9 @@ PLACES = (
         "credit_card",
         (
             Page("Payments", "payment", also=("charges", "refund", "failed payments")),
+            monitoring("Payments at risk", "paymentatrisk", "dunning", "overdue", "money at risk"),
+            monitoring("Recovery", "paymentrecovery", "recovered", "lost"),
+            monitoring("Expiring cards", "expiringcard", "card expiry"),
             Page("Unpaid invoices", "openinvoice", also=("owed", "overdue", "dunning")),
             Page("Invoices", "invoice", "djstripe", ("bills", "receipts")),
         ),

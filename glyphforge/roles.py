@@ -20,6 +20,7 @@ FIGURES = (
     "monitoring.view_lifetimevalue",
     "monitoring.view_forecast",
     "monitoring.view_renewal",
+    "monitoring.view_paymentrecovery",
 )
 
 REPAIRS = (
@@ -39,7 +40,9 @@ MONEY = (
     "billing.credit_user",
     "billing.refund_payment",
     "billing.settle_invoice",
+    "billing.collect_invoice",
 )
+DUNNING = ("billing.chase_invoice",)
 ENTITLEMENT = ("billing.link_customer", "billing.map_planprice", "billing.suspend_user")
 
 # Statements of other sessions may carry a customer's data.
@@ -47,8 +50,8 @@ STATEMENTS = ("monitoring.view_longrunningquery", "monitoring.view_databasesessi
 EXPORT = ("monitoring.export_views", "billing.export_lists", "audit.export_auditentry")
 
 ROLES: dict[str, tuple[str, ...]] = {
-    "support": (*READING, *REPAIRS, *KEYS),
-    "billing_lead": (*READING, *REPAIRS, *KEYS, *ENTITLEMENT, *MONEY, *EXPORT),
+    "support": (*READING, *REPAIRS, *KEYS, *DUNNING),
+    "billing_lead": (*READING, *REPAIRS, *KEYS, *ENTITLEMENT, *MONEY, *DUNNING, *EXPORT),
     "operator": (
         *READING,
         *REPAIRS,

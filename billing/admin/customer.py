@@ -4,16 +4,17 @@ from typing import Any
 
 from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import PermissionDenied, ValidationError
 from django.db.models import Prefetch, QuerySet
 from django.db.models.functions import Lower
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from billing.admin import customer_page, exports, search
+from billing.admin import customer_invoices, customer_page, exports, search
+from billing.admin.customer_link import customer_url
 from billing.admin.customer_operations import (
     AddNote,
     CreateKey,
@@ -25,12 +26,20 @@ from billing.admin.customer_operations import (
     SyncFromStripe,
 )
 from billing.models import Subscription, Tier, User
+from billing.services import upcoming
 from billing.services.search import find
 from glyphforge import audit
 from glyphforge.admin.columns import EMPTY, badge, badge_column, choice_badge, moment_column, number
 from glyphforge.admin.model_admin import ReadOnlyModelAdmin
 from glyphforge.admin.operations import OperationsMixin
 from glyphforge.errors import Refused
+
+
+def _user(object_id: str) -> User:
+    try:
+        return User.objects.get(pk=unquote(object_id))
+    except (User.DoesNotExist, ValidationError):
+        raise Http404("No customer has this id.") from None
 
 
 @admin.register(User)
@@ -65,7 +74,11 @@ class CustomerAdmin(OperationsMixin, ReadOnlyModelAdmin):
         return queryset.prefetch_related(Prefetch("subscriptions", queryset=live, to_attr="live"))
 
     def get_urls(self) -> list[URLPattern]:
-        own = [path("find/", self.admin_site.admin_view(search.find), name="billing_user_find")]
+        view = self.admin_site.admin_view
+        own = [
+            path("find/", view(search.find), name="billing_user_find"),
+            path("<path:object_id>/upcoming/", view(self._upcoming), name="billing_user_upcoming"),
+        ]
         return own + super().get_urls()
 
     def get_search_results(
@@ -87,9 +100,7 @@ class CustomerAdmin(OperationsMixin, ReadOnlyModelAdmin):
         """The customer's page, in place of a form: nothing here is edited in place."""
         if not self.has_view_permission(request):
             raise PermissionDenied
-        user = self.get_object(request, unquote(object_id))
-        if user is None:
-            raise Http404("No customer has this id.")
+        user = _user(object_id)
         audit.record_read(table_name="users", row_id=user.pk)
         page = customer_page.context(request, user)
         context = {
@@ -103,6 +114,17 @@ class CustomerAdmin(OperationsMixin, ReadOnlyModelAdmin):
         }
         request.current_app = self.admin_site.name
         return TemplateResponse(request, "billing/customer/page.html", context)
+
+    def _upcoming(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """The customer's upcoming invoice, asked for at Stripe: the part of the page, or the page itself without it."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        user = _user(object_id)
+        known = upcoming.ask_for(user)
+        if "X-Part" not in request.headers:
+            return HttpResponseRedirect(customer_url(user.pk))
+        context = {"upcoming": customer_invoices.shown(known)}
+        return TemplateResponse(request, "billing/customer/upcoming.html", context)
 
     @admin.display(description="e-mail", ordering=Lower("email"))
     def address(self, obj: User) -> str:

@@ -14,7 +14,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from billing import customer_panels
-from billing.admin import customer_standing
+from billing.admin import customer_invoices, customer_standing
 from billing.admin.api_key import key_state
 from billing.admin.payment import document_link
 from billing.admin.stripe_links import dashboard_url, stripe_id
@@ -33,6 +33,8 @@ from billing.models import (
     User,
     WebhookEvent,
 )
+from billing.services import dunning
+from billing.services.declines import decline_words
 from billing.stripe.events.filter import of_customers
 from glyphforge.admin.columns import badge, choice_badge, relative_time
 from glyphforge.admin.operations import OperationsMixin
@@ -85,11 +87,12 @@ class Usage:
 def context(request: HttpRequest, user: User) -> dict[str, Any]:
     """What the template of the page shows, by name; events and audit rows only to who may view them."""
     live_first = Case(When(status__in=Subscription.LIVE, is_duplicate=False, then=0), default=1)
-    with_limits = user.subscriptions.select_related("entitlement")
+    with_limits = user.subscriptions.select_related("entitlement", "charged_card", "upcoming_invoice")
     subscriptions = list(with_limits.order_by(live_first, "-created_at")[:ROWS])
     live = next((row for row in subscriptions if row.is_live), None)
     entitlement: Entitlement | None = getattr(live, "entitlement", None)
-    invoices = list(user.open_invoices.order_by("created_at", "stripe_invoice_id"))
+    owed = user.open_invoices.annotate(reason=decline_words(), **dunning.of_case())
+    invoices = list(owed.order_by("created_at", "stripe_invoice_id"))
     keys = list(user.api_keys.defer("key_hash", "key_fast_hash").order_by("-created_at")[:ROWS])
     payments = list(user.payments.order_by("-created_at")[:ROWS])
     customers = list(user.stripe_customers.order_by("-is_primary", "linked_at")[:ROWS])
@@ -106,6 +109,9 @@ def context(request: HttpRequest, user: User) -> dict[str, Any]:
         "entitlement": entitlement,
         "standing": customer_standing.standing(live, entitlement, invoices) if live else [],
         "invoices": [_invoice(request, row) for row in invoices[:ROWS]],
+        "statement": customer_invoices.statement(
+            request, customers, live, reverse("admin:billing_user_upcoming", args=[user.pk])
+        ),
         "keys": [_key(request, row) for row in keys],
         "payments": [_payment(request, row) for row in payments],
         "events": [_event(row) for row in events[:ROWS]],

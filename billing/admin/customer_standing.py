@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 from billing.models import Entitlement, OpenInvoice, Subscription
 from glyphforge.money import money
@@ -41,10 +42,11 @@ def outlook(live: Subscription | None) -> str:
     return text
 
 
-def standing(
-    live: Subscription, entitlement: Entitlement | None, invoices: Sequence[OpenInvoice]
-) -> list[tuple[str, str]]:
-    """`(name, value)`: what is owed, what comes next and how long access lasts. `invoices` are the customer's own."""
+def standing(live: Subscription, entitlement: Entitlement | None, invoices: Sequence[Any]) -> list[tuple[str, str]]:
+    """`(name, value)`: what is owed, what comes next and how long access lasts.
+
+    `invoices` are the customer's own, each with `reason`, why the last try failed.
+    """
     shown = [("Owes", owed(invoices)), ("Pays next", _next_payment(live, invoices))]
     shown.append(("Access", _access(live, entitlement, invoices)))
     if live.stripe_schedule_id:
@@ -52,7 +54,7 @@ def standing(
     return shown
 
 
-def owed(invoices: Iterable[OpenInvoice]) -> str:
+def owed(invoices: Iterable[Any]) -> str:
     """The sum of what is open by currency, since when, and when Stripe tries again; what was given up beside it."""
     all_of = list(invoices)
     due = [row for row in all_of if row.status == OpenInvoice.Status.OPEN]
@@ -61,10 +63,10 @@ def owed(invoices: Iterable[OpenInvoice]) -> str:
     if due:
         late = min((row.overdue_since for row in due if row.overdue_since), default=None)
         text = _sum(due) + (f", overdue since {late:%Y-%m-%d}" if late else ", not due yet")
-        code = next((row.failure_code for row in reversed(due) if row.failure_code), None)
+        why = next((row.reason for row in reversed(due) if row.reason), None)
         tries = max(row.attempt_count for row in due)
         if tries:
-            text += f", {tries} {'try' if tries == 1 else 'tries'} failed{f' ({code})' if code else ''}"
+            text += f", {tries} {'try' if tries == 1 else 'tries'} failed{f' ({why})' if why else ''}"
         again = min((row.next_attempt_at for row in due if row.next_attempt_at), default=None)
         to_pay = min((row.due_at for row in due if row.due_at and not row.overdue_since), default=None)
         if again:

@@ -4,18 +4,20 @@ from typing import Any, ClassVar
 
 from django.contrib import admin
 from django.db.models import QuerySet
+from django.http import HttpRequest
 
 from billing.admin import exports
 from billing.admin.customer_link import SearchByCustomerMixin, customer_column
+from billing.admin.dunning_operations import DUNNING, described
 from billing.admin.payment import document_link
 from billing.admin.stripe_links import stripe_id_column
 from billing.admin.stripe_operation import StripeOperation, told
 from billing.models import OpenInvoice, StripeRequest
-from billing.services import invoices
-from glyphforge.admin.columns import copyable_column, moment_column, money_column
+from billing.services import dunning, invoices
+from billing.services.declines import decline_words
+from glyphforge.admin.columns import EMPTY, copyable_column, moment_column, money_column
 from glyphforge.admin.model_admin import ReadOnlyModelAdmin
 from glyphforge.admin.operations import OperationsMixin, ReasonForm
-from glyphforge.money import money
 
 
 class SettleInvoice(StripeOperation):
@@ -26,7 +28,7 @@ class SettleInvoice(StripeOperation):
     permission = "billing.settle_invoice"
 
     def describe(self, row: OpenInvoice) -> str:
-        return f"{row.number or row.stripe_invoice_id} of {row.user}: {money(row.amount_due_cents, row.currency)}"
+        return described(row)
 
     def nothing(self, row: OpenInvoice) -> str:
         return f"An invoice that is {row.get_status_display().lower()} cannot be settled so."
@@ -85,7 +87,7 @@ class MarkUncollectible(SettleInvoice):
 class OpenInvoiceAdmin(OperationsMixin, SearchByCustomerMixin, ReadOnlyModelAdmin):
     """Invoices of live subscriptions that are not paid."""
 
-    operations = (MarkPaid(), VoidInvoice(), MarkUncollectible(), exports.OF_CUSTOMERS)
+    operations = (*DUNNING, MarkPaid(), VoidInvoice(), MarkUncollectible(), exports.OF_CUSTOMERS)
     customer = customer_column()
     amount = money_column("amount_due_cents", description="to pay")
     stripe_invoice = stripe_id_column("stripe_invoice_id", description="Stripe invoice")
@@ -102,7 +104,7 @@ class OpenInvoiceAdmin(OperationsMixin, SearchByCustomerMixin, ReadOnlyModelAdmi
         "status",
         "customer",
         "attempt_count",
-        "failure_code",
+        "why",
         "overdue",
         "next_attempt",
     )
@@ -115,13 +117,20 @@ class OpenInvoiceAdmin(OperationsMixin, SearchByCustomerMixin, ReadOnlyModelAdmi
     search_help_text = "Customer's e-mail, or the number or id of an invoice"
     fieldsets = (
         (None, {"fields": ("customer", "number", "amount", "status", "document")}),
-        ("Tries", {"fields": ("attempt_count", "failure_code", "next_attempt", "due", "overdue")}),
+        (
+            "Tries",
+            {"fields": ("attempt_count", "why", "failure_code", "decline_code", "next_attempt", "due", "overdue")},
+        ),
+        ("Looked after", {"fields": ("owner", "time")}),
         ("Ids", {"fields": ("stripe_invoice", "row_id", "created", "updated")}),
     )
     readonly_fields = (
         "customer",
         "amount",
         "document",
+        "why",
+        "owner",
+        "time",
         "next_attempt",
         "due",
         "overdue",
@@ -130,6 +139,25 @@ class OpenInvoiceAdmin(OperationsMixin, SearchByCustomerMixin, ReadOnlyModelAdmi
         "created",
         "updated",
     )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[OpenInvoice]:
+        queryset: QuerySet[OpenInvoice] = super().get_queryset(request)
+        return queryset.annotate(reason=decline_words(), **dunning.of_case())
+
+    @admin.display(description="owner")
+    def owner(self, obj: Any) -> str:
+        """Who looks after it."""
+        return obj.owner or EMPTY
+
+    @admin.display(description="time until")
+    def time(self, obj: Any) -> str:
+        """Until which day the customer was given time, the day included."""
+        return f"{obj.extended_until_on:%Y-%m-%d}" if obj.extended_until_on else EMPTY
+
+    @admin.display(description="why")
+    def why(self, obj: Any) -> str:
+        """Why the last try failed, in words."""
+        return obj.reason or EMPTY
 
     @admin.display(description="document")
     def document(self, obj: OpenInvoice) -> str:

@@ -2,11 +2,14 @@
 
 from billing.models.api_key import ApiKey
 from billing.models.backfill import Backfill, BackfillList, BackfillProblem
+from billing.models.charged_card import ChargedCard, card_text
 from billing.models.cognito_sync import CognitoSyncCursor
 from billing.models.customer_note import CustomerNote
 from billing.models.open_invoice import OpenInvoice
 from billing.models.payment import Payment
+from billing.models.payment_case import PaymentCase
 from billing.models.payment_movement import PaymentMovement
+from billing.models.payment_reminder import PaymentReminder
 from billing.models.plan import CatalogueEntry, Plan, PlanPrice
 from billing.models.rate_limit import RateLimit
 from billing.models.reconciliation import Difference, ReconciliationRun
@@ -17,6 +20,7 @@ from billing.models.subscription import Entitlement, Subscription
 from billing.models.tier import Sold, Tier
 from billing.models.tombstone import Tombstone
 from billing.models.unmatched_customer import UnmatchedCustomer
+from billing.models.upcoming_invoice import UpcomingInvoice
 from billing.models.usage import ApiUsage, MonthlyUsageSummary
 from billing.models.user import User
 from billing.models.webhook_event import WebhookEvent
@@ -28,6 +32,7 @@ __all__ = [
     "BackfillList",
     "BackfillProblem",
     "CatalogueEntry",
+    "ChargedCard",
     "CognitoSyncCursor",
     "CustomerNote",
     "Difference",
@@ -35,7 +40,9 @@ __all__ = [
     "MonthlyUsageSummary",
     "OpenInvoice",
     "Payment",
+    "PaymentCase",
     "PaymentMovement",
+    "PaymentReminder",
     "Plan",
     "PlanPrice",
     "RateLimit",
@@ -48,6 +55,8 @@ __all__ = [
     "Tier",
     "Tombstone",
     "UnmatchedCustomer",
+    "UpcomingInvoice",
     "User",
     "WebhookEvent",
+    "card_text",
 ]

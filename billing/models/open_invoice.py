@@ -34,6 +34,7 @@ class OpenInvoice(models.Model):
     due_at = models.DateTimeField(null=True)
     overdue_since = models.DateTimeField(null=True)
     failure_code = models.TextField(null=True, help_text="Of the last try.")
+    decline_code = models.TextField(null=True, help_text="What the bank said at the last try.")
     hosted_invoice_url = models.TextField(null=True)
     created_at = created_at()
     updated_at = updated_at()
@@ -41,7 +42,11 @@ class OpenInvoice(models.Model):
     class Meta:
         db_table = "open_invoices"
         verbose_name = "unpaid invoice"
-        permissions = [("settle_invoice", "Can void an invoice, give it up or mark it as paid at Stripe")]
+        permissions = [
+            ("settle_invoice", "Can void an invoice, give it up or mark it as paid at Stripe"),
+            ("collect_invoice", "Can have an unpaid invoice charged again"),
+            ("chase_invoice", "Can look after an unpaid invoice: send its payment link, give the customer time"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.number or self.stripe_invoice_id}: {money(self.amount_due_cents, self.currency)}"

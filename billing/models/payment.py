@@ -41,6 +41,7 @@ class Payment(models.Model):
     attempt_count = models.BigIntegerField("attempts", db_default=0, validators=[NOT_NEGATIVE])
     next_attempt_at = models.DateTimeField(null=True)
     failure_code = models.TextField(null=True)
+    decline_code = models.TextField(null=True, help_text="What the bank said.")
     failure_message = models.TextField(null=True)
     invoice_url = models.TextField(null=True)
     receipt_url = models.TextField(null=True)

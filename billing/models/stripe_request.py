@@ -29,6 +29,7 @@ class StripeRequest(models.Model):
         VOID_INVOICE = "void_invoice", "Void invoice"
         MARK_PAID = "mark_paid", "Mark invoice paid"
         MARK_UNCOLLECTIBLE = "mark_uncollectible", "Mark invoice uncollectible"
+        PAY_INVOICE = "pay_invoice", "Try payment now"
 
     class State(ToneChoices):
         ASKED = "asked", Tone.INFO, "Asked"

@@ -1,4 +1,4 @@
-"""What staff decide of an invoice that is not paid: that it is void, given up, or was paid outside of Stripe."""
+"""What staff ask Stripe to do with an invoice that is not paid: charge it, void it, give it up, take it as paid."""
 
 from billing.models import OpenInvoice, StripeRequest
 from billing.stripe.requests import outbox
@@ -12,13 +12,14 @@ SETTLED_FROM = {
     Kind.VOID_INVOICE: frozenset({Status.OPEN, Status.UNCOLLECTIBLE}),
     Kind.MARK_PAID: frozenset({Status.OPEN, Status.UNCOLLECTIBLE}),
     Kind.MARK_UNCOLLECTIBLE: frozenset({Status.OPEN}),
+    Kind.PAY_INVOICE: frozenset({Status.OPEN, Status.UNCOLLECTIBLE}),
 }
 
 
 def settle(
     invoice: OpenInvoice, kind: StripeRequest.Kind, *, actor: str, reason: str, token: str = ""
 ) -> StripeRequest:
-    """Ask Stripe to void the invoice, to mark it as uncollectible or as paid outside of Stripe.
+    """Ask Stripe to void the invoice, to mark it as uncollectible or as paid outside of Stripe, or to charge it now.
 
     Our row changes when Stripe's event comes back. Refuses an invoice whose status does not allow it, and what
     `billing.stripe.requests.outbox.ask` refuses, which also says what `token` is and when `Notice` is raised.

@@ -272,8 +272,8 @@ def _reckoned(row: Subscription, found: Any, change: Json, monthly: list[int]) -
         monthly_before=monthly[0],
         monthly_after=monthly[1],
         limits=limits_of(row, change["tier"]),
-        now=_bill(now) if now else None,
-        next=_bill(_with_balance(upcoming, now["ending_balance"] or 0) if now else upcoming),
+        now=bill_of(now) if now else None,
+        next=bill_of(_with_balance(upcoming, now["ending_balance"] or 0) if now else upcoming),
         next_at=datetime.fromtimestamp(next_at, UTC),
         change=change | {"shown_cents": first["amount_due"], "currency": found["currency"]},
     )
@@ -290,8 +290,11 @@ def _with_balance(invoice: Any, balance: int) -> Any:
     return {**invoice, "amount_due": max(invoice["total"] + balance, 0)}
 
 
-def _bill(invoice: Any) -> Bill:
-    """Taxes are told one by one: https://docs.stripe.com/api/invoices/object#invoice_object-total_taxes"""
+def bill_of(invoice: Any) -> Bill:
+    """What a previewed invoice comes to; taxes are told one by one.
+
+    https://docs.stripe.com/api/invoices/object#invoice_object-total_taxes
+    """
     taxes, discounts = invoice.get("total_taxes") or [], invoice.get("total_discount_amounts") or []
     return Bill(
         lines=[(line.get("description") or "", line["amount"]) for line in invoice["lines"]["data"]],

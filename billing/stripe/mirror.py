@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from contextvars import ContextVar
+from datetime import datetime
 from functools import partial
 from typing import Any, TypeVar
 
@@ -317,17 +318,22 @@ def unpaid_invoices(subscription_id: str) -> list[Invoice]:
     return [row.stripe_data for row in rows.order_by("created", "id") if not row.stripe_data.get("deleted")]
 
 
-def failure_code_of(invoice: Invoice, tried_by: Iterable[str]) -> str | None:
-    """Why the last charge of an invoice that is known here failed; None where it did not, or no charge is known.
+def failed_try(invoice: Invoice, tried_by: Iterable[str] | None, *, since: datetime | None) -> Charge | None:
+    """The last charge of an invoice that is known here, if it failed; None where it did not, or no charge is known.
 
-    `tried_by` are the payment intents and charges that the invoice names. The codes are at
-    https://docs.stripe.com/declines/codes
+    `tried_by` are the payment intents and charges that the invoice names; None where it says nothing: then its amount
+    tells which of the customer's charges from `since` on, that name no invoice either, is meant.
     """
-    ids = list(tried_by)
-    tries = Q(id__in=ids) | Q(stripe_data__payment_intent__in=ids) | Q(stripe_data__invoice=invoice["id"])
+    if tried_by is None:
+        named = Q(stripe_data__amount=invoice.get("amount_remaining"), stripe_data__currency=invoice["currency"])
+        named &= Q(stripe_data__payment_intent=None, created__gte=since)
+    else:
+        ids = list(tried_by)
+        named = Q(id__in=ids) | Q(stripe_data__payment_intent__in=ids)
+    tries = named | Q(stripe_data__invoice=invoice["id"])
     rows = models.Charge.objects.filter(tries, customer_id=_id_of(invoice["customer"]))
     last = rows.order_by("-created", "-id").first()
-    return last.stripe_data.get("failure_code") if last and last.stripe_data.get("status") == "failed" else None
+    return last.stripe_data if last and last.stripe_data.get("status") == "failed" else None
 
 
 def metered_prices(subscription_id: str) -> list[str]:

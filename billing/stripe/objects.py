@@ -188,9 +188,16 @@ class Charge(TypedDict):
     failure_code: NotRequired[str | None]
     failure_message: NotRequired[str | None]
     invoice: NotRequired[Reference | None]
+    outcome: NotRequired[Outcome | None]
     payment_intent: NotRequired[Reference | None]
     receipt_url: NotRequired[str | None]
     refunded: NotRequired[bool]
+
+
+class Outcome(TypedDict, total=False):
+    """https://docs.stripe.com/api/charges/object#charge_object-outcome"""
+
+    reason: str | None
 
 
 class CheckoutSession(TypedDict):
@@ -236,6 +243,7 @@ class Dispute(TypedDict):
     charge: NotRequired[Reference]
     evidence_details: NotRequired[EvidenceDetails | None]
     is_charge_refundable: NotRequired[bool]
+    reason: NotRequired[str | None]
 
 
 class EvidenceDetails(TypedDict, total=False):
@@ -261,6 +269,7 @@ class Invoice(TypedDict):
     customer: NotRequired[Reference | None]
     due_date: NotRequired[int | None]
     hosted_invoice_url: NotRequired[str | None]
+    invoice_pdf: NotRequired[str | None]
     lines: NotRequired[InvoiceLines | None]
     next_payment_attempt: NotRequired[int | None]
     number: NotRequired[str | None]
@@ -270,6 +279,7 @@ class Invoice(TypedDict):
     status: NotRequired[str | None]
     status_transitions: NotRequired[StatusTransitions | None]
     subscription: NotRequired[Reference | None]
+    total: NotRequired[int | None]
 
 
 class InvoiceParent(TypedDict, total=False):
@@ -303,6 +313,8 @@ class InvoiceLine(TypedDict, total=False):
     The price was at `price`, before that at `plan`, and is at `pricing.price_details` since API version 2025-03-31.
     """
 
+    amount: int | None
+    description: str | None
     plan: Reference | None
     price: Reference | None
     pricing: LinePricing | None

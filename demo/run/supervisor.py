@@ -116,11 +116,13 @@ def _seed() -> None:
 
 def _fill(configuration: Configuration, started: list[Process]) -> None:
     """Events through the real endpoint, and staff logins."""
-    from demo.run import events, staff  # noqa: PLC0415
+    from demo.run import arrears, events, staff  # noqa: PLC0415
 
     staff.ensure_logins(staff.demo_password(VAR / "demo_password"))
     delivered = events.deliver(configuration.url, configuration.webhook_secret) if configuration.own_stripe_port else []
     events.wait_until_processed(delivered, lambda: _restart_ended(started))
+    if configuration.own_stripe_port:
+        arrears.fetch()
 
 
 def _processes(configuration: Configuration) -> Iterator[Process]:

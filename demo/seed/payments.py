@@ -10,12 +10,13 @@ from billing.models import Payment, PaymentMovement, Subscription
 from demo.seed.identities import new_uuid, stripe_id, whole_seconds
 from demo.seed.subscriptions import Paid
 
-# Code and message, as https://docs.stripe.com/error-codes has them.
+# Code, what the bank said and message, as https://docs.stripe.com/declines/codes has them.
 FAILURES = (
-    ("card_declined", "Your card was declined."),
-    ("card_declined", "Your card has insufficient funds."),
-    ("expired_card", "Your card has expired."),
-    ("authentication_required", "Your bank requires authentication for this payment."),
+    ("card_declined", "generic_decline", "Your card was declined."),
+    ("card_declined", "insufficient_funds", "Your card has insufficient funds."),
+    ("card_declined", "insufficient_funds", "Your card has insufficient funds."),
+    ("expired_card", "expired_card", "Your card has expired."),
+    ("authentication_required", "authentication_required", "Your bank requires authentication for this payment."),
 )
 IN_ARREARS = {Subscription.Status.PAST_DUE, Subscription.Status.UNPAID}
 # How long after a payment its money went out again.
@@ -86,7 +87,7 @@ def _move(charge: Charge, kind: str, stripe_object_id: str, cents: int, at: date
 
 
 def _row(
-    rng: random.Random, subscription: Paid, invoice: str, at: datetime, *, failure: tuple[str, str] | None = None
+    rng: random.Random, subscription: Paid, invoice: str, at: datetime, *, failure: tuple[str, str, str] | None = None
 ) -> dict[str, Any]:
     return {
         "id": new_uuid(rng),
@@ -97,7 +98,9 @@ def _row(
         "amount_cents": subscription.charge_cents,
         "status": Payment.Status.FAILED if failure else Payment.Status.PENDING,
         "failure_code": failure[0] if failure else None,
-        "failure_message": failure[1] if failure else None,
+        "decline_code": failure[1] if failure else None,
+        "failure_message": failure[2] if failure else None,
+        "invoice_url": f"https://pay.stripe.com/invoice/{invoice}/",
         "attempt_count": 0,
         "next_attempt_at": None,
         "created_at": whole_seconds(at),

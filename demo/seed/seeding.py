@@ -11,7 +11,7 @@ from psycopg import sql
 
 from billing.keys.format import BEGINS, WORDS
 from billing.models import User
-from demo.seed import ACTION, customers, payments, subscriptions, webhook_troubles
+from demo.seed import ACTION, customers, dunning, payments, subscriptions, webhook_troubles
 from demo.seed.customers import Customer, Key, Trouble
 from demo.seed.identities import WORD, unusable_hash
 from demo.seed.usage import COLUMNS, Request, Traffic, months
@@ -24,12 +24,13 @@ BATCH = 20_000
 OWED = """
     INSERT INTO open_invoices (
         stripe_invoice_id, user_id, subscription_id, number, status, amount_due_cents, currency, attempt_count,
-        next_attempt_at, overdue_since, created_at
+        next_attempt_at, overdue_since, hosted_invoice_url, created_at
     )
     SELECT
         p.stripe_invoice_id, p.user_id, s.id,
         upper(right(s.stripe_customer_id, 8) || '-' || right(p.stripe_invoice_id, 4)),
-        'open', p.amount_cents, p.currency, p.attempt_count, p.next_attempt_at, p.created_at, p.created_at
+        'open', p.amount_cents, p.currency, p.attempt_count, p.next_attempt_at, p.created_at, p.invoice_url,
+        p.created_at
     FROM payment_history AS p
     JOIN subscriptions AS s ON s.user_id = p.user_id AND s.status IN ('past_due', 'unpaid')
     WHERE
@@ -93,6 +94,7 @@ def _write_customers(rng: random.Random, synthetic: list[Customer], now: datetim
     _settle(charges)
     with connection.cursor() as cursor:
         cursor.execute(OWED, [[charge.row["id"] for charge in charges]])
+    dunning.write(rng, now)
     _copy("stripe_webhook_events", webhook_troubles.rows(rng, synthetic, now))
 
 

@@ -75,17 +75,45 @@ class Billing(Account):
     def _enter_phase(self, subscription: Json, at: int) -> None:
         """Change the subscription as a schedule says for the period that begins then."""
 
-    def settle_invoice(self, invoice_id: str, how: str) -> Json:
-        """Void an invoice, give it up, or mark it as paid outside of Stripe; `how` is a key of SETTLED."""
+    def settle_invoice(self, invoice_id: str, how: str, params: Json) -> Json:
+        """Void an invoice, give it up, charge it, or mark it as paid outside of Stripe; `how` is a key of SETTLED.
+
+        One that cannot be charged is refused with what the bank said, as at https://docs.stripe.com/api/invoices/pay
+        """
         invoice = self._live("invoice", invoice_id)
         status, allowed, event = SETTLED[how]
         if invoice["status"] not in allowed:
             raise RefusalError(400, f"This invoice is {invoice['status']} and cannot be {status}.", param="invoice")
+        if status == "paid" and params.get("paid_out_of_band") not in (True, "true", "True"):
+            return self._charge_now(invoice)
         invoice["status"] = status
         if status == "paid":
             invoice.update(paid_out_of_band=True, amount_paid=invoice["amount_due"], amount_remaining=0)
             invoice["status_transitions"] = invoice["status_transitions"] | {"paid_at": int(time.time())}
         self.emit(event, invoice)
+        return invoice
+
+    def _charge_now(self, invoice: Json) -> Json:
+        """Charge what is left of an invoice, whose next try stays where it was if the card is declined."""
+        declined = invoice["customer"] in self.declining
+        now = int(time.time())
+        charge = self._charge_of(invoice, invoice["amount_remaining"], declined=declined, at=now)
+        paid_by = {"type": "charge", "charge": charge["id"], "payment_intent": None}
+        tried: Json = invoice.setdefault("payments", {"object": "list", "has_more": False, "data": []})
+        tried["data"].append({"object": "invoice_payment", "payment": paid_by})
+        invoice["attempt_count"] += 1
+        self.emit("charge.failed" if declined else "charge.succeeded", charge)
+        if declined:
+            self.emit("invoice.payment_failed", invoice)
+            raise RefusalError(402, "Your card was declined.", code="card_declined", param="")
+        invoice.update(status="paid", amount_paid=invoice["amount_due"], amount_remaining=0, next_payment_attempt=None)
+        invoice["status_transitions"] = invoice["status_transitions"] | {"paid_at": now}
+        self.emit("invoice.paid", invoice)
+        details = (invoice["parent"] or {}).get("subscription_details") or {}
+        subscription = self.objects.get(details.get("subscription") or "")
+        if subscription and subscription["status"] in ("past_due", "unpaid"):
+            subscription["status"] = "active"
+            self.emit("customer.subscription.updated", subscription)
         return invoice
 
     def credit(self, customer_id: str, params: Json) -> Json:
@@ -134,7 +162,7 @@ class Billing(Account):
         invoice["payments"] = {"object": "list", "has_more": False, "data": []}
         self.emit("invoice.created", invoice)
         if invoice["amount_due"]:
-            charge = self._charge_of(invoice, declined=declined, at=at)
+            charge = self._charge_of(invoice, invoice["amount_due"], declined=declined, at=at)
             paid_by = {"type": "charge", "charge": charge["id"], "payment_intent": None}
             invoice["payments"]["data"].append({"object": "invoice_payment", "payment": paid_by})
             self.emit("charge.failed" if declined else "charge.succeeded", charge)
@@ -142,8 +170,7 @@ class Billing(Account):
             invoice.update(amount_paid=invoice["amount_due"], amount_remaining=0)
         self.emit("invoice.payment_failed" if declined else "invoice.paid", invoice)
 
-    def _charge_of(self, invoice: Json, *, declined: bool, at: int) -> Json:
-        amount = invoice["amount_due"]
+    def _charge_of(self, invoice: Json, amount: int, *, declined: bool, at: int) -> Json:
         charge = {
             "id": self.new_id("ch"),
             "object": "charge",
@@ -161,6 +188,7 @@ class Billing(Account):
             "failure_message": "Your card was declined." if declined else None,
             "livemode": False,
             "metadata": {},
+            "outcome": {"type": "issuer_declined", "reason": "generic_decline"} if declined else None,
             "paid": not declined,
             "payment_intent": None,
             "payment_method": None,

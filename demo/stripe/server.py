@@ -198,7 +198,7 @@ class StripeHandler(BaseHTTPRequestHandler):
             case "POST", ["invoices", "create_preview"]:
                 change = partial(world.preview, params)
             case "POST", ["invoices", invoice_id, ("pay" | "void" | "mark_uncollectible") as how]:
-                change = partial(world.settle_invoice, invoice_id, how)
+                change = partial(world.settle_invoice, invoice_id, how, params)
             case "POST", ["refunds"]:
                 change = partial(world.refund, params)
             case "POST", ["subscriptions", subscription_id]:

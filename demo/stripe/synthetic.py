@@ -6,8 +6,9 @@ alone is a difference that reconciliation finds. Works without Django's apps: on
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.db import connection
@@ -70,7 +71,10 @@ def add_to(world: StripeWorld) -> int:
     """
     models, now, before = Models(), datetime.now(UTC), len(world.objects)
     for row in _rows(CUSTOMERS):
-        _add(world, _customer(models, row))
+        customer = _customer(models, row)
+        if customer["id"] not in world.objects and not customer.get("deleted"):
+            _add(world, _card(models, customer))
+        _add(world, customer)
     for row in _rows(SUBSCRIPTIONS):
         if known := world.objects.get(row["stripe_subscription_id"]):
             known.update(_cancellation(known, row) | _plan(models, known, row))
@@ -94,6 +98,17 @@ def _add(world: StripeWorld, item: Json) -> None:
     world.objects.setdefault(item["id"], item)
 
 
+# Brands with the last digits of a card.
+CARDS = (
+    ("visa", "4242"),
+    ("visa", "1881"),
+    ("visa", "0341"),
+    ("mastercard", "4444"),
+    ("mastercard", "8210"),
+    ("amex", "0005"),
+)
+
+
 class Models:
     """A recorded object of each kind to copy: whatever the rows do not say is as recorded."""
 
@@ -101,14 +116,13 @@ class Models:
         names = ["signup_paid", *recordings.names()]  # first an uneventful one
         known = [item for name in names for item in recordings.load(name).objects.values()]
         first = {item["object"]: item for item in reversed(known) if not item.get("deleted")}
-        self.customer = first["customer"] | {
-            "invoice_settings": first["customer"]["invoice_settings"] | {"default_payment_method": None}
-        }
+        self.customer = first["customer"]
         self.subscription = first["subscription"] | {"latest_invoice": None, "default_payment_method": None}
         self.item: Json = self.subscription["items"]["data"][0]
         self.prices = {item["id"]: item for item in known if item["object"] == "price"}
         self.charge = first["charge"] | {"balance_transaction": None, "payment_method": None}
         self.payment_intent = first["payment_intent"] | {"payment_method": None, "client_secret": None}
+        self.payment_method = first["payment_method"]
         self.refund = first["refund"] | {"balance_transaction": None, "payment_method": None}
         self.invoice = first["invoice"] | {"default_payment_method": None, "discounts": []}
         self.catalogue = [item for item in known if item["object"] in ("account", "product", "price")]
@@ -134,9 +148,27 @@ def _customer(models: Models, row: dict[str, Any]) -> Json:
         "id": customer_id,
         "created": _seconds(row["created_at"]),
         "email": row["email"],
+        "invoice_settings": models.customer["invoice_settings"]
+        | {"default_payment_method": f"pm_{customer_id.removeprefix('cus_')}"},
         "invoice_prefix": customer_id[-8:].upper(),
         "metadata": {"user_id": str(row["id"])},
         "name": row["name"],
+    }
+
+
+def _card(models: Models, customer: Json) -> Json:
+    """The card that a customer pays with; one in twelve ends with this month."""
+    method_id = customer["invoice_settings"]["default_payment_method"]
+    drawn = random.Random(method_id)
+    brand, last4 = drawn.choice(CARDS)
+    today = datetime.now(UTC)
+    ends = today if drawn.random() < 1 / 12 else today + timedelta(days=drawn.randint(90, 1500))
+    card = {"brand": brand, "display_brand": brand, "last4": last4, "exp_month": ends.month, "exp_year": ends.year}
+    return models.payment_method | {
+        "id": method_id,
+        "card": models.payment_method["card"] | card,
+        "created": customer["created"],
+        "customer": customer["id"],
     }
 
 
@@ -226,6 +258,9 @@ def _charge(models: Models, row: dict[str, Any]) -> Json:
         "disputed": row["status"] == "disputed",
         "failure_code": row["failure_code"],
         "failure_message": row["failure_message"],
+        "outcome": models.charge["outcome"] | {"type": "issuer_declined", "reason": row["decline_code"]}
+        if failed
+        else models.charge["outcome"],
         "paid": not failed,
         "payment_intent": row["stripe_payment_intent_id"],
         "receipt_url": row["receipt_url"],
@@ -252,6 +287,7 @@ def _invoice(models: Models, row: dict[str, Any]) -> Json:
         "currency": row["currency"],
         "customer": customer_id,
         "hosted_invoice_url": row["invoice_url"],
+        "invoice_pdf": f"{row['invoice_url']}pdf" if row["invoice_url"] else None,
         "lines": models.invoice["lines"] | {"data": [], "url": f"/v1/invoices/{invoice_id}/lines"},
         "next_payment_attempt": _seconds(row["next_attempt_at"]),
         "number": f"{customer_id[-8:]}-{invoice_id[-4:]}".upper(),
@@ -262,7 +298,9 @@ def _invoice(models: Models, row: dict[str, Any]) -> Json:
             "data": [{"object": "invoice_payment", "payment": payment} for payment in paid_by],
         },
         "status": "paid" if paid_at else "open" if owed_for else "void",
-        "status_transitions": {"paid_at": _seconds(paid_at)},
+        "status_transitions": {"finalized_at": _seconds(row["created_at"]), "paid_at": _seconds(paid_at)},
+        "subtotal": amount,
+        "total": amount,
     }
 
 

@@ -182,25 +182,33 @@ class StripeWorld(Writes):
     def write(self, key: str | None, asked: Json, change: Callable[[], Json]) -> Json:
         """Run `change` once per idempotency `key`: a repeated call gets the first answer again.
 
-        `asked` is all that was asked for: the same key with anything else is refused. A refusal is not remembered. Keys
-        at Stripe: https://docs.stripe.com/api/idempotent_requests
+        `asked` is all that was asked for: the same key with anything else is refused. A refusal is not remembered; what
+        happened before it, as when a card is declined, is told by events. Keys at Stripe:
+        https://docs.stripe.com/api/idempotent_requests
         """
+        refusal: RefusalError | None = None
+        answer: Json = {}
         with self._lock:
             if key and key in self._answers:
-                first, answer = self._answers[key]
+                first, known = self._answers[key]
                 if first != asked:
                     raise RefusalError(
                         400, f"Keys for idempotent requests can only be used with the same parameters: {key}", param=""
                     )
-                return copy.deepcopy(answer)
+                return copy.deepcopy(known)
             before = len(self.events)
-            answer = copy.deepcopy(change())
-            if key:
+            try:
+                answer = copy.deepcopy(change())
+            except RefusalError as error:
+                refusal = error
+            if key and refusal is None:
                 self._answers[key] = (asked, copy.deepcopy(answer))
             pending = self.events[before:]
         if self.on_event:
             for event in pending:
                 self.on_event(copy.deepcopy(event))
+        if refusal:
+            raise refusal
         return answer
 
     def emit(self, event_type: str, item: Json, previous: Json | None = None) -> Json:

@@ -18,8 +18,9 @@ from glyphforge.choices import Tone
 from glyphforge.database.budget import Readings, in_time
 from glyphforge.money import money
 from monitoring.dashboard import charts, figures
+from monitoring.dashboard.at_risk import AtRisk, at_risk
 from monitoring.dashboard.figures import Job, Usage, Webhooks
-from monitoring.models import Alert, DailyFigures, DailyMrr, JobRun, MrrMovement
+from monitoring.models import Alert, DailyFigures, DailyMrr, JobRun, MrrMovement, PaymentAtRisk
 
 RANGES = (30, 90)
 CACHE_SECONDS = 60
@@ -28,6 +29,7 @@ ALERTS_SHOWN = 6
 # Business figures are for those who answer for them; everything else follows the page it is drawn from.
 MAY_SEE_REVENUE = "monitoring.view_dailymrr"
 MAY_SEE_USAGE = "monitoring.view_dailyfigures"
+MAY_SEE_RISK = "monitoring.view_paymentatrisk"
 MAY_SEE_WEBHOOKS = "billing.view_webhookevent"
 MAY_SEE_ALERTS = "monitoring.view_alert"
 MAY_SEE_JOBS = "monitoring.view_jobrun"
@@ -38,6 +40,7 @@ Value = TypeVar("Value")
 MISSING = {
     "days": "The figures by day",
     "revenue": "Revenue",
+    "at_risk": "Payments at risk",
     "usage": "Usage",
     "webhooks": "Stripe webhooks",
     "alerts": "Alerts",
@@ -99,6 +102,8 @@ def _parts(request: HttpRequest, readings: Readings) -> dict[str, Any]:
         cards += _revenue_cards(revenue, mrr, history)
         mrr_shown = [row for row in mrr if row.day > figures.today() - timedelta(days=days)]
         drawn += [charts.mrr_by_tier(mrr_shown, revenue.currency), charts.net_new_mrr(mrr_shown, revenue.currency)]
+    if may(MAY_SEE_RISK) and (risk := cached("at_risk", at_risk)):
+        cards.append(_risk_card(risk))
     if may(MAY_SEE_USAGE) and (usage := cached("usage", figures.usage_today)):
         cards.append(_usage_card(usage, history))
         drawn += [charts.usage_and_errors(shown), charts.user_growth(shown)]
@@ -201,6 +206,22 @@ def _revenue_cards(revenue: figures.Revenue, mrr: list[DailyMrr], history: list[
             ],
         ),
     ]
+
+
+def _risk_card(risk: AtRisk) -> Card:
+    return Card(
+        "MRR at risk",
+        risk.mrr,
+        "request_quote",
+        tone="warning" if risk.invoices else "success",
+        details=[
+            ("Overdue", risk.due),
+            ("Customers", f"{risk.customers:,}"),
+            ("Without owner", f"{risk.without_owner:,}"),
+            ("With time", f"{risk.with_time:,}"),
+        ],
+        href=_page(PaymentAtRisk),
+    )
 
 
 def _percent(value: float | None) -> str:

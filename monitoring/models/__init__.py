@@ -20,6 +20,7 @@ from monitoring.models.job_run import JobRun
 from monitoring.models.job_schedule import JobSchedule
 from monitoring.models.mrr_movement import MrrMovement
 from monitoring.models.notification import Notification
+from monitoring.models.payment_view import ExpiringCard, PaymentAtRisk, PaymentRecovery
 from monitoring.models.readiness_request import ReadinessRequest
 from monitoring.models.retention_view import LifetimeValue, MrrRetention, Retention, RetentionCustomer
 from monitoring.models.silence import Silence
@@ -38,6 +39,7 @@ __all__ = [
     "DatabaseConnections",
     "DatabaseSession",
     "DatabaseSize",
+    "ExpiringCard",
     "FailedWebhookEvent",
     "Forecast",
     "HealthCheck",
@@ -52,6 +54,8 @@ __all__ = [
     "Notification",
     "OrphanedStripeCustomer",
     "PaidUserWithoutKey",
+    "PaymentAtRisk",
+    "PaymentRecovery",
     "ReadinessRequest",
     "Renewal",
     "RepeatedFailure",

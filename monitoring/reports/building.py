@@ -10,6 +10,7 @@ from glyphforge.audit import seals
 from glyphforge.database.budget import Readings, in_time
 from glyphforge.money import money
 from monitoring.dashboard import figures
+from monitoring.dashboard.at_risk import at_risk, expiring_cards, recovery_lines
 from monitoring.models import Alert, DailyFigures, DailyMrr, JobRun, Notification, SystemHealth
 from monitoring.reports.day import Day, read_day
 from monitoring.reports.report import CHART_DAYS, Comparison, Figure, Report, Section, Trend
@@ -40,6 +41,7 @@ def _build(day: date, readings: Readings) -> Report:
     health = _health(readings)
     sections = [
         _business(now, before, week, currency),
+        _at_risk(readings),
         _usage(now, before, week),
         health,
         _maintenance(day, now, before, week, readings),
@@ -81,6 +83,34 @@ def _business(now: Day, before: Day, week: Day, currency: str) -> Section:
             cents("Disputed", "disputed", "less"),
         ],
     )
+
+
+def _at_risk(readings: Readings) -> Section:
+    nothing: list[str] = []
+    return Section(
+        "Payments at risk",
+        lines=[
+            *readings.read("Payments at risk", _overdue, nothing),
+            *readings.read("Recovery", recovery_lines, nothing),
+            *readings.read("Cards", _cards, nothing),
+        ],
+    )
+
+
+def _overdue() -> list[str]:
+    risk = at_risk()
+    if not risk.invoices:
+        return ["Nothing is overdue"]
+    overdue = f"{_plural(risk.invoices, 'invoice')} of {_plural(risk.customers, 'customer')}, {risk.due}"
+    return [
+        f"Overdue: {overdue}; MRR at stake {risk.mrr}",
+        f"Without an owner: {risk.without_owner:,}; with time until a day: {risk.with_time:,}",
+    ]
+
+
+def _cards() -> list[str]:
+    count = expiring_cards()
+    return [f"{_plural(count, 'card')} will have expired at the next charge"] if count else []
 
 
 def _usage(now: Day, before: Day, week: Day) -> Section:

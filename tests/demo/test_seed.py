@@ -71,6 +71,8 @@ class TestSeededData:
             "v_users_near_limit",
             "v_repeated_failures",
             "v_slow_endpoints",
+            "v_payments_at_risk",
+            "v_payment_recovery",
         ],
     )
     def test_monitoring_finds_the_trouble_it_is_for(self, view: str) -> None:

@@ -8,9 +8,11 @@ from django.utils import timezone
 from billing.models import Difference, Payment, Subscription, User
 from billing.services import customers, payments, plan_changes, reconciliation, subscriptions
 from billing.services.plan_changes import Terms
+from demo.run import arrears
 from demo.seed import seeding
 from demo.stripe import recordings, synthetic
 from demo.stripe.world import StripeWorld
+from monitoring.models import PaymentAtRisk
 from tests.support.event_stream import price
 
 pytestmark = pytest.mark.django_db
@@ -65,6 +67,15 @@ def test_reconciliation_finds_only_what_was_planted(demo: StripeWorld) -> None:
     }
     assert stale.exists()
     assert orphaned.exists()
+
+
+def test_who_is_overdue_is_fetched_with_the_reason_and_the_card(demo: StripeWorld) -> None:
+    arrears.fetch()
+    overdue = PaymentAtRisk.objects.filter(number__isnull=False)
+    assert overdue.exists()
+    assert not overdue.filter(reason=None).exists()
+    assert not overdue.filter(card_last4=None).exists()
+    assert overdue.exclude(owner=None).exists()
 
 
 def test_stale_subscription_is_repaired(demo: StripeWorld) -> None:

@@ -57,6 +57,8 @@ def main_pages(site: Site) -> list[str]:
         "/admin/billing/webhookevent/do/retry_webhooks/",
         "/admin/audit/auditentry/",
         "/admin/audit/auditentry/?table_name=plan_prices&q=nobody",
+        "/admin/monitoring/paymentatrisk/",
+        "/admin/monitoring/expiringcard/",
         "/admin/monitoring/alert/",
         f"/admin/monitoring/alert/{site.alert.pk}/change/",
         f"/admin/monitoring/alert/{site.alert.pk}/do/snooze/",

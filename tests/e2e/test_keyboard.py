@@ -113,8 +113,9 @@ def rows_of_leads(site: back_office.Site) -> list[str]:
         status="trialing", stripe_subscription_id="sub_trial", trial_end=timezone.now() + HOUR
     )
     unpaid, _ = OpenInvoice.objects.get_or_create(
-        stripe_invoice_id="in_unpaid", user=paused.user, subscription=paused, status="open", amount_due_cents=2900
-    )
+        stripe_invoice_id="in_unpaid", user=paused.user, subscription=paused, status="open", amount_due_cents=2900,
+        overdue_since=paused.created_at,
+    )  # fmt: skip
     return [
         f"billing/planprice/{quote(price.pk)}",
         f"billing/stripecustomer/{quote(second.pk)}",
@@ -123,6 +124,7 @@ def rows_of_leads(site: back_office.Site) -> list[str]:
         f"billing/subscription/{planned.pk}",
         f"billing/subscription/{trial.pk}",
         f"billing/openinvoice/{unpaid.pk}",
+        f"monitoring/paymentatrisk/{unpaid.pk}",
     ]
 
 

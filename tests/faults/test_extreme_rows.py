@@ -35,7 +35,7 @@ from tests.support.admin_pages import CONFIRMED, page_of
 from tests.support.event_stream import EventStream
 from tests.support.sql import query, run, scalar
 
-CUSTOMERS = 400
+CUSTOMERS = 450
 JOB_SECONDS = 600
 OWNER = "SELECT id FROM users WHERE stripe_customer_id = 'cus_#n'"
 TABLES: dict[str, dict[str, str]] = {
@@ -59,6 +59,21 @@ TABLES: dict[str, dict[str, str]] = {
         "subscription_id": f"SELECT id FROM subscriptions WHERE user_id = ({OWNER}) LIMIT 1",
         "status": "'open'",
         "amount_due_cents": "100",
+    },
+    "payment_cases": {"stripe_invoice_id": "'in_#n'", "user_id": OWNER},
+    "payment_reminders": {
+        "stripe_invoice_id": "'in_#n'",
+        "user_id": OWNER,
+        "email": "'e@example.com'",
+        "token": "'t#n'",
+        "actor": "'a'",
+        "reason": "'r'",
+    },
+    "upcoming_invoices": {
+        "subscription_id": "SELECT s.id FROM subscriptions AS s WHERE NOT EXISTS"
+        " (SELECT FROM upcoming_invoices AS i WHERE i.subscription_id = s.id) LIMIT 1",
+        "told_at": "now()",
+        "content": "'{}'",
     },
     "payment_movements": {
         "payment_id": "SELECT id FROM payment_history WHERE currency = 'usd' ORDER BY id LIMIT 1",

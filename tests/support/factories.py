@@ -17,7 +17,7 @@ from django.utils import timezone
 from djstripe.models import Price, Product
 
 from billing.keys import lifecycle
-from billing.models import ApiKey, Payment, StripeRequest, Subscription, Tier, User, WebhookEvent
+from billing.models import ApiKey, OpenInvoice, Payment, StripeRequest, Subscription, Tier, User, WebhookEvent
 from monitoring.models import Alert, JobSchedule, WorkerHeartbeat
 from tests.support.sql import SQL, ago, columns_of, run
 
@@ -86,6 +86,28 @@ def payment(user: Owner = None, **values: Any) -> Payment:
     }
     row: Payment = _created(Payment, {"user_id": _id(user), **defaults} | values)
     return row
+
+
+def open_invoice(subscription_row: Subscription | None = None, **values: Any) -> OpenInvoice:
+    """An invoice of a subscription, a past due one unless given, whose first try failed three days ago."""
+    row = subscription_row or subscription(status="past_due")
+    number = next(_numbers)
+    defaults = {
+        "user_id": row.user_id,
+        "subscription": row,
+        "stripe_invoice_id": f"in_{number:06}",
+        "number": f"A1B2C3D4-{number:04}",
+        "status": OpenInvoice.Status.OPEN,
+        "amount_due_cents": 2900,
+        "attempt_count": 1,
+        "next_attempt_at": timezone.now() + timedelta(days=2),
+        "overdue_since": timezone.now() - timedelta(days=3),
+        "failure_code": "card_declined",
+        "decline_code": "insufficient_funds",
+        "hosted_invoice_url": "https://invoice.stripe.com/i/1",
+    }
+    invoice: OpenInvoice = _created(OpenInvoice, defaults | values)
+    return invoice
 
 
 def requests(user: Owner | SQL, count: int = 1, *, table: str = "api_usage", **values: Any) -> None:

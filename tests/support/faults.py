@@ -94,6 +94,11 @@ def _duplicate() -> tuple[Cure, UUID]:
     return _run("UPDATE subscriptions SET status = 'canceled' WHERE id = %s", duplicate), user
 
 
+def _overdue() -> tuple[Cure, None]:
+    factories.open_invoice()
+    return _run("DELETE FROM open_invoices"), None
+
+
 def _unclaimed_price() -> tuple[Cure, str]:
     insert("stripe_catalogue", stripe_id="price_old")
     user = factories.subscription(stripe_price_id="price_old").user_id
@@ -248,6 +253,7 @@ FAULTS = [
     Fault("abandoned event", "webhook_delay", "critical", _abandoned_event),
     Fault("error burst", "error_rate", "critical", _error_burst),
     Fault("near limit", "users_near_limit", "warning", _near_limit),
+    Fault("overdue", "revenue_at_risk", "critical", _overdue),
     Fault("orphans", "orphaned_stripe_customers", "warning", _orphans),
     Fault("duplicate", "duplicate_subscriptions", "warning", _duplicate),
     Fault("unclaimed price", "unclaimed_prices", "warning", _unclaimed_price),

@@ -158,9 +158,7 @@ CALLS: dict[str, tuple[str, ...]] = {
     ),
     "retry_waiting_events": ("SELECT public.retry_waiting_events('cus_a')", "SELECT public.retry_waiting_events('')"),
     "release_waiting_events": ("INSERT INTO public.plan_prices (stripe_price_id, tier) VALUES ('price_z', 'starter')",),
-    "link_primary_customer": (
-        "INSERT INTO public.users (email, stripe_customer_id) VALUES ('mary@example.com', 'cus_mary')",
-    ),
+    "link_primary_customer": ("INSERT INTO public.users (email, stripe_customer_id) VALUES ('m@a.example', 'cus_m')",),
     "keep_primary_customer": (
         f"""
         INSERT INTO public.stripe_customers (stripe_customer_id, user_id, is_primary) VALUES ('cus_z', '{USER}', true)
@@ -229,6 +227,7 @@ CALLS: dict[str, tuple[str, ...]] = {
     "locked_tables": ("SELECT * FROM public.locked_tables()",),
     "known_checks": ("SELECT * FROM public.known_checks()",),
     "check_patience": ("SELECT public.check_patience()",),
+    "decline_words": ("SELECT public.decline_words('expired_card'), public.decline_words('x')",),
     "error_cause": ("SELECT public.error_cause('no customer cus_1 since 2026-05-01')",),
     "plain_error": ("SELECT public.plain_error('connection refused')",),
     "rows_apart": ("SELECT * FROM public.rows_apart('health_of_customers', 1000)",),

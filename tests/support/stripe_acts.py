@@ -163,6 +163,6 @@ ALIKE = [
             lambda stream, status=status: stream.invoice["status"] == status,
             before=unpaid,
         )
-        for kind, status in (("mark_paid", "paid"), ("mark_uncollectible", "uncollectible"))
+        for kind, status in (("mark_paid", "paid"), ("mark_uncollectible", "uncollectible"), ("pay_invoice", "paid"))
     ),
 ]

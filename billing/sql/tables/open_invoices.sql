@@ -1,7 +1,8 @@
 -- What a live subscription's customer owes, and what is about to be asked for: its invoices that are drafts, open or
 -- given up (uncollectible). An invoice that is paid or void has no row, nor has one of a subscription that has ended.
 -- amount_due_cents is what is still to be paid of it. overdue_since is when its due date passed or, where a payment
--- method is charged by itself, when it was sent and could not be paid. failure_code is of the last try.
+-- method is charged by itself, when it was sent and could not be paid. failure_code and decline_code are of the last
+-- try.
 CREATE TABLE open_invoices (
     id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
     stripe_invoice_id text NOT NULL CONSTRAINT open_invoices_stripe_invoice_id_key UNIQUE,
@@ -17,6 +18,7 @@ CREATE TABLE open_invoices (
     due_at timestamptz,
     overdue_since timestamptz,
     failure_code text,
+    decline_code text,
     hosted_invoice_url text,
     created_at timestamptz NOT NULL DEFAULT now(),
     updated_at timestamptz NOT NULL DEFAULT now(),
@@ -29,7 +31,8 @@ CREATE TABLE open_invoices (
     CONSTRAINT open_invoices_ids_given CHECK (stripe_invoice_id <> ''),
     CONSTRAINT open_invoices_ids_short CHECK (octet_length(stripe_invoice_id) <= 255),
     CONSTRAINT open_invoices_texts_bounded CHECK (
-        octet_length(number) <= 800 AND octet_length(failure_code) <= 800 AND octet_length(hosted_invoice_url) <= 8192
+        octet_length(number) <= 800 AND octet_length(failure_code) <= 800 AND octet_length(decline_code) <= 800
+        AND octet_length(hosted_invoice_url) <= 8192
     ),
     CONSTRAINT open_invoices_times_plausible CHECK (
         least(next_attempt_at, due_at, overdue_since, created_at, updated_at) >= '1970-01-01 00:00:00+00'

@@ -17,6 +17,7 @@ CREATE TABLE payment_history (
     attempt_count bigint NOT NULL DEFAULT 0,
     next_attempt_at timestamptz,
     failure_code text,
+    decline_code text,
     failure_message text,
     invoice_url text,
     receipt_url text,
@@ -44,7 +45,8 @@ CREATE TABLE payment_history (
         AND octet_length(stripe_charge_id) <= 255 AND octet_length(stripe_customer_id) <= 255
     ),
     CONSTRAINT payment_history_texts_bounded CHECK (
-        octet_length(failure_code) <= 255 AND octet_length(failure_message) <= 8192
+        octet_length(failure_code) <= 255 AND octet_length(decline_code) <= 255
+        AND octet_length(failure_message) <= 8192
         AND octet_length(invoice_url) <= 8192 AND octet_length(receipt_url) <= 8192
     ),
     -- Stripe's largest amount: https://docs.stripe.com/currencies#minimum-and-maximum-charge-amounts

@@ -21,7 +21,7 @@ CREATE TABLE stripe_requests (
     CONSTRAINT stripe_requests_kind_known CHECK (kind IN (
         'refund', 'cancel_now', 'cancel_at_period_end', 'resume', 'pause_collection', 'resume_collection',
         'tag_customer', 'change_plan', 'change_plan_at_period_end', 'release_schedule', 'extend_trial', 'apply_coupon',
-        'remove_coupon', 'credit', 'void_invoice', 'mark_paid', 'mark_uncollectible'
+        'remove_coupon', 'credit', 'void_invoice', 'mark_paid', 'mark_uncollectible', 'pay_invoice'
     )),
     CONSTRAINT stripe_requests_state_known CHECK (state IN ('asked', 'done', 'refused', 'unknown')),
     CONSTRAINT stripe_requests_settled_is_dated CHECK ((state IN ('done', 'refused')) = (settled_at IS NOT NULL)),

@@ -47,11 +47,17 @@ def project_all_of(subscription: Subscription) -> None:
 
 
 def project_tried_by(payment: Payment) -> None:
-    """Bring the row of the invoice that a charge tried to pay in line: it says how the last try failed."""
-    known = OpenInvoice.objects.filter(stripe_invoice_id=payment.stripe_invoice_id or "")
-    invoice = mirror.invoice(str(payment.stripe_invoice_id)) if known.exists() else None
-    if invoice:
-        _project_beside(invoice)
+    """Bring the row of the invoice that a charge tried to pay in line: it says how the last try failed.
+
+    Where nobody says which that is, it is one of the same amount.
+    """
+    known = OpenInvoice.objects.filter(stripe_invoice_id=payment.stripe_invoice_id)
+    if payment.stripe_invoice_id is None:
+        alike = {"amount_due_cents": payment.amount_cents, "currency": payment.currency}
+        known = OpenInvoice.objects.filter(user_id=payment.user_id, **alike)
+    for invoice_id in known.values_list("stripe_invoice_id", flat=True):
+        if invoice := mirror.invoice(invoice_id):
+            _project_beside(invoice)
 
 
 def _project_beside(invoice: Invoice) -> None:
@@ -81,6 +87,8 @@ def values(invoice: Invoice) -> Columns | None:
     if subscription is None:
         return None
     url = invoice.get("hosted_invoice_url")
+    made_at = moment(invoice["created"])
+    failed = mirror.failed_try(invoice, payments.paid_by(invoice), since=made_at)
     return {
         "user_id": subscription.user_id,
         "subscription_id": subscription.pk,
@@ -92,9 +100,10 @@ def values(invoice: Invoice) -> Columns | None:
         "next_attempt_at": moment(invoice.get("next_payment_attempt")),
         "due_at": moment(invoice.get("due_date")),
         "overdue_since": _overdue_since(invoice),
-        "failure_code": mirror.failure_code_of(invoice, payments.paid_by(invoice) or ()),
+        "failure_code": failed.get("failure_code") if failed else None,
+        "decline_code": payments.decline_code(failed) if failed else None,
         "hosted_invoice_url": url if url and len(url.encode()) <= LONGEST_ADDRESS else None,
-        "created_at": moment(invoice["created"]),
+        "created_at": made_at,
     }
 
 

@@ -72,10 +72,20 @@ def _columns(charge: Charge) -> Columns:
         "amount_cents": amount,
         "currency": charge["currency"],
         "failure_code": _code(charge.get("failure_code")),
+        "decline_code": _code(decline_code(charge)),
         "failure_message": RELEASED if _is_released(charge) else _label(charge.get("failure_message")),
         "receipt_url": _address(charge.get("receipt_url")),
         "created_at": moment(charge["created"]),
     }
+
+
+def decline_code(charge: Charge) -> str | None:
+    """Why the bank, or Radar, did not let a charge through; None of one that failed otherwise, or did not.
+
+    https://docs.stripe.com/api/charges/object#charge_object-outcome-reason
+    """
+    outcome = charge.get("outcome") or {}
+    return outcome.get("reason") if charge["status"] == "failed" else None
 
 
 def _status(history: ChargeHistory, refunded: int, disputed: int) -> str:

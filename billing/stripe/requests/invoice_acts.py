@@ -8,6 +8,7 @@ from billing.stripe import gateway
 from billing.stripe.errors import MissingError
 from billing.stripe.requests.act import STALE, Act
 from glyphforge.errors import Refused
+from glyphforge.money import money
 from glyphforge.rows import Json
 
 
@@ -32,10 +33,11 @@ class SettleInvoice(Act):
         return f"{self.verb} {request.stripe_object_id}"
 
     def prepare(self, request: StripeRequest) -> Any:
-        """Refuses an invoice whose status at Stripe does not allow it, or is so already."""
-        status = gateway.look_at("invoice", request.stripe_object_id)["status"]
-        if status not in self.allowed:
-            raise Refused(f"At Stripe the invoice is {status}, not {' or '.join(self.allowed)}. {STALE}")
+        """The invoice at Stripe; refuses one whose status does not allow it, or is so already."""
+        found = gateway.look_at("invoice", request.stripe_object_id)
+        if found["status"] not in self.allowed:
+            raise Refused(f"At Stripe the invoice is {found['status']}, not {' or '.join(self.allowed)}. {STALE}")
+        return found
 
     def make(self, request: StripeRequest, prepared: Any) -> str:
         """Ask for it; returns the invoice's id."""
@@ -52,11 +54,28 @@ class SettleInvoice(Act):
         return request.stripe_object_id if found["status"] == self.status else None
 
 
+class PayInvoice(SettleInvoice):
+    """What is left of an invoice is charged now, as whoever asked saw it: https://docs.stripe.com/api/invoices/pay
+
+    A card that is declined is an answer: the request is refused, with what the bank said.
+    """
+
+    def prepare(self, request: StripeRequest) -> Any:
+        """Refuses as `SettleInvoice`, and while our row says another amount."""
+        found = super().prepare(request)
+        shown, left = request.parameters["amount_cents"], found["amount_remaining"]
+        if left != shown:
+            there, here = (money(cents, request.parameters["currency"]) for cents in (left, shown))
+            raise Refused(f"At Stripe {there} of the invoice are left to pay, not {here} as here. {STALE}")
+        return found
+
+
 Kind = StripeRequest.Kind
 UNPAID = ("open", "uncollectible")
 INVOICE_ACTS: dict[str, Act] = {
     Kind.VOID_INVOICE: SettleInvoice("voiding", "void", "void_invoice", UNPAID),
     Kind.MARK_UNCOLLECTIBLE: SettleInvoice("giving up", "uncollectible", "mark_uncollectible", ("open",)),
+    Kind.PAY_INVOICE: PayInvoice("charging", "paid", "pay", UNPAID),
     # Stripe charges nobody then: https://docs.stripe.com/api/invoices/pay
     Kind.MARK_PAID: SettleInvoice("marking as paid", "paid", "pay", UNPAID, {"paid_out_of_band": True}),
 }

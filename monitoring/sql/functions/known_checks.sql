@@ -48,6 +48,7 @@ AS $$
         ('unmatched_stripe_customers', 'health_of_customers', 'alerts_of_waiting', '{}'),
         ('unrepaired_differences', 'health_of_reconciliation', NULL, '{}'),
         ('paid_users_without_keys', 'health_of_customers', 'alerts_of_customers', '{}'),
+        ('revenue_at_risk', 'health_of_payments', NULL, '{}'),
         ('users_near_limit', 'health_of_limits', 'alerts_of_limits', '{}'),
         ('error_rate', 'health_of_errors', 'alerts_of_errors', '{}'),
         ('partitions_ahead', 'health_of_partitions', NULL, '{}'),

@@ -61,6 +61,11 @@ VALUES
     || 'the API cancels.'
 ),
 (
+    'revenue_at_risk', 'Share of MRR whose invoices are overdue', '%', false, 5, 15,
+    'Ask the customers on the page Payments at risk: press "Send payment link" or "Try now", or "Give until" for who '
+    || 'asks for time.'
+),
+(
     'users_near_limit', 'Highest share of a monthly limit used', '%', false, 80, NULL,
     'Offer the next plan before requests are refused; it ends with the new plan, or with the month.'
 ),

@@ -92,7 +92,7 @@ def test_outlook_next_payment_and_access(
                     "next_attempt_at": day(1),
                 },
             ),
-            "99.00 USD, overdue since {-4}, 2 tries failed (card_declined), next try on {1} 12:00 UTC",
+            "99.00 USD, overdue since {-4}, 2 tries failed (The bank declined), next try on {1} 12:00 UTC",
         ),
         (
             ({"attempt_count": 1, "overdue_since": day(-4)},),

@@ -7,7 +7,7 @@ import pytest
 from django.test import Client
 from django_q.tasks import async_task
 
-from billing.models import PlanPrice, StripeRequest, Subscription, UnmatchedCustomer, User
+from billing.models import OpenInvoice, PlanPrice, StripeRequest, Subscription, UnmatchedCustomer, User
 from monitoring.jobs import runner
 from monitoring.models import DatabaseSession, FailedWebhookEvent, JobSchedule, SchemaDifference
 from tests.support import broken_machines, factories, processes
@@ -27,6 +27,7 @@ from tests.support.remedies import (
     work_off_the_queue,
 )
 from tests.support.sql import ago, insert, query, scalar
+from tests.support.stripe_acts import unpaid
 from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.django_db
@@ -73,6 +74,23 @@ def _unmatched(scene: Scene) -> Named:
     row = UnmatchedCustomer.objects.create(stripe_customer_id=stream.customer["id"], email="a@example.com", reason="no")
     owner = factories.customer()
     return {'"Link to a customer"': (row, {"email": owner.email}), '"Create a customer"': (row, ONE_ROW)}
+
+
+def _overdue(scene: Scene) -> Named:
+    stream = EventStream(scene.world).signed_up()
+    unpaid(stream)
+    row = OpenInvoice.objects.get()
+    tomorrow = {"until": str(scalar("SELECT (now() AT TIME ZONE 'UTC')::date + 1"))}
+    return {
+        '"Try now"': (row, ONE_ROW),
+        '"Send payment link"': (row, ONE_ROW),
+        '"Give until"': (row, tomorrow),
+    }
+
+
+def _the_customer_pays(scene: Scene) -> None:
+    scene.world.settle_invoice(OpenInvoice.objects.get().stripe_invoice_id, "pay", {})
+    deliver_new(scene.world)
 
 
 def _unsettled(scene: Scene) -> Named:
@@ -221,6 +239,9 @@ CASES = [
     Case("unmatched_stripe_customers", _unmatched, ('"Link to a customer"',)),
     Case("unmatched_stripe_customers", _unmatched, ('"Create a customer"',)),
     Case("unsettled_stripe_requests", _unsettled, ('"Look at Stripe"',)),
+    Case("revenue_at_risk", _overdue, ('"Try now"',), lambda scene: deliver_new(scene.world)),
+    Case("revenue_at_risk", _overdue, ('"Send payment link"',), _the_customer_pays),
+    Case("revenue_at_risk", _overdue, ('"Give until"',)),
     Case("paid_users_without_keys", _without_key, ('"Create key"',)),
     Case("users_near_limit", fault("users_near_limit"), (), _on_the_next_plan),
     Case("failed_webhooks", fault("failed_webhooks", **FAILED), ('"Retry webhooks"',)),

@@ -56,6 +56,7 @@ def test_superuser_sees_every_card_and_chart(admin_client: Client, history: None
         "Paying customers": "1",
         "Customer churn, 30 days": "50.0 %",
         "Payments this month": "$0",
+        "MRR at risk": "$0",
         "Requests today": "4",
         "Stripe webhooks": "1 dead",
         "Open alerts": "1 critical",
@@ -113,6 +114,7 @@ def test_empty_database_has_a_dashboard(admin_client: Client) -> None:
             ["MRR", "Paying customers", "Customer churn, 30 days", "Payments this month"],
             ["MRR by plan", "Net new MRR"],
         ),
+        ("view_paymentatrisk", ["MRR at risk"], []),
         ("view_dailyfigures", ["Requests today"], ["API usage and errors", "Customer growth"]),
         ("view_webhookevent", ["Stripe webhooks"], []),
         ("view_alert", ["Open alerts"], []),
@@ -147,3 +149,23 @@ def test_spark_fits_its_box() -> None:
 def test_churn_without_a_past_is_no_number() -> None:
     lost = figures.churn([DailyFigures(day=figures.today(), churned_customers=0, paying_customers=3)], [])
     assert (lost.customer_percent, lost.mrr_percent) == (None, None)
+
+
+def test_what_is_at_risk_counts_a_subscription_once(admin_client: Client) -> None:
+    late = factories.subscription(status="past_due")
+    for _ in range(2):
+        factories.open_invoice(late)
+    factories.open_invoice(
+        factories.subscription(status="past_due", currency="jpy", price_cents=3000),
+        currency="jpy",
+        amount_due_cents=500,
+    )
+    response = admin_client.get("/admin/")
+    (card,) = [card for card in response.context["cards"] if card.title == "MRR at risk"]
+    assert (card.value, card.tone) == ("$29 + 3,000 JPY", "warning")
+    assert dict(card.details) == {
+        "Overdue": "$58 + 500 JPY",
+        "Customers": "2",
+        "Without owner": "3",
+        "With time": "0",
+    }

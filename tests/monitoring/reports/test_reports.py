@@ -72,6 +72,18 @@ def test_text_has_every_section_and_the_trouble(history: None) -> None:
     assert "more" not in text.split("sync failed")[1].splitlines()[0]
 
 
+def test_what_is_at_risk_and_what_came_back_is_told() -> None:
+    now = figures.midnight(figures.today())
+    overdue = factories.open_invoice()
+    failed = {"status": "failed", "paid_at": None, "created_at": now, "decline_code": "expired_card"}
+    factories.payment(overdue.user, stripe_invoice_id=overdue.stripe_invoice_id, **failed)
+    factories.payment(overdue.user, stripe_invoice_id="in_back", **failed)
+    factories.payment(overdue.user, stripe_invoice_id="in_back", paid_at=now)
+    text = reports.render_text(reports.build_report())
+    assert "Overdue: 1 invoice of 1 customer, $29; MRR at stake $29" in text
+    assert "Failed this month: 2 ($58), recovered 1 ($29), lost 0 ($0), open 1 ($29)" in text
+
+
 def test_a_job_that_failed_twice_is_told_with_its_latest_error(history: None) -> None:
     evening = figures.midnight(yesterday()) + timedelta(hours=20)
     JobRun.objects.create(job="sync", status="failed", started_at=evening, scheduled_for=evening, error="disk full")

@@ -33,6 +33,11 @@ PUBLIC = {
     "v_lifetime_value": "currency tier customer_months customers_lost arpu_cents churn_percent ltv_cents",
     "v_renewals": "subscription_id user_id email tier kind due_at amount_cents currency",
     "v_forecast": "figure number low high amount_cents currency",
+    "v_payments_at_risk": "user_id email stripe_invoice_id amount_due_cents currency mrr_cents attempt_count"
+    " failure_code next_attempt_at overdue_since days_overdue",
+    "v_payment_recovery": "month code reason currency failed recovered lost open"
+    " failed_cents recovered_cents lost_cents open_cents mean_days",
+    "v_expiring_cards": "user_id email card_brand card_last4 card_expires_on next_charge_at",
     "v_database_size": "table_name total_bytes table_bytes index_bytes row_estimate dead_rows",
     "v_database_connections": "total active idle idle_in_transaction max_connections percent_used",
     "v_long_running_queries": "pid username state duration_seconds wait_event query",

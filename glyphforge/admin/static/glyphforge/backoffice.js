@@ -40,6 +40,16 @@
     if (field && document.activeElement === document.body) field.focus();
   });
 
+  // What another system has to be asked for comes after the page, which never waits for it.
+  document.addEventListener("DOMContentLoaded", function () {
+    document.querySelectorAll("[data-gf-refresh]").forEach(function (part) {
+      fetch(part.dataset.gfRefresh, { headers: { "X-Part": "1" } })
+        .then(function (answer) { return answer.ok ? answer.text() : null; })
+        .then(function (html) { if (html) part.innerHTML = html; })
+        .catch(function () { /* what was known stays */ });
+    });
+  });
+
   // Whoever goes back to a confirmation gets it rendered anew, with what they typed: it is still the one they sent.
   document.addEventListener("DOMContentLoaded", function () {
     const token = document.querySelector(".gf-confirm input[name=token]");
