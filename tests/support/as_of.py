@@ -160,7 +160,9 @@ class Chance:
         run("DELETE FROM api_keys WHERE id = %s", self._one_of("api_keys"))
 
     def _pay(self) -> None:
-        factories.payment(self._user(), amount_cents=self.random.randrange(100, 9000), paid_at=SQL("now() - '1d'::interval"))
+        factories.payment(
+            self._user(), amount_cents=self.random.randrange(100, 9000), paid_at=SQL("now() - '1d'::interval")
+        )
 
     def _refund(self) -> None:
         payment = self._one_of("payment_history", "refunded_cents < amount_cents - 10")
