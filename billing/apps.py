@@ -35,7 +35,7 @@ class BillingConfig(AppConfig):
         from billing.services import entitlement  # noqa: PLC0415 - needs the app registry
         from billing.stripe import gateway, mirror  # noqa: PLC0415 - needs the app registry
 
-        rehearsal.register(follow_up=tasks.rehearse_enqueued)
+        rehearsal.register(follow_up=tasks.rehearse_enqueued, leave_out="api_usage")
         gateway.configure()
         mirror.adapt_dj_stripe()
         post_migrate.connect(entitlement.apply_after_migrate, sender=self)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 from uuid import UUID
 
 from django.db import connection
@@ -67,6 +67,6 @@ def _row(model: type[Row], values: Json) -> Row:
     """An instance with the columns that the database said, read as their fields read JSON."""
     row = model()
     for name, value in values.items():
-        field = model._meta.get_field(name)
+        field: Any = model._meta.get_field(name)
         setattr(row, field.attname, field.to_python(value))
     return row

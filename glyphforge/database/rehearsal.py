@@ -23,8 +23,6 @@ from glyphforge.audit.masking import mask_values
 from glyphforge.database import rights
 from glyphforge.rows import Json
 
-# Written by every request and read by no act: its partitions come and go, and must not wait for a rehearsal.
-LEFT_OUT = ["api_usage"]
 # What is told of an act, as lines by headline.
 Told = dict[str, list[str]]
 # Called before the act; what it returns is called after it, does what a worker would, and says what it did not do.
@@ -34,6 +32,7 @@ Observer = Callable[[], AbstractContextManager[Callable[[], Told]]]
 
 _follow_ups: list[FollowUp] = []
 _observers: list[Observer] = []
+_left_out: list[str] = []
 _rehearsing: ContextVar[bool] = ContextVar("rehearsing", default=False)
 
 
@@ -71,8 +70,11 @@ class Rehearsal:
     told: Told = field(default_factory=dict)
 
 
-def register(*, follow_up: FollowUp | None = None, observer: Observer | None = None) -> None:
-    """Have every rehearsal go on with this, or tell of this."""
+def register(
+    *, follow_up: FollowUp | None = None, observer: Observer | None = None, leave_out: str | None = None
+) -> None:
+    """Have every rehearsal go on with this, tell of this, or leave out a table: one that no act writes and all use."""
+    _left_out.extend([leave_out] if leave_out else [])
     _follow_ups.extend([follow_up] if follow_up else [])
     _observers.extend([observer] if observer else [])
 
@@ -115,7 +117,7 @@ class _Tables:
         self.began = self._marker()
         self.written_before = self._written()
         with connection.cursor() as cursor:
-            cursor.execute(_TABLES, [LEFT_OUT])
+            cursor.execute(_TABLES, [_left_out])
             self.keys: dict[int, tuple[str, list[str]]] = {oid: (name, key) for oid, name, key in cursor.fetchall()}
             declare = "DECLARE {} NO SCROLL CURSOR FOR SELECT {}, to_jsonb(t) FROM {} AS t WHERE t.xmax::text <> '0'"
             cursor.execute(

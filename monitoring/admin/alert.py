@@ -125,10 +125,9 @@ class AlertAdmin(OperationsMixin, ReadOnlyModelAdmin):
     @admin.display(description="the customer")
     def as_of(self, alert: Alert) -> str:
         """Of an alert about a customer, or a customer's subscription."""
+        owner: Any = alert.object_id if alert.object_type == "user" else None
         if alert.object_type == "subscription" and alert.object_id:
             owner = Subscription.objects.filter(pk=alert.object_id).values_list("user_id", flat=True).first()
-        else:
-            owner = alert.object_id if alert.object_type == "user" else None
         return as_of_link(owner, alert.first_seen_at) if owner else EMPTY
 
     @admin.display(description="what it means, and what to do")

@@ -43,6 +43,6 @@ AS $$
             AND (m.old_values ->> 'created_at')::timestamptz <= at
     )
     SELECT coalesce(jsonb_object_agg(s.currency, s.cents), '{}'::jsonb)
-    FROM (SELECT c.currency, sum(c.amount_cents) AS cents FROM counted AS c GROUP BY c.currency) AS s
+    FROM (SELECT c.currency, sum(c.amount_cents)::bigint AS cents FROM counted AS c GROUP BY c.currency) AS s
     WHERE s.cents <> 0
 $$;
