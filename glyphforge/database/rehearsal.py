@@ -1,16 +1,17 @@
 """An act tried in a transaction that is rolled back: which rows it would make, change and remove.
 
 The rows are read from the database and not told by whoever writes them, so that those of triggers are among them, in
-every table. A cursor opened before the act still reads its tables as they were then
-(https://www.postgresql.org/docs/current/sql-declare.html); of the tables that the transaction's statistics say were
-written, it reads the rows that somebody has locked or replaced since, and beside them stand those whose transaction is
-this one. Nothing stays but numbers that sequences handed out.
+every table. A cursor opened before the act still reads its table as it was then
+(https://www.postgresql.org/docs/current/sql-declare.html). Of the tables that the transaction's statistics say were
+written, it names the rows that somebody has locked or replaced since; those that are not there any more are the act's,
+and so are rows whose transaction is this one. How they were before is read when the act is undone. Nothing stays but
+numbers that sequences handed out.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager, ExitStack
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -95,15 +96,17 @@ def rehearse(act: Callable[[], Any]) -> Rehearsal:
     try:
         with transaction.atomic(), ExitStack() as watching:
             tell = [watching.enter_context(observer()) for observer in _observers]
-            with transaction.atomic():  # in a savepoint of its own, whose rows are told from those before
+            with transaction.atomic():  # a savepoint, whose rows are told from those before, and which is undone first
                 tables = _Tables()
                 go_on = [follow_up() for follow_up in _follow_ups]
                 said = act()
                 left = [line for each in go_on for line in each()]
                 with connection.cursor() as cursor:
                     cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
-                changes = tables.changes()
-            told = {headline: lines for each in tell for headline, lines in each().items()}
+                tables.look()
+                told = {headline: lines for each in tell for headline, lines in each().items()}
+                transaction.set_rollback(True)
+            changes = tables.changes()
             transaction.set_rollback(True)
         return Rehearsal(said, changes, told | ({"Not rehearsed": left} if left else {}))
     finally:
@@ -111,55 +114,63 @@ def rehearse(act: Callable[[], Any]) -> Rehearsal:
 
 
 class _Tables:
-    """Every table as it is when this is made, which has to be in the savepoint whose rows `changes` finds."""
+    """Every table as it is when this is made, which has to be in the savepoint whose rows are looked for."""
 
     def __init__(self) -> None:
         self.began = self._marker()
         self.written_before = self._written()
+        self.replaced: dict[int, set[tuple[int, str]]] = {}  # by table, where the rows were that are there no more
+        self.markers: set[str] = set()  # rows of the audit log that are ours
+        self.after: dict[int, dict[str, Json]] = {}  # by table and key, the rows that the act wrote
         with connection.cursor() as cursor:
             cursor.execute(_TABLES, [_left_out])
             self.keys: dict[int, tuple[str, list[str]]] = {oid: (name, key) for oid, name, key in cursor.fetchall()}
-            declare = "DECLARE {} NO SCROLL CURSOR FOR SELECT {}, to_jsonb(t) FROM {} AS t WHERE t.xmax::text <> '0'"
+            declare = "DECLARE {} NO SCROLL CURSOR FOR SELECT t.tableoid::bigint, t.ctid::text FROM {} AS t"
+            declare += " WHERE t.xmax::text <> '0'"
             cursor.execute(
                 sql.SQL("; ").join(
-                    sql.SQL(declare).format(_cursor_name(oid), _key(key), sql.Identifier(name))
-                    for oid, (name, key) in self.keys.items()
+                    sql.SQL(declare).format(_cursor_name(oid), sql.Identifier(name))
+                    for oid, (name, _) in self.keys.items()
                 )
             )
 
-    def changes(self) -> list[Change]:
-        """What differs now, by table and key."""
-        before_this = self.written_before
-        oids = [oid for oid, count in self._written().items() if count != before_this.get(oid, 0) and oid in self.keys]
+    def look(self) -> None:
+        """Find the rows that are not as they were."""
+        written = self._written()
         with transaction.atomic():
             ended = self._marker()
-        found = [change for oid in oids for change in self._of_table(oid, ended)]
-        markers = {("audit_log", str(number)) for number, _ in (self.began, ended)}
-        shown = [change for change in found if (change.table, change.key.partition("/")[0]) not in markers]
-        return sorted(shown, key=lambda change: (change.table, change.key))
+        own = {"began": self.began[1], "ended": ended[1]}
+        for oid, (name, key) in self.keys.items():
+            if written.get(oid, 0) == self.written_before.get(oid, 0):
+                continue
+            with connection.cursor() as cursor:
+                cursor.execute(sql.SQL("FETCH ALL FROM {}").format(_cursor_name(oid)))
+                touched = set(cursor.fetchall())
+                # Who only locked a row has left it where it was.
+                there = sql.SQL("SELECT t.tableoid::bigint, t.ctid::text FROM {} AS t WHERE t.ctid = ANY (%s::tid[])")
+                cursor.execute(there.format(sql.Identifier(name)), [[place for _, place in touched]])
+                self.replaced[oid] = touched - set(cursor.fetchall())
+                cursor.execute(_select(name, key, _OWN), own)
+                self.after[oid] = _rows(cursor)
+        self.markers = {f"{number}" for number, _ in (self.began, ended)}
 
-    def _of_table(self, oid: int, ended: tuple[int, int]) -> Iterator[Change]:
-        name, key = self.keys[oid]
-        hidden = rights.declared().hidden_columns.get(name, ())
-        with connection.cursor() as cursor:
-            cursor.execute(sql.SQL("FETCH ALL FROM {}").format(_cursor_name(oid)))
-            before = _rows(cursor, hidden)
-            select = "SELECT {}, to_jsonb(t) FROM {} AS t WHERE "
-            # Rows that others have committed meanwhile are seen too.
-            own = (
-                "CASE WHEN t.xmin::text::bigint BETWEEN %(began)s AND %(ended)s THEN pg_xact_status(("
-                "((pg_current_xact_id()::text::bigint >> 32) << 32) + t.xmin::text::bigint"
-                ")::text::xid8) = 'in progress' END"
-            )
-            selected = sql.SQL(select).format(_key(key), sql.Identifier(name))
-            cursor.execute(selected + sql.SQL(own), {"began": self.began[1], "ended": ended[1]})
-            after = _rows(cursor, hidden)
-            # Who only locked a row has left it there.
-            cursor.execute(selected + sql.SQL("{} = ANY (%s)").format(_key(key)), [[*(before.keys() - after.keys())]])
-            after |= _rows(cursor, hidden)
-        for each in before.keys() | after.keys():
-            if before.get(each) != after.get(each):
-                yield Change(name, each, before.get(each), after.get(each))
+    def changes(self) -> list[Change]:
+        """What `look` found beside how it was before, by table and key; to be called when the act is undone."""
+        hidden = rights.declared().hidden_columns
+        found = []
+        for oid, after in self.after.items():
+            name, key = self.keys[oid]
+            with connection.cursor() as cursor:
+                places = [f"{table}{place}" for table, place in self.replaced[oid]]
+                tids = [place for _, place in self.replaced[oid]]
+                cursor.execute(_select(name, key, _AT), {"tids": tids, "places": places})
+                before = _rows(cursor)
+            out = hidden.get(name, ())
+            for each in before.keys() | after.keys():
+                old, new = _without(before.get(each), out), _without(after.get(each), out)
+                if old != new and not (name == "audit_log" and each.partition("/")[0] in self.markers):
+                    found.append(Change(name, each, old, new))
+        return sorted(found, key=lambda change: (change.table, change.key))
 
     @staticmethod
     def _marker() -> tuple[int, int]:
@@ -207,6 +218,23 @@ def _key(columns: list[str]) -> sql.Composable:
     return sql.SQL("concat_ws('/', {})").format(sql.SQL(", ").join(parts))
 
 
-def _rows(cursor: Any, hidden: Collection[str]) -> dict[str, Json]:
-    rows = ((key, json.loads(row) if isinstance(row, str) else row) for key, row in cursor.fetchall())
-    return {key: {name: value for name, value in row.items() if name not in hidden} for key, row in rows}
+# Of the rows that others have committed meanwhile the transaction is over.
+_OWN = """
+    CASE WHEN t.xmin::text::bigint BETWEEN %(began)s AND %(ended)s THEN pg_xact_status((
+        ((pg_current_xact_id()::text::bigint >> 32) << 32) + t.xmin::text::bigint
+    )::text::xid8) = 'in progress' END
+"""
+# A place is one of a partition.
+_AT = "t.ctid = ANY (%(tids)s::tid[]) AND concat(t.tableoid, t.ctid) = ANY (%(places)s)"
+
+
+def _select(table: str, key: list[str], condition: str) -> sql.Composed:
+    return sql.SQL("SELECT {}, to_jsonb(t) FROM {} AS t WHERE " + condition).format(_key(key), sql.Identifier(table))
+
+
+def _rows(cursor: Any) -> dict[str, Json]:
+    return {key: json.loads(row) if isinstance(row, str) else row for key, row in cursor.fetchall()}
+
+
+def _without(row: Json | None, hidden: Collection[str]) -> Json | None:
+    return row and {name: value for name, value in row.items() if name not in hidden}
