@@ -10,6 +10,7 @@ from django.db import IntegrityError, connection, transaction
 from glyphforge.audit import acting_as
 from glyphforge.database import rehearsal
 from glyphforge.database.rehearsal import Change, rehearse
+from glyphforge.observability import error_reports
 from tests.support import database, factories
 from tests.support.all_rows import digest
 from tests.support.sql import run, scalar
@@ -100,6 +101,11 @@ def test_nothing_is_called_that_waits_for_the_commit(django_capture_on_commit_ca
     with django_capture_on_commit_callbacks() as waiting:
         rehearse(lambda: transaction.on_commit(lambda: None))
     assert waiting == []
+
+
+def test_error_of_a_rehearsed_act_is_not_reported() -> None:
+    assert rehearse(lambda: error_reports.scrubbed({"message": "failed"}, {})).said is None
+    assert error_reports.scrubbed({"message": "failed"}, {}) == {"message": "failed"}
 
 
 def test_no_rehearsal_in_another() -> None:
