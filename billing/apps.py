@@ -1,6 +1,7 @@
 from django.apps import AppConfig
 from django.db.models.signals import post_migrate
 
+from glyphforge.database import rehearsal
 from glyphforge.database.rights import Rights
 
 
@@ -29,10 +30,12 @@ class BillingConfig(AppConfig):
     seeded = ("plans", "entitled_statuses")
 
     def ready(self) -> None:
-        """Give stripe-python and the database our settings, and keep the secret key out of dj-stripe's tables."""
+        """Give stripe-python and the database our settings; keep the secret key out of dj-stripe's tables; rehearse."""
+        from billing import tasks  # noqa: PLC0415 - needs the app registry
         from billing.services import entitlement  # noqa: PLC0415 - needs the app registry
         from billing.stripe import gateway, mirror  # noqa: PLC0415 - needs the app registry
 
+        rehearsal.register(follow_up=tasks.rehearse_enqueued, leave_out="api_usage")
         gateway.configure()
         mirror.adapt_dj_stripe()
         post_migrate.connect(entitlement.apply_after_migrate, sender=self)

@@ -1,15 +1,18 @@
 """What the queue runs for billing; each is a thin door to the code that does it."""
 
+import time
+from collections.abc import Callable
 from datetime import timedelta
 from smtplib import SMTPException
 
 from django.db import OperationalError
+from django_q.models import OrmQ
 from django_q.tasks import schedule
 
 from billing.keys import leak_notice
 from billing.models import ApiKey
 from billing.stripe import resync
-from billing.stripe.errors import TransientError
+from billing.stripe.errors import PermanentError, TransientError
 from billing.stripe.events import processing, replay_runs, requeue
 from billing.stripe.requests import settling
 from glyphforge.database.clock import database_time
@@ -17,6 +20,9 @@ from glyphforge.errors import LeftOut
 from glyphforge.observability.logs import log_context
 
 ATTEMPTS = 8
+# Of the tasks that a rehearsed act enqueues so many are done, none begun after so many seconds: somebody waits.
+REHEARSED_TASKS = 50
+REHEARSED_SECONDS = 20.0
 
 
 def send_leak_notice(api_key_id: str, attempt: int = 1) -> None:
@@ -88,3 +94,27 @@ def resync_customer(stripe_customer_id: str, attempt: int = 1) -> None:
     else:
         if problems:
             raise problems[0].error
+
+
+def rehearse_enqueued() -> Callable[[], list[str]]:
+    """For rehearsals: what is called later does the tasks enqueued until then, and says what it did not do, and why."""
+    last = OrmQ.objects.order_by("-pk").values_list("pk", flat=True).first() or 0
+
+    def work() -> list[str]:
+        ends_at = time.monotonic() + REHEARSED_SECONDS
+        left, done = [], 0
+        known = {f"{__name__}.{task.__name__}": task for task in (process_event, resync_customer)}
+        while queued := OrmQ.objects.filter(pk__gt=last).order_by("pk").first():
+            task = known.get(queued.func())
+            if task is None or done == REHEARSED_TASKS or time.monotonic() > ends_at:
+                break
+            queued.delete()
+            done += 1
+            try:
+                task(*queued.args())
+            except (PermanentError, TransientError) as error:
+                left.append(f"{', '.join(queued.args())}: {error}")
+        waiting = OrmQ.objects.filter(pk__gt=last).count()
+        return left + ([f"{waiting:,} tasks that the worker would do later"] if waiting else [])
+
+    return work

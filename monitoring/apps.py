@@ -2,6 +2,8 @@ from django.apps import AppConfig
 from django.contrib import admin
 from django.db.models.signals import post_delete, post_migrate, post_save
 
+from glyphforge.database import rehearsal
+
 
 class MonitoringConfig(AppConfig):
     """The database's monitoring views as pages, alerts and jobs."""
@@ -20,7 +22,7 @@ class MonitoringConfig(AppConfig):
     }
 
     def ready(self) -> None:
-        """Connect what lives outside: dashboard, queue, schedules' mirror, heartbeats, reports, customers' pasts.
+        """Connect what lives outside: dashboard, queue, schedules, heartbeats, reports, customers' pasts, rehearsals.
 
         For the queue's signals see https://django-q2.readthedocs.io/en/master/signals.html
         """
@@ -28,12 +30,14 @@ class MonitoringConfig(AppConfig):
         from django_q.models import Schedule  # noqa: PLC0415
 
         from billing.stripe import backfill  # noqa: PLC0415
+        from monitoring.alerts import consequences  # noqa: PLC0415
         from monitoring.jobs import schedules  # noqa: PLC0415
         from monitoring.models import Notification, mrr_movement  # noqa: PLC0415
         from monitoring.notifications import outbox  # noqa: PLC0415
         from monitoring.reports import sending  # noqa: PLC0415
         from monitoring.worker import heartbeat, scheduler, serialization  # noqa: PLC0415
 
+        rehearsal.register(observer=consequences.watched)
         serialization.install()
         scheduler.install()
         outbox.register_sender(Notification.Kind.REPORT, sending.deliver)

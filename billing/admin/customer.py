@@ -13,7 +13,7 @@ from django.urls import URLPattern, path
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from billing.admin import customer_invoices, customer_page, exports, search
+from billing.admin import customer_as_of, customer_invoices, customer_page, exports, search
 from billing.admin.customer_link import customer_url
 from billing.admin.customer_operations import (
     AddNote,
@@ -102,6 +102,9 @@ class CustomerAdmin(OperationsMixin, ReadOnlyModelAdmin):
             raise PermissionDenied
         user = _user(object_id)
         audit.record_read(table_name="users", row_id=user.pk)
+        if "at" in request.GET:
+            request.current_app = self.admin_site.name
+            return customer_as_of.page(request, user)
         page = customer_page.context(request, user)
         context = {
             **self.admin_site.each_context(request),

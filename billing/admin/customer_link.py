@@ -1,7 +1,9 @@
 """How other pages name a customer, and find their rows by one."""
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
+from urllib.parse import urlencode
 
 from django.contrib import admin
 from django.db.models import Model, Q, QuerySet
@@ -20,6 +22,16 @@ CUSTOMERS_CONSIDERED = 200
 def customer_url(user_id: Any) -> str:
     """The customer's page."""
     return reverse("admin:billing_user_change", args=[user_id])
+
+
+def as_of_url(user_id: Any, at: datetime) -> str:
+    """The page of the customer as they were at that moment."""
+    return f"{customer_url(user_id)}?{urlencode({'at': at.isoformat()})}"
+
+
+def as_of_link(user_id: Any, at: datetime | None) -> str:
+    """Opens that page; a dash where no moment is known."""
+    return format_html('<a class="gf-link gf-nowrap" href="{}">as of then</a>', as_of_url(user_id, at)) if at else EMPTY
 
 
 def customer_column() -> Callable[[Any, Model], str]:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from typing import Any
 
@@ -16,6 +16,7 @@ from django.utils import timezone
 from billing import customer_panels
 from billing.admin import customer_invoices, customer_standing
 from billing.admin.api_key import key_state
+from billing.admin.customer_link import as_of_url
 from billing.admin.payment import document_link
 from billing.admin.stripe_links import dashboard_url, stripe_id
 from billing.models import (
@@ -59,6 +60,7 @@ class TimelineEntry:
     changes: list[tuple[str, str, str]] = field(default_factory=list)
     reason: str = ""
     is_note: bool = False
+    as_of: str = ""  # the customer's page as of then
 
 
 @dataclass(frozen=True)
@@ -207,6 +209,7 @@ def _payment(request: HttpRequest, row: Payment) -> dict[str, Any]:
         "row": row,
         "url": _url(row),
         "amount": money(row.amount_cents, row.currency),
+        "as_of": as_of_url(row.user_id, row.paid_at or row.created_at),
         "refunded": money(row.refunded_cents, row.currency) if row.refunded_cents else "",
         "disputed": money(row.disputed_cents, row.currency) if row.disputed_cents else "",
         "status": choice_badge(Payment.Status(row.status)),
@@ -249,7 +252,8 @@ def _timeline(request: HttpRequest, user: User, rows: Sequence[Any]) -> list[Tim
         # The note itself is there already.
         entries = AuditEntry.objects.filter(wanted).exclude(action="add_note").order_by("-occurred_at", "-id")
         timeline += [_timeline_entry(entry) for entry in entries[:TIMELINE]]
-    return sorted(timeline, key=lambda entry: entry.at, reverse=True)[:TIMELINE]
+    newest = sorted(timeline, key=lambda entry: entry.at, reverse=True)[:TIMELINE]
+    return [replace(entry, as_of=as_of_url(user.pk, entry.at)) for entry in newest]
 
 
 def _timeline_entry(entry: AuditEntry) -> TimelineEntry:
@@ -277,7 +281,11 @@ def _requests(user: User) -> list[dict[str, Any]]:
 def _alerts(user: User, subscriptions: list[Subscription]) -> list[dict[str, Any]]:
     found = customer_panels.open_alerts([user.pk, *(row.pk for row in subscriptions)])
     return [
-        {"alert": alert, "severity": badge(alert.severity.capitalize(), SEVERITY.get(alert.severity, Tone.INFO))}
+        {
+            "alert": alert,
+            "severity": badge(alert.severity.capitalize(), SEVERITY.get(alert.severity, Tone.INFO)),
+            "as_of": as_of_url(user.pk, alert.since),
+        }
         for alert in found
     ]
 

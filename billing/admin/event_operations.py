@@ -20,6 +20,7 @@ class Replay(Operation):
     label = "Replay"
     permission = "billing.replay_webhookevent"
     icon = "replay"
+    can_rehearse = True
     on_selection = True
     when = {"status": (Status.PENDING, Status.FAILED, Status.DEAD, Status.PROCESSED, Status.IGNORED)}
 

@@ -4,7 +4,7 @@ from django.contrib import admin
 from django.utils.html import format_html, format_html_join
 
 from billing.admin import exports
-from billing.admin.customer_link import SearchByCustomerMixin, customer_column
+from billing.admin.customer_link import SearchByCustomerMixin, as_of_link, customer_column
 from billing.admin.payment_operations import RefundPayment
 from billing.admin.stripe_links import stripe_id, stripe_id_column
 from billing.models import Payment, PaymentMovement
@@ -69,7 +69,7 @@ class PaymentAdmin(OperationsMixin, SearchByCustomerMixin, ReadOnlyModelAdmin):
         ("Attempts", {"fields": ("failure_code", "failure_message", "attempt_count", "next_attempt")}),
         ("Documents", {"fields": ("invoice", "receipt")}),
         ("Ids", {"fields": ("stripe_charge", "stripe_invoice", "stripe_payment_intent", "row_id")}),
-        ("Times", {"fields": ("paid", "created")}),
+        ("Times", {"fields": ("paid", "created", "as_of")}),
     )
     readonly_fields = (
         "customer",
@@ -90,7 +90,12 @@ class PaymentAdmin(OperationsMixin, SearchByCustomerMixin, ReadOnlyModelAdmin):
         "row_id",
         "paid",
         "created",
+        "as_of",
     )
+
+    @admin.display(description="the customer")
+    def as_of(self, obj: Payment) -> str:
+        return as_of_link(obj.user_id, obj.paid_at or obj.created_at)
 
     @admin.display(description="inquiry")
     def inquiry(self, obj: Payment) -> str:
@@ -115,20 +120,22 @@ class PaymentAdmin(OperationsMixin, SearchByCustomerMixin, ReadOnlyModelAdmin):
         """What came in and went out again, by its own date: what the figures add up."""
         rows = format_html_join(
             "",
-            '<tr><td>{}</td><td>{}</td><td class="gf-nowrap">{}</td><td>{}</td></tr>',
+            '<tr><td>{}</td><td>{}</td><td class="gf-nowrap">{}</td><td>{}</td><td>{}</td></tr>',
             (
                 (
                     moment(row.occurred_at),
                     choice_badge(PaymentMovement.Kind(row.kind)),
                     figure(money(row.amount_cents, row.currency)),
                     stripe_id(row.stripe_object_id),
+                    as_of_link(obj.user_id, row.created_at),
                 )
                 for row in obj.movements.order_by("occurred_at", "created_at", "number")
             ),
         )
         table = (
             '<table class="gf-rows"><thead><tr><th scope="col">When</th><th scope="col">What</th>'
-            '<th scope="col">Amount</th><th scope="col">Stripe</th></tr></thead><tbody>{}</tbody></table>'
+            '<th scope="col">Amount</th><th scope="col">Stripe</th>'
+            '<th scope="col">Customer</th></tr></thead><tbody>{}</tbody></table>'
         )
         return format_html(table, rows) if rows else EMPTY
 

@@ -55,6 +55,7 @@ class MapPrice(Operation):
     on_all = True
     makes_new = True
     form_class = MapPriceForm
+    can_rehearse = True
 
     def effect(self, count: int) -> str:
         return (
@@ -79,6 +80,7 @@ class UnmapPrice(Operation):
     permission = "billing.map_planprice"
     icon = "remove"
     danger = True
+    can_rehearse = True
 
     def effect(self, count: int) -> str:
         return (

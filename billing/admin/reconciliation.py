@@ -23,6 +23,7 @@ class Repair(Operation):
     label = "Repair"
     permission = "billing.repair_difference"
     icon = "build"
+    can_rehearse = True
     on_selection = True
     on_all = True
     when = {

@@ -24,7 +24,7 @@ from django.conf import settings
 from billing.stripe import listed, pace
 from billing.stripe.completion import Lookups, complete
 from billing.stripe.errors import MissingError, PermanentError, TransientError, UnansweredError
-from glyphforge.database import installation
+from glyphforge.database import installation, rehearsal
 from glyphforge.text import storable_json
 
 logger = logging.getLogger(__name__)
@@ -330,7 +330,9 @@ def create(kind: str, subject: str, *, idempotency_key: str, **terms: Any) -> An
 
 @contextmanager
 def _changing(subject: str) -> Iterator[None]:
-    """As `_translated`, for what changes something at Stripe, which a copy of production must not."""
+    """As `_translated`, for what changes something at Stripe: a copy of production must not, nor does a rehearsal."""
+    if rehearsal.is_rehearsing():
+        raise PermanentError(f"Stripe is not asked to change {subject} in a rehearsal.")
     if not installation.is_production():
         raise PermanentError(f"Stripe was not asked to change {subject}. {installation.COPY}")
     with _translated(subject):

@@ -22,6 +22,7 @@ from django.urls import URLPattern, path, reverse
 
 from glyphforge.admin.model_admin import ModelAdmin
 from glyphforge.admin.reason import ReasonField
+from glyphforge.database.rehearsal import Rehearsal, rehearse
 from glyphforge.errors import Notice, Refused
 
 SHOWN = 10  # rows named on the confirmation page; the rest are counted
@@ -97,6 +98,7 @@ class Operation(ABC):
     on_all: ClassVar[bool] = False
     makes_new: ClassVar[bool] = False  # instead of changing rows that could be counted
     has_preview: ClassVar[bool] = False  # has to be looked at before it is confirmed
+    can_rehearse: ClassVar[bool] = False  # may be tried before: all of it is in our database, or asks only
     form_class: ClassVar[type[ReasonForm]] = ReasonForm
     # What a row must have, by field: a value, one of several in a collection, None for nothing, GIVEN for anything.
     when: ClassVar[Mapping[str, Any]] = {}
@@ -163,6 +165,19 @@ def _asking_for_list(request: HttpRequest, operation: Operation) -> HttpRequest:
     asking = copy(request)
     asking.GET = QueryDict(parameters.urlencode())
     return asking
+
+
+def _rehearsed(
+    operation: Operation, request: HttpRequest, rows: QuerySet[Any], form: ReasonForm
+) -> tuple[Rehearsal | None, str]:
+    """What the operation would do, or why it would be refused; nothing while the form says nothing valid."""
+    if not (operation.can_rehearse and "rehearse" in request.POST) or not form.is_valid():
+        return None, ""
+    reason = form.cleaned_data["reason"] or "Rehearsal"
+    try:
+        return rehearse(lambda: operation.carry_out(rows, actor=actor_of(request), reason=reason, form=form)), ""
+    except Refused as refusal:
+        return None, str(refusal)
 
 
 def counted(count: int, noun: str) -> str:
@@ -291,7 +306,8 @@ class OperationsMixin(ModelAdmin):
             raise PermissionDenied
         # A selection from the list posts without having seen this page: only its own button confirms.
         confirmed = request.method == "POST" and "confirmed" in request.POST
-        previewed = request.method == "POST" and operation.has_preview and not confirmed
+        looked_at = "rehearse" in request.POST if operation.can_rehearse else operation.has_preview
+        previewed = request.method == "POST" and looked_at and not confirmed
         applicable = operation.applicable(rows)
         if single:
             len(applicable)  # read once, for the form, the count and the name
@@ -339,6 +355,7 @@ class OperationsMixin(ModelAdmin):
         count = 0 if operation.makes_new else rows.count()
         possible = count or operation.makes_new
         preview, refusal = _previewed(operation, rows, form) if possible else (None, "")
+        rehearsal, refused = _rehearsed(operation, request, rows, form) if possible else (None, "")
         hidden = [*hidden, ("token", secrets.token_urlsafe(16))]
         context = {
             **self.admin_site.each_context(request),
@@ -357,7 +374,8 @@ class OperationsMixin(ModelAdmin):
             "back": back,
             "hidden": [*hidden, ("shown", preview.shown)] if preview else hidden,
             "preview": preview,
-            "refusal": refusal,
+            "rehearsal": rehearsal,
+            "refusal": refusal or refused,
             "may_confirm": preview is not None or not operation.has_preview,
         }
         return TemplateResponse(request, "operations/confirm.html", context)

@@ -9,6 +9,7 @@ from sentry_sdk.integrations.logging import LoggingIntegration
 
 from glyphforge import audit
 from glyphforge.audit.masking import mask_values
+from glyphforge.database.rehearsal import is_rehearsing
 
 
 def start(dsn: str, *, environment: str) -> None:
@@ -36,7 +37,9 @@ def without_paths(crumb: Any, hint: dict[str, Any]) -> Any:
 
 
 def scrubbed(event: Any, hint: dict[str, Any]) -> Any:
-    """The event as it may leave: tagged with the request's id, secrets masked."""
+    """The event as it may leave: tagged with the request's id, secrets masked; None in a rehearsal."""
+    if is_rehearsing():
+        return None
     event = mask_values(event)
     if request_id := audit.current().request_id:
         event.setdefault("tags", {})["request_id"] = request_id

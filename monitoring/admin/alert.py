@@ -9,6 +9,8 @@ from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.html import format_html
 
+from billing.admin.customer_link import as_of_link
+from billing.models import Subscription
 from glyphforge.admin.columns import EMPTY, badge_column, copyable_column, moment, moment_column
 from glyphforge.admin.model_admin import ReadOnlyModelAdmin
 from glyphforge.admin.operations import OperationsMixin
@@ -76,6 +78,7 @@ class AlertAdmin(OperationsMixin, ReadOnlyModelAdmin):
                     "message",
                     "remediation",
                     "about",
+                    "as_of",
                     "follows",
                     "quiet",
                 )
@@ -89,7 +92,7 @@ class AlertAdmin(OperationsMixin, ReadOnlyModelAdmin):
     )
     readonly_fields = (
         "severity_badge", "state_badge", "fired", "first_seen", "last_seen", "notified", "acknowledged", "snoozed",
-        "resolved", "responsible", "about", "follows", "quiet", "messages", "key", "what_to_do",
+        "resolved", "responsible", "about", "as_of", "follows", "quiet", "messages", "key", "what_to_do",
     )  # fmt: skip
 
     def get_ordering(self, request: HttpRequest) -> tuple[Any, ...]:
@@ -118,6 +121,14 @@ class AlertAdmin(OperationsMixin, ReadOnlyModelAdmin):
         named = alert.object_type if alert.object_id and alert.object_type else "Show"
         kind = {"user": "Customer"}.get(named, named.replace("_", " ").capitalize())
         return format_html('<a class="gf-link gf-nowrap" href="{}">{}</a>', links.fix(alert), kind)
+
+    @admin.display(description="the customer")
+    def as_of(self, alert: Alert) -> str:
+        """Of an alert about a customer, or a customer's subscription."""
+        owner: Any = alert.object_id if alert.object_type == "user" else None
+        if alert.object_type == "subscription" and alert.object_id:
+            owner = Subscription.objects.filter(pk=alert.object_id).values_list("user_id", flat=True).first()
+        return as_of_link(owner, alert.first_seen_at) if owner else EMPTY
 
     @admin.display(description="what it means, and what to do")
     def what_to_do(self, alert: Alert) -> str:

@@ -5,19 +5,24 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin
+from django.contrib.admin.utils import unquote
+from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.html import format_html
 from unfold.widgets import UnfoldAdminTextareaWidget
 
 from glyphforge.admin.columns import EMPTY, badge, badge_column, moment, yes_no_column
 from glyphforge.admin.model_admin import ModelAdmin
+from glyphforge.admin.operations import actor_of
 from glyphforge.admin.reason import ReasonField
-from glyphforge.audit import acting_as
 from glyphforge.choices import Tone
+from glyphforge.database.rehearsal import rehearse
 from monitoring.admin.known_values import CheckFilter
 from monitoring.admin.view import ViewAdmin, rendered, worst_first
+from monitoring.alerts import thresholds
 from monitoring.models import Alert, CriticalAlert, CurrentAlert, HealthCheck, SystemHealth
 from monitoring.notifications import links
 
@@ -72,14 +77,10 @@ class HealthCheckForm(forms.ModelForm):
 
     def clean(self) -> dict[str, Any]:
         cleaned: dict[str, Any] = super().clean() or self.cleaned_data
-        warning, critical = cleaned.get("warning_at"), cleaned.get("critical_at")
-        for name, level in (("warning_at", warning), ("critical_at", critical)):
-            if level is not None and level < 0:
-                self.add_error(name, "Must not be negative.")
-        if warning is not None and critical is not None:
-            milder = critical > warning if self.instance.lower_is_worse else critical < warning
-            if milder:
-                self.add_error("critical_at", "Must be at least as bad as the warning.")
+        given = {name: value for name, value in cleaned.items() if name != "reason"}
+        check = HealthCheck(lower_is_worse=self.instance.lower_is_worse, **given)
+        for name, problem in thresholds.problems(check).items():
+            self.add_error(name, problem)
         return cleaned
 
 
@@ -88,6 +89,7 @@ class HealthCheckAdmin(ModelAdmin):
     """From where on each check warns. Checks come with the software: they are changed or disabled, never added."""
 
     form = HealthCheckForm
+    change_form_outer_after_template = "monitoring/rehearse_thresholds.html"
     changed = rendered("updated_at", moment, description="changed")
     list_display = ("title", "check_name", "warns", "critical", "state", "changed")
     list_filter = ("is_enabled",)
@@ -140,8 +142,36 @@ class HealthCheckAdmin(ModelAdmin):
     def save_model(self, request: HttpRequest, obj: HealthCheck, form: Any, change: bool) -> None:
         changed = [name for name in form.changed_data if name != "reason"]
         if changed:
-            with acting_as(actor=request.user.get_username(), reason=form.cleaned_data["reason"]):
-                obj.save(update_fields=changed)
+            thresholds.change(obj, changed, actor=actor_of(request), reason=form.cleaned_data["reason"])
+
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        """With *Rehearse* nothing is saved: what the thresholds would raise is shown, and how to save them."""
+        obj = self.get_object(request, unquote(object_id or ""))
+        if request.method == "POST" and "_rehearse" in request.POST and obj:
+            if not self.has_change_permission(request, obj):
+                raise PermissionDenied
+            form = self.get_form(request, obj, change=True)(request.POST, instance=obj)
+            if form.is_valid():
+                found = rehearse(lambda: self.save_model(request, form.instance, form, change=True))
+                context = {
+                    **self.admin_site.each_context(request),
+                    "title": "Rehearsal",
+                    "opts": self.opts,
+                    "original": obj,
+                    "rehearsal": found,
+                    "sent": [(name, value) for name, value in request.POST.items() if not name.startswith("_")],
+                    "back": request.path,
+                }
+                request.current_app = self.admin_site.name
+                return TemplateResponse(request, "monitoring/rehearsed_thresholds.html", context)
+        response: HttpResponse = super().changeform_view(request, object_id, form_url, extra_context)
+        return response
 
 
 class CurrentAlertAdmin(ViewAdmin):

@@ -6,7 +6,7 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html
 
-from billing.admin.customer_link import SearchByCustomerMixin
+from billing.admin.customer_link import SearchByCustomerMixin, as_of_link
 from billing.models import Tier, User
 from glyphforge.admin.columns import EMPTY, badge_column, copyable, moment_column, money_column
 from glyphforge.admin.export import Export
@@ -32,10 +32,10 @@ class MrrMovementAdmin(OperationsMixin, SearchByCustomerMixin, ReadOnlyModelAdmi
     search_help_text = "A customer's e-mail (its beginning)"
     ordering = ("-occurred_at", "-id")
     fields = (
-        "occurred", "badge", "amount", "before", "after", "tier_before", "tier_after", "customer", "cause", "audit",
-        "origin",
+        "occurred", "badge", "amount", "before", "after", "tier_before", "tier_after", "customer", "as_of", "cause",
+        "audit", "origin",
     )  # fmt: skip
-    readonly_fields = ("occurred", "badge", "amount", "before", "after", "customer", "cause", "audit")
+    readonly_fields = ("occurred", "badge", "amount", "before", "after", "customer", "as_of", "cause", "audit")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[MrrMovement]:
         queryset: QuerySet[MrrMovement] = super().get_queryset(request)
@@ -49,6 +49,10 @@ class MrrMovementAdmin(OperationsMixin, SearchByCustomerMixin, ReadOnlyModelAdmi
             return copyable(row.user_id)
         address = reverse("admin:billing_user_change", args=[row.user_id])
         return format_html('<a class="gf-link" href="{}">{}</a>', address, email)
+
+    @admin.display(description="the customer")
+    def as_of(self, row: MrrMovement) -> str:
+        return as_of_link(row.user_id, row.occurred_at) if getattr(row, "email", None) else EMPTY
 
     @admin.display(description="plan")
     def plans(self, row: MrrMovement) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
+from billing.admin.customer_link import as_of_url
 from billing.models import ApiKey
 from glyphforge import roles
 from glyphforge.audit.models import AuditEntry
@@ -28,6 +29,7 @@ def details(site: Site) -> list[str]:
     key = ApiKey.objects.filter(user=site.customer).earliest("created_at")
     return [
         customer_page(site),
+        f"{customer_page(site)}?at=2026-01-01",
         f"/admin/billing/subscription/{site.recorded.pk}/change/",
         f"/admin/billing/payment/{site.payment.pk}/change/",
         f"/admin/billing/webhookevent/{site.failed.pk}/change/",
@@ -43,6 +45,7 @@ def main_pages(site: Site) -> list[str]:
         "/admin/",
         "/admin/billing/user/",
         customer_page(site),
+        as_of_url(site.customer.pk, site.customer.notes.get().created_at) + "&compare=now",
         "/admin/billing/user/find/?q=example",
         "/admin/billing/user/find/?q=nobody",
         "/admin/billing/subscription/",

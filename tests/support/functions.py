@@ -17,8 +17,7 @@ from tests.support.outcomes import Outcome, Rows
 from tests.support.sql import ago, insert, run
 
 DECLARED = """
-SELECT p.proname FROM pg_proc AS p
-WHERE p.pronamespace = 'public'::regnamespace
+SELECT p.proname FROM pg_proc AS p WHERE p.pronamespace = 'public'::regnamespace
     AND NOT EXISTS (SELECT FROM pg_depend AS d WHERE d.objid = p.oid AND d.deptype = 'e')
 """
 TODAY = datetime.now(UTC).date()
@@ -210,6 +209,10 @@ CALLS: dict[str, tuple[str, ...]] = {
     "refuse_seal_change": ("TRUNCATE public.audit_seals",),
     "seal_audit_log": ("SELECT public.seal_audit_log(5)",),
     "is_owner_of": ("SELECT public.is_owner_of('public.audit_log')",),
+    "row_as_of": (f"SELECT public.row_as_of('api_keys', '{KEY}', '{{}}', '{TODAY}T00:00Z')",),
+    "requests_as_of": (f"SELECT public.requests_as_of('{USER}', 'now')",),
+    "payments_as_of": (f"SELECT public.payments_as_of('{USER}', 'now')",),
+    "customer_as_of": (f"SELECT public.customer_as_of('{USER}', 'now')",),
     "audit_digests": ("SELECT count(*) FROM public.audit_digests(1, 100)",),
     "seal_hash": ("SELECT public.seal_hash(NULL)",),
     "with_account_names": ("SELECT public.with_account_names('{\"user_id\": 1}')",),
@@ -339,13 +342,10 @@ DO $$
 DECLARE
     types CONSTANT regtype[] := '{int2,int4,int8,numeric,float8,text,name,"char",uuid,oid,regclass,regtype,'
         'regnamespace,date,timestamp,timestamptz,interval,bool,jsonb,text[],date[],regclass[]}';
-    a regtype;
-    b regtype;
-    sign text;
+    a regtype; b regtype; sign text;
 BEGIN
     CREATE ROLE stranger;
-    GRANT CREATE ON SCHEMA public TO stranger;
-    SET LOCAL ROLE stranger;
+    GRANT CREATE ON SCHEMA public TO stranger; SET LOCAL ROLE stranger;
     FOREACH a IN ARRAY types LOOP
         FOREACH b IN ARRAY types LOOP
             EXECUTE format(

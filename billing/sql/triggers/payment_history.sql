@@ -12,3 +12,10 @@ FOR EACH STATEMENT EXECUTE FUNCTION book_payment_totals();
 CREATE TRIGGER book_changed_totals AFTER UPDATE ON payment_history
 REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
 FOR EACH STATEMENT EXECUTE FUNCTION book_payment_totals();
+
+-- Whose it was before, or what it was, is said nowhere else.
+CREATE TRIGGER audit_moved AFTER UPDATE OF user_id ON payment_history
+FOR EACH ROW WHEN (old.user_id IS DISTINCT FROM new.user_id) EXECUTE FUNCTION audit_row_change('id');
+
+CREATE TRIGGER audit_deleted AFTER DELETE ON payment_history
+FOR EACH ROW EXECUTE FUNCTION audit_row_change('id');

@@ -7,3 +7,7 @@ FOR EACH STATEMENT EXECUTE FUNCTION refuse_payment_movement_change();
 CREATE TRIGGER sum_up AFTER INSERT ON payment_movements
 REFERENCING NEW TABLE AS new_rows
 FOR EACH STATEMENT EXECUTE FUNCTION sum_payment_movements();
+
+-- With its payment.
+CREATE TRIGGER audit_deleted AFTER DELETE ON payment_movements
+FOR EACH ROW EXECUTE FUNCTION audit_row_change('id');
