@@ -9,10 +9,13 @@ from django_q.tasks import schedule
 
 from billing.keys import leak_notice
 from billing.models import ApiKey
+from billing.services.privacy import erasure, replaying
 from billing.stripe import resync
 from billing.stripe.errors import TransientError
 from billing.stripe.events import processing, replay_runs, requeue
 from billing.stripe.requests import settling
+from glyphforge.approval.models import Approval
+from glyphforge.database import backup
 from glyphforge.errors import LeftOut
 from glyphforge.observability.logs import log_context
 
@@ -45,7 +48,7 @@ def process_event(event_id: str) -> str | None:
 
 
 def requeue_due() -> int:
-    """Give up events whose every lease ran out, enqueue those that are due or were lost, and stalled replays.
+    """Give up events whose every lease ran out, enqueue those that are due or were lost, stalled replays and erasures.
 
     Then look what became of requests to Stripe. Returns how many were enqueued. Raises LeftOut, when everything else is
     done, with what the database or Stripe refused.
@@ -56,6 +59,7 @@ def requeue_due() -> int:
         (requeue.dead_letter, False),
         (requeue.requeue_due, True),
         (replay_runs.requeue_stalled, True),
+        (erasure.requeue_stalled, True),
         (settling.sweep, False),
     ):
         try:
@@ -88,3 +92,9 @@ def resync_customer(stripe_customer_id: str, attempt: int = 1) -> None:
     else:
         if problems:
             raise problems[0].error
+
+
+def erase_customer(approval_id: str) -> None:
+    """Erase the customer whom an approved request names; one whose work a dead process left is taken up again."""
+    erasure.carry_out(Approval.objects.get(pk=approval_id))
+    replaying.keep(backup.folder())

@@ -163,6 +163,7 @@ UNFOLD: dict[str, Any] = {
                 "title": "Record",
                 "separator": True,
                 "items": [
+                    page("Approvals", "how_to_reg", "approval", app="approval"),
                     page("Audit log", "history", "auditentry", app="audit"),
                     page("Failed authentication", "gpp_bad", "authenticationfailure", app="web"),
                 ],

@@ -108,6 +108,7 @@ INSTALLED_APPS = [
     "axes",
     "csp",
     "glyphforge",
+    "glyphforge.approval",
     "glyphforge.audit",
     "glyphforge.database",
     "glyphforge.staff",

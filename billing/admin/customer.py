@@ -24,6 +24,7 @@ from billing.admin.customer_operations import (
     Suspend,
     SyncFromStripe,
 )
+from billing.admin.privacy_operations import EraseCustomer, ExportCustomer, LiftLegalHold, PlaceLegalHold
 from billing.models import Subscription, Tier, User
 from billing.services.search import find
 from glyphforge import audit
@@ -44,6 +45,10 @@ class CustomerAdmin(OperationsMixin, ReadOnlyModelAdmin):
         CreditCustomer(),
         Suspend(),
         Reactivate(),
+        ExportCustomer(),
+        EraseCustomer(),
+        PlaceLegalHold(),
+        LiftLegalHold(),
         FixOrphans(),
     )
     state = badge_column("status", User.Status, description="status")

@@ -19,6 +19,7 @@ from django_q.models import Task
 FUNCTIONS = frozenset(
     {
         "billing.tasks.advance_replay",
+        "billing.tasks.erase_customer",
         "billing.tasks.process_event",
         "billing.tasks.resync_customer",
         "billing.tasks.send_leak_notice",
