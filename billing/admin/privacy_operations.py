@@ -19,7 +19,7 @@ class ExportForm(ReasonForm):
 class ExportCustomer(Operation):
     """Everything about the customer, as a ZIP."""
 
-    name = "export"
+    name = "export_data"
     label = "Export data"
     permission = "billing.export_user"
     icon = "folder_zip"

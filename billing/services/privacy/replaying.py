@@ -97,13 +97,13 @@ def after_restore(using: str, folder: Path, source: str) -> str:
         cursor.execute("SELECT to_regclass('approvals')")
         if cursor.fetchone() == (None,):
             return f"After migrate: manage.py customer erase-again {path} --apply"
-    with _as_default(using):
+    with as_default(using):
         found = erase_again(list(listed.values()))
     return f"{len(found)} customers who were erased since are erased again" if found else ""
 
 
 @contextmanager
-def _as_default(using: str) -> Iterator[None]:
+def as_default(using: str) -> Iterator[None]:
     """Let another database be the one that all services work on."""
     own = connections[DEFAULT_DB_ALIAS]
     connections[DEFAULT_DB_ALIAS] = connections[using]

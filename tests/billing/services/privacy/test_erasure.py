@@ -283,8 +283,10 @@ class TestSeals:
     def test_application_cannot_erase_what_it_likes(self, erased: int) -> None:
         roles.install()
         for statement in (
-            'SELECT erase_audit_values(ARRAY(SELECT jsonb_populate_record(a, \'{"reason": "x"}\')'
-            " FROM audit_log AS a))",
+            (
+                'SELECT erase_audit_values(ARRAY(SELECT jsonb_populate_record(a, \'{"reason": "x"}\')'
+                " FROM audit_log AS a))"
+            ),
             "SELECT write_audit('erasure', 'audit_log', '1', NULL, '{}')",
             "UPDATE audit_log SET reason = ''",
         ):
