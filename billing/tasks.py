@@ -35,6 +35,14 @@ def send_leak_notice(api_key_id: str, attempt: int = 1) -> None:
         _retry_later("billing.tasks.send_leak_notice", api_key_id, attempt)
 
 
+def send_key_notice(api_key_id: str, occasion: str) -> None:
+    """Mail the owner of a key that expires or is unused; raises what the mail server raises, OSError or SMTPException.
+
+    It is tried once: the next occasion comes, or the key's page says that it has ended.
+    """
+    leak_notice.send_occasion(ApiKey.objects.select_related("user").get(pk=api_key_id), occasion)
+
+
 def _retry_later(task: str, argument: str, attempt: int) -> None:
     """Schedule the next attempt: the queue itself never repeats a task that failed."""
     when = timezone.now() + timedelta(minutes=2**attempt)

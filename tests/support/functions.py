@@ -13,7 +13,7 @@ import psycopg
 from django.db import connection
 
 from glyphforge.database import desired
-from tests.support import factories
+from tests.support import erasing_calls, factories
 from tests.support.sql import ago, insert, run
 
 Rows = list[dict[str, Any]]
@@ -204,49 +204,12 @@ CALLS: dict[str, tuple[str, ...]] = {
     "cleanup_old_api_usage": ("SELECT public.cleanup_old_api_usage(30)", "SELECT public.cleanup_old_api_usage(0)"),
     "cleanup_audit_log": ("SELECT public.cleanup_audit_log(100)",),
     "record_audit": ("SELECT public.record_audit('note', 'users', '1', NULL, '{\"a\": 1}')",),
-    "write_audit": ("SELECT public.write_audit('note', 'users', '1', NULL, '{\"a\": 1}')",),
-    "audit_digest": ("SELECT public.audit_digest(NULL)",),
-    "erase_audit_values": ("SELECT public.erase_audit_values('{}')",),
-    "keep_approval": (
-        """
-        INSERT INTO public.approvals (kind, subject, summary, asked_by, reason)
-        VALUES ('erase_customer', '00000000-0000-4000-8000-00000000000a', 'Erase', 'ada', 'asked by letter')
-        """,
-        "UPDATE public.approvals SET asked_by = 'grace'",
-        "UPDATE public.approvals SET state = 'done'",
-        """
-        UPDATE public.approvals
-        SET state = 'approved', decided_by = 'grace', decided_at = '2026-01-01T00:00:00Z', decision_reason = 'checked'
-        """,
-    ),
-    "require_approval": ("SELECT FROM public.require_approval('erase_customer', 'nobody')",),
-    "personal_values": ('SELECT public.personal_values(\'{"email": "a@b", "line1": "1 Road"}\')',),
-    "personal_terms": (f"SELECT public.personal_terms('{USER}')",),
-    "personal_pattern": ("SELECT public.personal_pattern('{a.b@c.example,Ada Lovelace}')",),
-    "erased_text": ("SELECT public.erased_text('by ADA@b.example.', 'ada@b[.]example')",),
-    "erased_json": ("SELECT public.erased_json('{\"a\": [\"Ada\", 1, null]}', 'ada')",),
-    "erased_stripe": ('SELECT public.erased_stripe(\'{"id": "ch_1", "name": "A", "paid": true, "x": ["A"]}\')',),
-    "nameless": ("SELECT public.nameless('users', '{\"name\": \"A\"}')",),
-    "events_of_customer": (f"SELECT count(*) FROM public.events_of_customer('{USER}')",),
-    "is_of_erased": ('SELECT public.is_of_erased(\'{"customer": "cus_ada"}\')',),
-    "erased_audit_rows": (f"SELECT count(*) FROM public.erased_audit_rows('{USER}')",),
-    "erase_audit_of": (f"SELECT public.erase_audit_of('{USER}')",),
-    "erase_usage_of": (f"SELECT public.erase_usage_of('{USER}')",),
-    "keep_erased": (f"UPDATE public.users SET erased_at = '{TODAY}T00:00:00+00' WHERE id = '{USER}'",),
-    "refuse_unerasing": ("UPDATE public.users SET erased_at = NULL",),
-    "erase_document_links": (
-        "UPDATE public.payment_history SET invoice_url = 'https://x.example', receipt_url = 'https://x.example'",
-    ),
-    "erase_arriving": (
-        """UPDATE public.stripe_webhook_events SET payload = '{"data": {"object": {"customer": "cus_ada"}}}'""",
-    ),
+    **erasing_calls.calls(USER, TODAY),
     "record_read": (f"SELECT public.record_read('users', '{USER}')",),
     "cleanup_read_log": ("SELECT public.cleanup_read_log(100)",),
     "refuse_seal_change": ("TRUNCATE public.audit_seals",),
     "seal_audit_log": ("SELECT public.seal_audit_log(5)",),
     "is_owner_of": ("SELECT public.is_owner_of('public.audit_log')",),
-    "audit_digests": ("SELECT count(*) FROM public.audit_digests(1, 100)",),
-    "seal_hash": ("SELECT public.seal_hash(NULL)",),
     "with_account_names": ("SELECT public.with_account_names('{\"user_id\": 1}')",),
     "audit_grant": (
         """

@@ -44,7 +44,6 @@ def planted() -> User:
         user.save()
     factories.api_key(user, name=f"{NAME}'s laptop", key_prefix="glyph_sk_dev_zelda")
     factories.subscription(user, status="canceled", canceled_at="2026-01-01T00:00:00Z")
-    insert("subscriptions", user_id=user.pk, tier="free") if not user.subscriptions.filter(status="active") else None
     payment = factories.payment(
         user, stripe_charge_id="ch_zelda", failure_message=f"{NAME} was declined", invoice_url="https://x.example/i"
     )

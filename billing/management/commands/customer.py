@@ -44,7 +44,12 @@ class Command(BaseCommand):
 
     def handle(self, *, action: str, **options: Any) -> None:
         try:
-            {"export": self._export, "erase": self._erase, "erase-again": self._erase_again}[action](**options)
+            if action == "export":
+                self._export(**options)
+            elif action == "erase":
+                self._erase(**options)
+            else:
+                self._erase_again(**options)
         except Refused as refusal:
             raise CommandError(str(refusal)) from refusal
 

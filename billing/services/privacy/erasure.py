@@ -14,6 +14,7 @@ from datetime import timedelta
 from typing import Any
 
 from django.db import connection, transaction
+from django.db.models import Q
 from django.db.models.functions import Now
 from django_q.tasks import async_task
 
@@ -48,7 +49,7 @@ def preview(user: User) -> Preview:
     values = places.parameters(user.pk)
     counts: Counter[str] = Counter()
     with connection.cursor() as cursor:
-        for place in _places(values, *_BOTH):
+        for place in (*_mentions(values), *_own(values)):
             cursor.execute(place.counting, values)
             # A row that says something twice is one row.
             counts[place.table] = max(counts[place.table], cursor.fetchone()[0])
@@ -65,12 +66,14 @@ def preview(user: User) -> Preview:
 def refusals(user: User) -> list[str]:
     """Why the customer may not be erased now; empty when they may."""
     held = [f"A legal hold is on the customer: {user.legal_hold}"] if user.legal_hold else []
-    live = Subscription.objects.filter(user=user, status__in=Subscription.LIVE, stripe_subscription_id__isnull=False)
+    paid = Q(stripe_subscription_id__isnull=False) | Q(price_cents__gt=0)
+    live = Subscription.objects.filter(paid, user=user, status__in=Subscription.LIVE)
     opened = StripeRequest.objects.filter(user=user, state__in=StripeRequest.OPEN)
     return [
         *held,
         *(
-            f"The subscription {row.stripe_subscription_id} is {row.get_status_display().lower()}: end it first."
+            f"The subscription {row.stripe_subscription_id or row.pk} is {row.get_status_display().lower()}:"
+            " end it first."
             for row in live.order_by("created_at")
         ),
         *(
@@ -148,10 +151,10 @@ def _erase(user: User, *, again: bool) -> Counter[str]:
         if user.erased_at is None and not again:
             _require_allowed(user)
         values = places.parameters(user.pk)
-        _run(cursor, _places(values, False), values, counts)
+        _run(cursor, _mentions(values), values, counts)
         counts["audit_log"] += _erase_audit(cursor, user)
-        _run(cursor, places.OWN, values, counts)
-        _run(cursor, _mentions(values, in_sources=True), values, counts)
+        # From here on the database does not know any more what to look for.
+        _run(cursor, _own(values), values, counts)
         # What has just been written tells of the names that it took away.
         counts["audit_log"] += _erase_audit(cursor, user)
     while erased := _erase_usage(user):
@@ -166,19 +169,14 @@ def _run(cursor: Any, found: Iterable[Place], values: dict[str, Any], counts: Co
         counts[place.table] += cursor.rowcount
 
 
-_BOTH = (False, True)
+def _mentions(values: dict[str, Any]) -> Iterable[Place]:
+    """Where the person is named beside their own rows and Stripe's objects."""
+    return (*places.mentions(in_sources=False), *places.ATTEMPTS) if values["pattern"] else ()
 
 
-def _places(values: dict[str, Any], *in_sources: bool) -> Iterable[Place]:
-    """Where the person is named; with the sources the person's own rows too."""
-    for sources in in_sources:
-        yield from places.OWN if sources else ()
-        yield from _mentions(values, in_sources=sources)
-        yield from places.ATTEMPTS if values["pattern"] and not sources else ()
-
-
-def _mentions(values: dict[str, Any], *, in_sources: bool) -> Iterable[Place]:
-    return places.mentions(in_sources=in_sources) if values["pattern"] else ()
+def _own(values: dict[str, Any]) -> Iterable[Place]:
+    """The person's own rows, and Stripe's objects that name them."""
+    return (*places.OWN, *(places.mentions(in_sources=True) if values["pattern"] else ()))
 
 
 def _erase_audit(cursor: Any, user: User) -> int:

@@ -29,7 +29,8 @@ APART = ("users", "api_usage", "api_usage_deltas", "audit_log", "audit_seals", "
 SOURCES = ("stripe_webhook_events", "djstripe_")
 
 _COLUMNS = """
-    SELECT c.relname, array_agg(a.attname::text ORDER BY a.attnum), array_agg(t.typname::text ORDER BY a.attnum)
+    SELECT c.relname, array_agg(a.attname::text ORDER BY a.attnum), array_agg(t.typname::text ORDER BY a.attnum),
+        array_agg(format_type(a.atttypid, a.atttypmod) ORDER BY a.attnum)
     FROM pg_class AS c
     JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
     JOIN pg_type AS t ON t.oid = a.atttypid
@@ -41,7 +42,8 @@ _COLUMNS = """
 _SEARCHED = {"text": "{0}", "varchar": "{0}", "jsonb": "{0}::text"}
 _REPLACED = {
     "text": "erased_text({0}, %(pattern)s)",
-    "varchar": "erased_text({0}, %(pattern)s)",
+    # Cut to the length of the column.
+    "varchar": "erased_text({0}, %(pattern)s)::{1}",
     "jsonb": "erased_json({0}, %(pattern)s)",
 }
 _LIST_SEARCHED = "array_to_string({0}, chr(10))"
@@ -150,25 +152,34 @@ ATTEMPTS = (
 )
 
 
+# Of Stripe's objects those of another customer say what that one is called, be it the same.
+_NOT_OF_ANOTHER = (
+    "NOT EXISTS (SELECT FROM stripe_customers AS o WHERE o.user_id <> %(user)s AND o.stripe_customer_id IN ("
+    "to_jsonb(t) ->> 'id', to_jsonb(t) ->> 'customer_id',"
+    " to_jsonb(t) #>> '{payload,data,object,id}', to_jsonb(t) #>> '{payload,data,object,customer}'))"
+)
+
+
 def mentions(*, in_sources: bool) -> Iterator[Place]:
     """Every other place of any table that names the person: `in_sources` those of Stripe's objects, else the others."""
     with connection.cursor() as cursor:
         cursor.execute(_COLUMNS)
         tables = cursor.fetchall()
     left_out = {*CONFIGURATION, *APART, *(place.table for place in ATTEMPTS)}
-    for table, names, types in tables:
+    for table, names, types, declared in tables:
         if table in left_out or table.startswith(STAFF) or table.startswith(SOURCES) != in_sources:
             continue
         columns: list[tuple[str, str, str]] = []
-        for name, kind in zip(names, types, strict=True):
+        for name, kind, type_name in zip(names, types, declared, strict=True):
             quoted = f't."{name}"'
             searched, replaced = (
                 (_LIST_SEARCHED, _LIST_REPLACED) if kind.startswith("_") else (_SEARCHED[kind], _REPLACED[kind])
             )
-            columns.append((name, searched.format(quoted), replaced.format(quoted)))
+            columns.append((name, searched.format(quoted), replaced.format(quoted, type_name)))
+        named = " OR ".join(f"{searched} ~* %(pattern)s" for _, searched, _ in columns)
         yield Place(
             table,
-            " OR ".join(f"{searched} ~* %(pattern)s" for _, searched, _ in columns),
+            f"({named}) AND {_NOT_OF_ANOTHER}" if in_sources else named,
             ", ".join(f'"{name}" = {replaced}' for name, _, replaced in columns),
         )
 

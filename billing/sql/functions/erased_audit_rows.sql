@@ -1,6 +1,6 @@
 -- The rows of the audit log that say something of a customer, as they are to read once the customer is erased. Of rows
--- about the customer name and address go whatever they are, the words of notes, names of keys, and addresses in reasons;
--- of all other rows what personal_terms() names.
+-- about the customer go name and address whatever they are, the words of notes, names of keys, and addresses in
+-- reasons; of all other rows what personal_terms() names.
 CREATE FUNCTION erased_audit_rows(customer uuid) RETURNS SETOF audit_log
 LANGUAGE plpgsql
 STABLE

@@ -1,6 +1,6 @@
--- A value of Stripe's without what it says of a person: numbers, ids, states, types, amounts and the catalogue stay. What
--- is known to stay is kept, and the rest goes, so that a member that Stripe adds does not slip through. `member` is the
--- name under which the value stands.
+-- A value of Stripe's without what it says of a person: numbers, ids, states, types, amounts and the catalogue stay.
+-- What is known to stay is kept, and the rest goes, so that a member that Stripe adds does not slip through. `member`
+-- is the name under which the value stands.
 CREATE FUNCTION erased_stripe(content jsonb, member text DEFAULT '') RETURNS jsonb
 LANGUAGE plpgsql
 IMMUTABLE

@@ -1,7 +1,7 @@
 -- A customer. The address is unique whatever its case; it is NULL where Stripe has none or the customer was deleted,
 -- whose row stays because payments refer to it. stripe_customer_id is the primary one of stripe_customers, and
--- suspended_at outlasts a deletion. legal_hold says why a customer must not be erased; erased_at when that was done: what
--- the row said of a person is gone then, and its figures stay.
+-- suspended_at outlasts a deletion. legal_hold says why a customer must not be erased; erased_at when that was done:
+-- what the row said of a person is gone then, and its figures stay.
 CREATE TABLE users (
     id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
     cognito_user_id text CONSTRAINT users_cognito_user_id_key UNIQUE,

@@ -1,5 +1,5 @@
--- SHA-256 of all that an audit row says. The same wherever the row lies, whatever the session's settings, and after dump
--- and restore. `as_id` asks what it would be if that were the row's id.
+-- SHA-256 of all that an audit row says. The same wherever the row lies, whatever the session's settings, and after
+-- dump and restore. `as_id` asks what it would be if that were the row's id.
 CREATE FUNCTION audit_digest(entry audit_log, as_id bigint DEFAULT NULL) RETURNS bytea
 LANGUAGE sql
 STABLE

@@ -1,7 +1,7 @@
 -- Puts the old_values, new_values and reason of the given rows in place of what those rows say; returns how many rows
 -- changed. It is for what a person has a right to have forgotten. A row of its own in the log, action `erasure`, holds
--- for each changed row the digest of before and after: seals.verify() takes a row whose digest leads from the sealed one
--- to the present one over such rows, and no other. It runs with the rights of who calls it: of the owner's functions.
+-- for each changed row the digest of before and after: seals.verify() takes a row whose digest leads from the sealed
+-- one to the present one over such rows, and no other. It runs with the rights of who calls it: the owner's functions.
 CREATE FUNCTION erase_audit_values(erased audit_log[]) RETURNS bigint
 LANGUAGE plpgsql
 SET search_path = public, pg_temp

@@ -38,4 +38,3 @@ BEGIN
     RETURN written;
 END
 $$;
-

@@ -31,6 +31,9 @@ VIEWS = (
 )
 
 
+ODD = "Bob, a customer, has no axxb|c( professional plan {0}: the subscription ended"
+
+
 def approved(user: User) -> Approval:
     request = erasure.ask(user, actor="ada", reason="asked by letter")
     return requests.approve(request, actor="grace", reason="identity checked")
@@ -71,20 +74,29 @@ def test_whoever_is_called_alike_keeps_what_is_theirs() -> None:
     alike = factories.customer(email=f"not.{personal.EMAIL}", name=personal.NAME)
     factories.requests(alike, ip_address=personal.IP)
     note = factories.webhook_event(last_error=f"{alike.email} is taken, says {personal.NAME}")
+    factories.customer(email="same@house.example", stripe_customer_id="cus_same")
+    same = {"id": "cus_same", "object": "customer", "address": personal.ADDRESS, "phone": personal.PHONE}
+    Customer.objects.create(id="cus_same", email="", livemode=False, metadata={}, stripe_data=same)
+    theirs = factories.webhook_event(payload={"data": {"object": same}})
     erasure.carry_out(approved(user))
     alike.refresh_from_db()
     assert (alike.email, alike.name) == (f"not.{personal.EMAIL}", personal.NAME)
     assert run("SELECT DISTINCT user_id FROM api_usage WHERE ip_address IS NOT NULL") == [(alike.pk,)]
     assert WebhookEvent.objects.get(pk=note.pk).last_error == note.last_error
+    assert Customer.objects.get(id="cus_same").stripe_data == same
+    assert WebhookEvent.objects.get(pk=theirs.pk).payload == theirs.payload
 
 
-@pytest.mark.parametrize("name", ["Professional", "Bob", "[erased]", "a.*b|c(", "\\", "%_", 'O\'Brien "Q" {0}'])
+@pytest.mark.parametrize(
+    "name",
+    ["Professional", "Bob", "[erased]", "Customer", "a.*b|c(", "\\", "%_", 'O\'Brien "Q" {0}'],
+)
 def test_odd_names_erase_nobody_else(name: str) -> None:
     user = factories.customer(name=name, stripe_customer_id="cus_odd")
-    kept = factories.alert(subject="professional", message="Bob has no axxb|c( professional plan {0}")
+    kept = factories.alert(subject="professional", message=ODD)
     erasure.carry_out(approved(user))
     kept.refresh_from_db()
-    assert (kept.subject, kept.message) == ("professional", "Bob has no axxb|c( professional plan {0}")
+    assert (kept.subject, kept.message) == ("professional", ODD)
     user.refresh_from_db()
     assert (user.email, user.name) == (None, "")
 
