@@ -1,3 +1,5 @@
+from pathlib import Path
+
 from django.apps import AppConfig
 from django.db.models.signals import post_migrate
 
@@ -28,6 +30,19 @@ class BillingConfig(AppConfig):
     sql_needs = ("djstripe",)  # indexes on the mirror
     without_rows = ("djstripe_apikey",)  # the Stripe key, in plain text
     seeded = ("plans", "entitled_statuses")
+    approval_kinds = {"erase_customer": "billing.tasks.erase_customer"}
+
+    def beside_backup(self, folder: Path, alias: str) -> None:
+        """Keep the list of who was erased where the backups are."""
+        from billing.services.privacy import replaying  # noqa: PLC0415 - needs the app registry
+
+        replaying.write(folder, alias)
+
+    def after_restore(self, alias: str, folder: Path, source: str) -> str:
+        """Erase again who was erased since the backup was taken."""
+        from billing.services.privacy import replaying  # noqa: PLC0415 - needs the app registry
+
+        return replaying.after_restore(alias, folder, source)
 
     def ready(self) -> None:
         """Give stripe-python and the database our settings; keep the secret key out of dj-stripe's tables; rehearse."""

@@ -11,10 +11,13 @@ from django_q.tasks import schedule
 
 from billing.keys import leak_notice
 from billing.models import ApiKey
+from billing.services.privacy import erasure, replaying
 from billing.stripe import resync
 from billing.stripe.errors import PermanentError, TransientError
 from billing.stripe.events import processing, replay_runs, requeue
 from billing.stripe.requests import settling
+from glyphforge.approval.models import Approval
+from glyphforge.database import backup
 from glyphforge.database.clock import database_time
 from glyphforge.errors import LeftOut
 from glyphforge.observability.logs import log_context
@@ -38,6 +41,14 @@ def send_leak_notice(api_key_id: str, attempt: int = 1) -> None:
         _retry_later("billing.tasks.send_leak_notice", api_key_id, attempt)
 
 
+def send_key_notice(api_key_id: str, occasion: str) -> None:
+    """Mail the owner of a key that expires or is unused; raises what the mail server raises, OSError or SMTPException.
+
+    It is tried once: the next occasion comes, or the key's page says that it has ended.
+    """
+    leak_notice.send_occasion(ApiKey.objects.select_related("user").get(pk=api_key_id), occasion)
+
+
 def _retry_later(task: str, argument: str, attempt: int) -> None:
     """Schedule the next attempt: the queue itself never repeats a task that failed."""
     when = database_time() + timedelta(minutes=2**attempt)
@@ -51,7 +62,7 @@ def process_event(event_id: str) -> str | None:
 
 
 def requeue_due() -> int:
-    """Give up events whose every lease ran out, enqueue those that are due or were lost, and stalled replays.
+    """Give up events whose every lease ran out, enqueue those that are due or were lost, stalled replays and erasures.
 
     Then look what became of requests to Stripe. Returns how many were enqueued. Raises LeftOut, when everything else is
     done, with what the database or Stripe refused.
@@ -62,6 +73,7 @@ def requeue_due() -> int:
         (requeue.dead_letter, False),
         (requeue.requeue_due, True),
         (replay_runs.requeue_stalled, True),
+        (erasure.requeue_stalled, True),
         (settling.sweep, False),
     ):
         try:
@@ -118,3 +130,9 @@ def rehearse_enqueued() -> Callable[[], list[str]]:
         return left + ([f"{waiting:,} tasks that the worker would do later"] if waiting else [])
 
     return work
+
+
+def erase_customer(approval_id: str) -> None:
+    """Erase the customer whom an approved request names; one whose work a dead process left is taken up again."""
+    erasure.carry_out(Approval.objects.get(pk=approval_id))
+    replaying.keep(backup.folder())

@@ -212,6 +212,7 @@ PLACES = (
         "history",
         (
             Page("Audit log", "auditentry", "audit", ("who did what", "changes")),
+            Page("Approvals", "approval", "approval", ("four eyes", "erase", "decide")),
             Page("Failed authentication", "authenticationfailure", "web", ("sign-in", "lockout")),
         ),
         acts=("auth.view_user", "monitoring.run_job", "billing.refund_payment"),

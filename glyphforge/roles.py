@@ -5,7 +5,7 @@ hand is taken away again by the next `migrate`, so that a role means the same on
 """
 
 READING_BILLING = ("billing.view_*", "djstripe.view_product", "djstripe.view_price", "djstripe.view_invoice")
-READING_KIT = ("audit.view_*", "database.view_*", "web.view_*")
+READING_KIT = ("approval.view_*", "audit.view_*", "database.view_*", "web.view_*")
 READING = (*READING_BILLING, *READING_KIT, "monitoring.view_*", "django_q.view_failure")
 # Business figures are for those who answer for them.
 FIGURES = (
@@ -43,6 +43,7 @@ MONEY = (
     "billing.collect_invoice",
 )
 DUNNING = ("billing.chase_invoice",)
+PRIVACY = ("billing.export_user", "billing.erase_user", "billing.hold_user", "approval.decide_approval")
 ENTITLEMENT = ("billing.link_customer", "billing.map_planprice", "billing.suspend_user")
 
 # Statements of other sessions may carry a customer's data.
@@ -51,7 +52,7 @@ EXPORT = ("monitoring.export_views", "billing.export_lists", "audit.export_audit
 
 ROLES: dict[str, tuple[str, ...]] = {
     "support": (*READING, *REPAIRS, *KEYS, *DUNNING),
-    "billing_lead": (*READING, *REPAIRS, *KEYS, *ENTITLEMENT, *MONEY, *DUNNING, *EXPORT),
+    "billing_lead": (*READING, *REPAIRS, *KEYS, *ENTITLEMENT, *MONEY, *DUNNING, *PRIVACY, *EXPORT),
     "operator": (
         *READING,
         *REPAIRS,

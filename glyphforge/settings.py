@@ -108,6 +108,7 @@ INSTALLED_APPS = [
     "axes",
     "csp",
     "glyphforge",
+    "glyphforge.approval",
     "glyphforge.audit",
     "glyphforge.database",
     "glyphforge.staff",
@@ -254,6 +255,10 @@ if STAFF_OIDC_ISSUER:
 API_SERVICE_TOKENS = env.pairs("API_SERVICE_TOKENS", default={})
 if any(len(token) < 32 for token in API_SERVICE_TOKENS.values()):
     refuse("API_SERVICE_TOKENS", "each token must have at least 32 random characters")
+# The file with the public keys of who may report keys that they found in the open, as GitHub publishes its own.
+LEAK_SCANNER_KEYS = env.text("LEAK_SCANNER_KEYS")
+if LEAK_SCANNER_KEYS and not Path(LEAK_SCANNER_KEYS).is_file():
+    refuse("LEAK_SCANNER_KEYS", f"there is no file {LEAK_SCANNER_KEYS}")
 API_KEY_BCRYPT_ROUNDS = 12  # a quarter of a second, once a key and pepper
 # The secret under which a key is checked without bcrypt; while it is rotated, the new one and the old ones.
 API_KEY_PEPPERS = env.texts("API_KEY_PEPPER")

@@ -25,6 +25,7 @@ from billing.admin.customer_operations import (
     Suspend,
     SyncFromStripe,
 )
+from billing.admin.privacy_operations import EraseCustomer, ExportCustomer, LiftLegalHold, PlaceLegalHold
 from billing.models import Subscription, Tier, User
 from billing.services import upcoming
 from billing.services.search import find
@@ -54,6 +55,10 @@ class CustomerAdmin(OperationsMixin, ReadOnlyModelAdmin):
         CreditCustomer(),
         Suspend(),
         Reactivate(),
+        ExportCustomer(),
+        EraseCustomer(),
+        PlaceLegalHold(),
+        LiftLegalHold(),
         FixOrphans(),
         exports.CUSTOMERS,
     )

@@ -69,7 +69,7 @@ class Reactivate(Operation):
     label = "Reactivate"
     permission = "billing.suspend_user"
     icon = "check_circle"
-    when = {"status": User.Status.SUSPENDED}
+    when = {"status": User.Status.SUSPENDED, "erased_at": None}
 
     def effect(self, count: int) -> str:
         return "The customer's API keys that are neither revoked nor expired work again."
@@ -125,7 +125,7 @@ class LinkCustomer(Operation):
     permission = "billing.link_customer"
     icon = "link"
     form_class = LinkForm
-    when = {"status": {User.Status.ACTIVE, User.Status.SUSPENDED}}
+    when = {"status": {User.Status.ACTIVE, User.Status.SUSPENDED}, "erased_at": None}
 
     def effect(self, count: int) -> str:
         return (

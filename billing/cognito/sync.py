@@ -140,8 +140,8 @@ def _link(identity: Identity, email_owner: User) -> Step:
 
 def _update(identity: Identity, user: User, email_owner: User | None) -> Step:
     subject = user.email or identity.sub
-    if user.status == User.Status.DELETED:
-        return Step(Action.NONE, subject, "was deleted here")
+    if user.erased_at or user.status == User.Status.DELETED:
+        return Step(Action.NONE, subject, "was erased here" if user.erased_at else "was deleted here")
     if not identity.enabled and user.status == User.Status.ACTIVE:
         user.status = User.Status.SUSPENDED
         return Step(Action.SUSPEND, subject, "disabled in Cognito", user, ["status"])

@@ -1,4 +1,4 @@
-"""The message that a key was found in the open and has been revoked, to its owner and to staff."""
+"""Messages to a key's owner: that it was found in the open and has been revoked, that it ends, that it is unused."""
 
 import logging
 
@@ -30,4 +30,23 @@ def send(key: ApiKey) -> None:
         ),
         to=[key.user.email] if key.user.email else [],
         bcc=[settings.ALERT_EMAIL] if settings.ALERT_EMAIL else [],
+    ).send()
+
+
+def send_occasion(key: ApiKey, occasion: str) -> None:
+    """Mail the key's owner, if there is an address, why the key ends soon: `occasion` goes on after `Your key …`.
+
+    Nothing is sent of a key that has ended meanwhile, nor from a copy of production. Raises as `send`.
+    """
+    if not key.user.email or key.revoked_at is not None or not installation.is_production():
+        logger.info("No notice of key %s is sent.", key.key_prefix)
+        return
+    EmailMessage(
+        subject=f"Your API key {key.key_prefix}… {occasion}",
+        body=(
+            f"Your {key.get_environment_display().lower()} API key {key.key_prefix}… {occasion}.\n\n"
+            "If your programs need it, create a new key and replace it in time. An unused key that is used again"
+            " within a month stays; otherwise it is revoked.\n"
+        ),
+        to=[key.user.email],
     ).send()

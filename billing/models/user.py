@@ -34,6 +34,8 @@ class User(models.Model):
     name = models.TextField(db_default="", blank=True)
     status = models.TextField(choices=Status.choices, db_default=Status.ACTIVE)
     suspended_at = models.DateTimeField(null=True, editable=False, help_text="Outlasts a deletion.")
+    legal_hold = models.TextField(null=True, editable=False, help_text="Why the customer must not be erased.")
+    erased_at = models.DateTimeField(null=True, editable=False, help_text="When all that was said of them was erased.")
     created_at = created_at()
     updated_at = updated_at()
 
@@ -42,6 +44,9 @@ class User(models.Model):
         verbose_name = "customer"
         permissions = [
             ("export_lists", "Can export customers, subscriptions, payments and invoices"),
+            ("erase_user", "Can ask to erase a customer"),
+            ("export_user", "Can export everything about a customer"),
+            ("hold_user", "Can keep a customer from being erased, and lift that"),
             ("credit_user", "Can credit a customer an amount at Stripe"),
             ("fix_orphans", "Can give customers without a subscription the free plan"),
             ("link_customer", "Can link a Stripe customer to a customer"),

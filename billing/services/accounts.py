@@ -21,6 +21,8 @@ def _set_status(user: User, before: User.Status, after: User.Status, *, actor: s
     # The audit trigger writes the row, with actor and reason.
     with acting_as(actor=actor, reason=reason), transaction.atomic():
         row = User.objects.select_for_update().get(pk=user.pk)
+        if row.erased_at:
+            raise Refused(f"The customer was erased on {row.erased_at:%Y-%m-%d} and stays so.")
         if row.status != before:
             raise Refused(f"{row} is {row.get_status_display().lower()}, not {before.label.lower()}.")
         row.status = after

@@ -26,7 +26,8 @@ _CHAIN = """
         lag(s.sealed_at) OVER (ORDER BY s.to_id)
     FROM audit_seals AS s ORDER BY s.to_id
 """
-# Of one seal the first row that is not as it was. A row that is gone and was older than retention has reached is none.
+# Of one seal the first row that is not as it was. A row that is gone and was older than retention has reached is none;
+# neither is one whose digest leads from the sealed to the present one over what erase_audit_values() recorded.
 _ROWS = f"""
     WITH sealed AS (
         SELECT r.* FROM audit_seals AS s
@@ -35,6 +36,28 @@ _ROWS = f"""
     ),
     found AS (
         SELECT * FROM audit_digests(%(from_id)s, %(to_id)s)
+    ),
+    erased AS (
+        SELECT
+            r.id, array_agg(r.before) AS befores, (array_agg(r.after ORDER BY r.erasure DESC))[1] AS after,
+            bool_and(r.follows) AS is_chain
+        FROM (
+            SELECT
+                c.key::bigint AS id, a.id AS erasure, decode(c.value ->> 0, 'hex') AS before,
+                decode(c.value ->> 1, 'hex') AS after,
+                coalesce(lag(c.value ->> 1) OVER (PARTITION BY c.key ORDER BY a.id) = c.value ->> 0, true) AS follows
+            FROM audit_log AS a CROSS JOIN jsonb_each(a.new_values -> 'rows') AS c
+            WHERE a.table_name = 'audit_log' AND a.action = 'erasure' AND a.id > c.key::bigint
+                AND c.key::bigint BETWEEN %(from_id)s AND %(to_id)s
+        ) AS r
+        GROUP BY r.id
+    ),
+    changed AS (
+        SELECT s.id FROM sealed AS s JOIN found AS f USING (id, occurred_at)
+        WHERE s.digest <> f.digest AND NOT EXISTS (
+            SELECT FROM erased AS e
+            WHERE e.id = s.id AND e.is_chain AND s.digest = ANY (e.befores) AND e.after = f.digest
+        )
     )
     SELECT coalesce(s.id, f.id) AS id, CASE
         WHEN s.id IS NULL THEN 'added'
@@ -49,7 +72,7 @@ _ROWS = f"""
                 AND s.digest IN (SELECT d.digest FROM audit_digests(o.id, o.id, s.id) AS d)
         ) THEN 'moved'
         WHEN f.id IS NULL THEN 'removed'
-        WHEN s.digest <> f.digest THEN 'changed'
+        WHEN s.id IN (SELECT c.id FROM changed AS c) THEN 'changed'
         ELSE 'back-dated'
     END
     FROM sealed AS s
@@ -58,7 +81,7 @@ _ROWS = f"""
         OR (s.id IS NULL AND NOT EXISTS (
             SELECT FROM sealed AS o LEFT JOIN found AS p USING (id, occurred_at) WHERE o.id = f.id AND p.id IS NULL
         ))
-        OR s.digest <> f.digest
+        OR s.id IN (SELECT c.id FROM changed AS c)
         OR s.occurred_at < %(sealed_before)s::timestamptz - {_LONGEST_TRANSACTION}
     ORDER BY 1 LIMIT 1
 """

@@ -9,7 +9,9 @@ class DatabaseConfig(AppConfig):
 
     Another app's config may say what it adds: `database_rights` (see `glyphforge.database.rights`), `database_status`
     maps a section of `database status` to the table it needs and its query, `without_rows` names the tables whose rows
-    no backup holds, `seeded` those that `migrate` fills.
+    no backup holds, `seeded` those that `migrate` fills. Its method `beside_backup(folder, alias)` puts beside a
+    database's backups what restoring them needs; `after_restore(alias, folder, source)` does what has to be done before
+    anybody uses what was restored from there, over the connection `source`, and returns what to say of it.
     """
 
     name = "glyphforge.database"

@@ -10,6 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
+from django.apps import apps
 from django.conf import settings
 from django.db import Error, connections, transaction
 from psycopg import sql
@@ -18,6 +19,7 @@ from glyphforge.database import manifest
 from glyphforge.database.clock import database_time
 from glyphforge.database.connection import DatabaseError, environment, one_line, program
 from glyphforge.database.manifest import Manifest
+from glyphforge.errors import Refused
 
 Content = Literal["full", "schema", "data"]
 FLAGS: dict[str, list[str]] = {"full": [], "schema": ["--schema-only"], "data": ["--data-only"]}
@@ -72,8 +74,13 @@ def take(target: Path | None = None, *, content: Content = "full", alias: str = 
     with recorded("backup", target, alias) as outcome:
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
+            for config in apps.get_app_configs():
+                if beside := getattr(config, "beside_backup", None):
+                    beside(target.parent, alias)
         except OSError as error:
             raise DatabaseError(f"{target.parent}: {error.strerror}") from error
+        except Refused as error:
+            raise DatabaseError(str(error)) from error
         with _exclusive(alias) as cursor:
             made = _write(target, content, alias, cursor, now)
         outcome.update(bytes=made.bytes, row_count=sum(made.row_counts.values()))

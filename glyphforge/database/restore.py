@@ -1,11 +1,13 @@
 """Restores a backup into an empty database, or its data alone into one that was migrated, and compares the rows."""
 
+import logging
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from django.apps import apps
 from django.db import Error, connections, transaction
 from psycopg import sql
 
@@ -14,6 +16,9 @@ from glyphforge.database.backup import run
 from glyphforge.database.connection import DatabaseError, one_line
 from glyphforge.database.load import load
 from glyphforge.database.manifest import Manifest
+from glyphforge.errors import Refused
+
+logger = logging.getLogger(__name__)
 
 
 def restore(dump: Path, *, into: str | None = None, alias: str = "default") -> Manifest:
@@ -32,6 +37,7 @@ def restore(dump: Path, *, into: str | None = None, alias: str = "default") -> M
         if made.content == "data":
             with other_database(name, alias) as target:
                 load(target, dump, made, alias=alias)
+                _finish(target, dump, alias)
                 with target.cursor() as cursor:
                     cursor.execute("ANALYZE")
             return made
@@ -45,10 +51,21 @@ def restore(dump: Path, *, into: str | None = None, alias: str = "default") -> M
             _hand_over(target)
             with target.cursor() as cursor:
                 manifest.compare(cursor, made, name)
+                _finish(target, dump, alias)
                 cursor.execute("ANALYZE")
     except Error as error:
         raise DatabaseError(one_line(error)) from error
+    except Refused as error:
+        raise DatabaseError(str(error)) from error
     return made
+
+
+def _finish(target: Any, dump: Path, source: str) -> None:
+    """Have the apps do what they must before anybody uses what was restored; what they say of it is logged."""
+    for config in apps.get_app_configs():
+        after = getattr(config, "after_restore", None)
+        if after and (said := after(target.alias, dump.parent, source)):
+            logger.warning("%s", said)
 
 
 @contextmanager

@@ -19,8 +19,10 @@ from django_q.models import Task
 FUNCTIONS = frozenset(
     {
         "billing.tasks.advance_replay",
+        "billing.tasks.erase_customer",
         "billing.tasks.process_event",
         "billing.tasks.resync_customer",
+        "billing.tasks.send_key_notice",
         "billing.tasks.send_leak_notice",
         "monitoring.jobs.runner.run_now",
         "monitoring.jobs.runner.run_slot",

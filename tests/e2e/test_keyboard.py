@@ -23,6 +23,8 @@ from billing.models import (
     User,
     WebhookEvent,
 )
+from billing.services.privacy import erasure
+from glyphforge.approval.models import Approval
 from monitoring.models import Alert, DatabaseSession, HealthCheck, JobRun, SchemaDifference, Silence
 from tests.support import back_office, factories
 from tests.support.admin_pages import lists_of, operations
@@ -116,7 +118,11 @@ def rows_of_leads(site: back_office.Site) -> list[str]:
         stripe_invoice_id="in_unpaid", user=paused.user, subscription=paused, status="open", amount_due_cents=2900,
         overdue_since=paused.created_at,
     )  # fmt: skip
+    held = User.objects.filter(legal_hold="case 4711").first() or factories.customer(legal_hold="case 4711")
+    asked = Approval.objects.first() or erasure.ask(factories.customer(), actor="somebody", reason="asked by letter")
     return [
+        f"billing/user/{held.pk}",
+        f"approval/approval/{asked.pk}",
         f"billing/planprice/{quote(price.pk)}",
         f"billing/stripecustomer/{quote(second.pk)}",
         f"billing/difference/{named.pk}",

@@ -200,6 +200,11 @@ TABLES: dict[str, dict[str, str]] = {
         "after_cents": "1",
         "tier_after": "'starter'",
     },
+    "approvals": {
+        **dict.fromkeys(("kind", "subject"), "'#n'"),
+        **dict.fromkeys(("summary", "reason"), "'r'"),
+        "asked_by": "'a'",
+    },
     "backup_runs": {"kind": "'backup'", "status": "'failed'", "file": "'f'", "error": "'e'", "started_at": "now()"},
 }
 # Columns whose every value follows from other columns, or that take words of a list only.

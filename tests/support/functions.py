@@ -12,7 +12,7 @@ import psycopg
 from django.db import connection
 
 from glyphforge.database import desired
-from tests.support import factories
+from tests.support import erasing_calls, factories
 from tests.support.outcomes import Outcome, Rows
 from tests.support.sql import ago, insert, run
 
@@ -204,6 +204,7 @@ CALLS: dict[str, tuple[str, ...]] = {
     "cleanup_old_api_usage": ("SELECT public.cleanup_old_api_usage(30)", "SELECT public.cleanup_old_api_usage(0)"),
     "cleanup_audit_log": ("SELECT public.cleanup_audit_log(100)",),
     "record_audit": ("SELECT public.record_audit('note', 'users', '1', NULL, '{\"a\": 1}')",),
+    **erasing_calls.calls(USER, TODAY),
     "record_read": (f"SELECT public.record_read('users', '{USER}')",),
     "cleanup_read_log": ("SELECT public.cleanup_read_log(100)",),
     "refuse_seal_change": ("TRUNCATE public.audit_seals",),
@@ -213,8 +214,6 @@ CALLS: dict[str, tuple[str, ...]] = {
     "requests_as_of": (f"SELECT public.requests_as_of('{USER}', 'now')",),
     "payments_as_of": (f"SELECT public.payments_as_of('{USER}', 'now')",),
     "customer_as_of": (f"SELECT public.customer_as_of('{USER}', 'now')",),
-    "audit_digests": ("SELECT count(*) FROM public.audit_digests(1, 100)",),
-    "seal_hash": ("SELECT public.seal_hash(NULL)",),
     "with_account_names": ("SELECT public.with_account_names('{\"user_id\": 1}')",),
     "audit_grant": (
         """

@@ -1,3 +1,7 @@
+CREATE TRIGGER erase_links BEFORE INSERT OR UPDATE OF user_id, invoice_url, receipt_url ON payment_history
+FOR EACH ROW WHEN (new.invoice_url IS NOT NULL OR new.receipt_url IS NOT NULL)
+EXECUTE FUNCTION erase_document_links('invoice_url', 'receipt_url');
+
 CREATE TRIGGER name_customer BEFORE INSERT ON payment_history
 FOR EACH ROW WHEN (new.stripe_customer_id IS NULL AND new.stripe_charge_id IS NOT NULL)
 EXECUTE FUNCTION name_stripe_customer();

@@ -1,3 +1,10 @@
+CREATE TRIGGER keep_erased BEFORE INSERT OR UPDATE ON users
+FOR EACH ROW WHEN (new.erased_at IS NOT NULL) EXECUTE FUNCTION keep_erased();
+
+CREATE TRIGGER refuse_revival BEFORE UPDATE OF erased_at ON users
+FOR EACH ROW WHEN (old.erased_at IS NOT NULL AND new.erased_at IS DISTINCT FROM old.erased_at)
+EXECUTE FUNCTION refuse_unerasing();
+
 CREATE TRIGGER keep_suspension BEFORE INSERT OR UPDATE OF status ON users
 FOR EACH ROW EXECUTE FUNCTION keep_suspension();
 

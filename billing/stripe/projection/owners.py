@@ -78,11 +78,14 @@ def find_or_new(customer: Customer, names: Names | None = None) -> User:
             return user
         raise _unlinked(customer, f"has the e-mail address of a customer here ({email}) but names nobody")
     joined = {"created_at": moment(customer["created"])} if customer.get("created") else {}
-    return User(cognito_user_id=_cognito_id(customer.get("metadata") or {}), **joined)
+    cognito_id = _cognito_id(customer.get("metadata") or {})
+    # Who was erased keeps it, so that Cognito's sync knows them still.
+    taken = cognito_id is not None and User.objects.filter(cognito_user_id=cognito_id).exists()
+    return User(cognito_user_id=None if taken else cognito_id, **joined)
 
 
 def named(names: Names | None) -> User | None:
-    """The user whom metadata names."""
+    """The user whom metadata names; nobody who was erased: who comes back is somebody new."""
     names = names or {}
     try:
         user_id = uuid.UUID(str(names.get("user_id")))
@@ -92,7 +95,7 @@ def named(names: Names | None) -> User | None:
     wanted = Q(pk=user_id) if user_id else Q(pk__in=[])
     if cognito_id:
         wanted |= Q(cognito_user_id=cognito_id)
-    found = list(User.objects.filter(wanted)[:2])
+    found = list(User.objects.filter(wanted, erased_at=None)[:2])
     # Both keys present and naming two people: our own id is the one that we wrote.
     return next((user for user in found if user.pk == user_id), found[0] if found else None)
 

@@ -63,9 +63,9 @@ def values(customer: Customer, user: User) -> Columns:
     Who signs in has a name and an address of their own: Stripe may replace them, not erase them. Where a Cognito user
     pool is synced it owns both, and Stripe only fills what is empty: two sources that overwrite each other would
     never come to rest. Of an unlinked customer, whose address may be its owner's, the user has the name alone. Raises
-    AddressTakenError for an address that another user has.
+    AddressTakenError for an address that another user has. Of who was erased nothing comes back.
     """
-    if user.stripe_customer_id not in (None, customer["id"]):
+    if user.erased_at or user.stripe_customer_id not in (None, customer["id"]):
         return {}
     email = (customer.get("email") or "").strip() or None
     name = cut(customer.get("name") or "", LONGEST_NAME)

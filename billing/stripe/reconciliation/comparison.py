@@ -262,9 +262,14 @@ def _differing(subject: Finding, row: Any, wanted: Columns) -> list[Finding]:
             note=f"{subject.object_kind} {subject.stripe_id} cannot be stored: {why_not}" if why_not else None,
         )
         for name, value in wanted.items()
-        if getattr(row, name) != value
+        if getattr(row, name) != value and not _is_erased(row, name)
         for why_not in [problem(row, name, value)]
     ]
+
+
+def _is_erased(row: Any, name: str) -> bool:
+    """Whether the column is a link to a document of a customer who was erased: it is not kept."""
+    return name.endswith("_url") and User.objects.filter(pk=row.user_id, erased_at__isnull=False).exists()
 
 
 def _readable(value: Any) -> str | None:

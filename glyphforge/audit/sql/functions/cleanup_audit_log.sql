@@ -40,7 +40,7 @@ BEGIN
             )
     );
     IF deleted > 0 OR held IS NOT NULL THEN
-        PERFORM record_audit(
+        PERFORM write_audit(
             'retention', 'audit_log', pg_current_xact_id()::text, NULL,
             jsonb_build_object(
                 'before', cutoff, 'days', days, 'rows', deleted, 'months', coalesce(held, '{}'::jsonb)

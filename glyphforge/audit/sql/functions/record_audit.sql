@@ -14,36 +14,12 @@ LANGUAGE plpgsql
 SECURITY DEFINER
 SET search_path = public, pg_temp
 AS $$
-#variable_conflict use_variable
-DECLARE
-    said CONSTANT text := nullif(left(current_setting('app.actor', true), 200), '');
-    written bigint;
 BEGIN
     IF table_name = 'audit_log' AND NOT is_owner_of('audit_log') THEN
         RAISE EXCEPTION 'record_audit: what happens to audit_log is recorded by what does it'
             USING ERRCODE = 'insufficient_privilege', HINT = 'Name the table that was changed.';
     END IF;
-    INSERT INTO audit_log (
-        actor, actor_kind, db_role, action, table_name, row_id, old_values, new_values, reason, request_id
-    )
-    VALUES (
-        coalesce(said, session_user),
-        CASE
-            WHEN said IS NOT NULL AND current_setting('app.actor_kind', true) IN ('staff', 'system', 'api')
-                THEN current_setting('app.actor_kind', true)
-            ELSE 'sql'
-        END,
-        session_user,
-        action,
-        table_name,
-        row_id,
-        old_values,
-        new_values,
-        nullif(left(current_setting('app.reason', true), 2000), ''),
-        nullif(left(current_setting('app.request_id', true), 200), '')
-    )
-    RETURNING id INTO written;
-    RETURN written;
+    RETURN write_audit(action, table_name, row_id, old_values, new_values);
 END
 $$;
 

@@ -1,0 +1,1 @@
+"""The privacy desk: everything about a person handed out, or erased."""

@@ -1,0 +1,2 @@
+CREATE TRIGGER erase_arriving BEFORE INSERT OR UPDATE ON djstripe_refund
+FOR EACH ROW EXECUTE FUNCTION erase_arriving('stripe_data');

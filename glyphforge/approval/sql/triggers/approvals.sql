@@ -1,0 +1,5 @@
+CREATE TRIGGER keep_approval BEFORE UPDATE ON approvals
+FOR EACH ROW EXECUTE FUNCTION keep_approval();
+
+CREATE TRIGGER audit AFTER INSERT OR UPDATE OR DELETE ON approvals
+FOR EACH ROW EXECUTE FUNCTION audit_row_change('id');
