@@ -159,6 +159,7 @@ def _erase(user: User, *, again: bool) -> Counter[str]:
         counts["audit_log"] += _erase_audit(cursor, user)
     while erased := _erase_usage(user):
         counts["api_usage"] += erased
+    counts = +counts  # where there was something
     logger.info("Customer %s was erased: %s", user.pk, dict(counts))
     return counts
 
