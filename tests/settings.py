@@ -28,6 +28,7 @@ for _name in (
     "BACKUP_DIR",
     "BACKUP_KEEP",
     "STAFF_OIDC_ISSUER",
+    "STAFF_ADDRESSES",
     "API_SERVICE_TOKENS",
 ):
     os.environ[_name] = ""  # nothing from a developer's .env may leak in

@@ -22,6 +22,7 @@ FUNCTIONS = frozenset(
         "billing.tasks.process_event",
         "billing.tasks.resync_customer",
         "billing.tasks.send_leak_notice",
+        "glyphforge.staff.notices.send",
         "monitoring.jobs.runner.run_now",
         "monitoring.jobs.runner.run_slot",
     }
