@@ -74,7 +74,8 @@ SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = HTTPS
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
-PAGES_WITH_SECRETS = ("/admin/security/",)  # of a second factor; sent uncompressed (glyphforge.web.compression)
+# Second factors and new keys; sent uncompressed (glyphforge.web.compression).
+PAGES_WITH_SECRETS = ("/admin/security/", "/admin/billing/apikey/new/")
 X_FRAME_OPTIONS = "DENY"
 SECURE_REFERRER_POLICY = "same-origin"
 CONTENT_SECURITY_POLICY = {"DIRECTIVES": STRICT}

@@ -37,6 +37,7 @@ class Export(Operation):
     on_one = False
     on_selection = True
     on_all = True
+    once = False  # the page stays after the download
     form_class = ExportForm
 
     def effect(self, count: int) -> str:
@@ -58,10 +59,10 @@ class Export(Operation):
             form.file = attachment(f"{table}-{timezone.now():%Y%m%d-%H%M}.csv", as_csv(columns, found))
         return f"{counted(len(found), 'row')} exported."
 
-    def respond(self, request: HttpRequest, context: dict[str, Any], form: ReasonForm, back: str) -> HttpResponseBase:
+    def respond(self, request: HttpRequest, form: ReasonForm, back: str) -> HttpResponseBase:
         if isinstance(form, ExportForm) and form.file is not None:
             return form.file
-        return super().respond(request, context, form, back)
+        return super().respond(request, form, back)
 
 
 EXPORT = Export()

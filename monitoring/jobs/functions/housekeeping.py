@@ -38,6 +38,8 @@ CLEANUP_QUEUE = (
 # Sessions that ended, counts of failures by their own retention, and sign-ins.
 CLEANUP_SIGN_INS = (
     _delete("cleanup_sessions", "django_session", "expire_date < now()"),
+    _delete("cleanup_staff_sessions", "staff_sessions", "seen_at < now() - interval '30 days'"),
+    _delete("cleanup_used_forms", "used_forms", "used_at < now() - interval '1 day'"),
     *(
         _delete(f"cleanup_{table}", table, "attempt_time < now() - interval '180 days'")
         for table in ("axes_accesslog", "axes_accessfailurelog", "axes_accessattempt")
