@@ -153,14 +153,22 @@ def links_lead_here(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
 
 @register(Tags.security, deploy=True)
 def rights_of_roles(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
-    """Warn (W011) of what the roles that connect lack, or have too much of; silent where no database answers."""
+    """Warn (W011) of what the roles that connect lack or have too much of; an error (E004) for a superuser.
+
+    Silent where no database answers.
+    """
     if settings.EMBEDDED_DATABASE:
         return []
     try:
         found = privileges.of_all()
     except Error:
         return []  # `database test` and the doctor say why
-    return [Warning(f"{problem.text}.", hint=problem.remedy, id="glyphforge.W011") for problem in found]
+    return [
+        CheckError(f"{problem.text}.", hint=problem.remedy, id="glyphforge.E004")
+        if problem.text.endswith("a superuser")
+        else Warning(f"{problem.text}.", hint=problem.remedy, id="glyphforge.W011")
+        for problem in found
+    ]
 
 
 @register(Tags.security, deploy=True)

@@ -20,6 +20,8 @@ env = Environment(BASE_DIR / ".env")
 
 # Without DATABASE_URL this is somebody's laptop or the demo: an embedded server under var/ is started on demand.
 _database = env.database("DATABASE_URL")
+if _database and os.environ.get("GLYPHFORGE_PROCESS") == "web":  # which may do less than the worker
+    _database = env.database("WEB_DATABASE_URL") or _database
 EMBEDDED_DATABASE = _database is None
 DATABASES: dict[str, dict[str, Any]] = {
     "default": _database or {"ENGINE": "glyphforge.embedded.backend", "NAME": "glyphforge", "USER": "postgres"}
@@ -31,6 +33,9 @@ if _replica := env.database("DATABASE_REPLICA_URL"):
 # Around PgBouncer and with rights that the application lacks: to dump everything, to create a database or a schema.
 if _maintenance := env.database("MAINTENANCE_DATABASE_URL"):
     DATABASES["maintenance"] = _maintenance | {"TEST": {"MIRROR": "default"}}
+# With the right to remove old rows of the logs, which nobody else needs.
+if _retention := env.database("RETENTION_DATABASE_URL"):
+    DATABASES["retention"] = _retention | {"TEST": {"MIRROR": "default"}}
 for _config in DATABASES.values():
     _config.setdefault("OPTIONS", {}).setdefault("application_name", "glyphforge")
     _config["OPTIONS"].setdefault("connect_timeout", 10)  # seconds; a host that swallows packets is not waited for

@@ -2,12 +2,15 @@ from django.apps import AppConfig
 from django.contrib import admin
 from django.db.models.signals import post_delete, post_migrate, post_save
 
+from glyphforge.database.rights import Rights
+
 
 class MonitoringConfig(AppConfig):
     """The database's monitoring views as pages, alerts and jobs."""
 
     name = "monitoring"
     verbose_name = "Monitoring"
+    database_rights = Rights(maintenance=("fold_traffic",))
     seeded = ("alert_evaluations", "daily_figures", "health_checks", "job_schedules", "traffic_progress")
     database_status = {
         "jobs": (

@@ -59,7 +59,7 @@ def test_a_dotenv_that_others_may_read_is_named_until_it_is_private(settings: An
 @pytest.mark.django_db
 def test_a_superuser_is_named_until_the_roles_are_there_and_used(settings: Any) -> None:
     settings.EMBEDDED_DATABASE = False
-    assert f"name the role {sql_roles.APPLICATION} in DATABASE_URL" in str(hint("W011"))
+    assert f"{sql_roles.APPLICATION} in DATABASE_URL for both" in str(hint("E004"))
     sql_roles.install()
     query("SET LOCAL ROLE glyphforge_app")
     assert sql_roles.BACKUP in str(hint("W011"))  # no other connection is configured here for backups

@@ -1,6 +1,6 @@
 """Keeps the tables of jobs, queue and sign-ins small; the figure of each step is the number of rows deleted."""
 
-from monitoring.jobs.steps import Step
+from monitoring.jobs.steps import Retention, Step
 
 
 def _delete(name: str, table: str, condition: str) -> Step:
@@ -48,7 +48,7 @@ CLEANUP_SIGN_INS = (
 )
 
 # Who looked at whom.
-CLEANUP_READS = Step("cleanup_read_log", "SELECT cleanup_read_log()")
+CLEANUP_READS = Retention("cleanup_read_log", "SELECT cleanup_read_log()")
 
 # What evaluations of the alerts measured.
 CLEANUP_MEASUREMENTS = (
