@@ -28,6 +28,7 @@ def hint(number: str) -> str | None:
         ("W004", "ALERT_EMAIL", {"SLACK_WEBHOOK_URL": "", "ALERT_EMAIL": ""}, {"SLACK_WEBHOOK_URL": "https://x.test"}),
         ("W005", "METRICS_TOKEN", {"METRICS_TOKEN": ""}, {"METRICS_TOKEN": "t" * 32}),
         ("W006", "BACKUP_DIR", {"BACKUP_DIR": ""}, {"BACKUP_DIR": "/var/backups"}),
+        ("W012", "opened by", {"ALLOWED_HOSTS": ["*"]}, {"ALLOWED_HOSTS": ["b.test"]}),
         ("W008", "BACKOFFICE_URL", {"BACKOFFICE_URL": "http://localhost:8000"}, {"BACKOFFICE_URL": "https://b.test"}),
     ],
 )

@@ -12,7 +12,7 @@ from django_q.models import OrmQ
 
 from billing.admin.customer_operations import Suspend
 from billing.models import ApiKey, CustomerNote, PlanPrice, Subscription, UnmatchedCustomer, User, WebhookEvent
-from billing.services import payments
+from billing.services import notes, payments
 from demo.stripe.world import StripeWorld
 from glyphforge.audit.models import AuditEntry
 from glyphforge.errors import Refused
@@ -307,3 +307,16 @@ def test_next_page_stays_in_the_back_office(lead: Client) -> None:
     for evil in ("https://evil.example/", "//evil.example/", "/admin/../../evil"):
         done = lead.post(f"{row_page(user, 'note')}?next={evil}", CONFIRMED)
         assert done["Location"].startswith("/admin/")
+
+
+@pytest.mark.parametrize("reason", ["paid with 4242 4242 4242 4242", "the password is Tr0ub4dor"])
+def test_cards_and_passwords_are_written_down_nowhere(lead: Client, reason: str) -> None:
+    user = factories.customer()
+    for operation in ("note", "suspend"):
+        page = lead.post(row_page(user, operation), CONFIRMED | {"reason": reason})
+        assert "which is kept nowhere" in page.content.decode()
+    assert not CustomerNote.objects.exists()
+    with pytest.raises(Refused, match="kept nowhere"):
+        notes.add(user, author="ada", body=reason)
+    user.refresh_from_db()
+    assert user.status == "active"
