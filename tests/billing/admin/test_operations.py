@@ -313,7 +313,7 @@ def test_next_page_stays_in_the_back_office(lead: Client) -> None:
 def test_cards_and_passwords_are_written_down_nowhere(lead: Client, reason: str) -> None:
     user = factories.customer()
     for operation in ("note", "suspend"):
-        page = lead.post(row_page(user, operation), CONFIRMED | {"reason": reason})
+        page = lead.post(row_page(user, operation), CONFIRMED | {"reason": reason}, follow=True)
         assert "which is kept nowhere" in page.content.decode()
     assert not CustomerNote.objects.exists()
     with pytest.raises(Refused, match="kept nowhere"):
