@@ -13,7 +13,7 @@ import psycopg
 from django.db import connection
 
 from glyphforge.database import desired
-from tests.support import factories
+from tests.support import account_functions, factories
 from tests.support.sql import ago, insert, run
 
 Rows = list[dict[str, Any]]
@@ -33,17 +33,6 @@ LATER, LATEST = (TODAY.replace(year=TODAY.year + years, day=1) for years in (3, 
 KEY = "00000000-0000-4000-8000-0000000000aa"
 PAYMENT = "00000000-0000-4000-8000-0000000000bb"
 USER = "00000000-0000-4000-8000-00000000000a"
-
-
-def _account(key: int, name: str) -> str:
-    return f"""
-        INSERT INTO public.auth_user (
-            id, username, password, is_superuser, first_name, last_name, email, is_staff, is_active, date_joined
-        )
-        VALUES ({key}, '{name}', 'x', false, '', '', '', true, true, '{TODAY}T00:00:00Z')
-    """
-
-
 # The statements that call each function, a trigger's by firing it, in an order in which each has something to do. They
 # call no operator and no function but those, and say no date that a session could read in another way.
 CALLS: dict[str, tuple[str, ...]] = {
@@ -222,20 +211,7 @@ CALLS: dict[str, tuple[str, ...]] = {
     "is_owner_of": ("SELECT public.is_owner_of('public.audit_log')",),
     "audit_digests": ("SELECT count(*) FROM public.audit_digests(1, 100)",),
     "seal_hash": ("SELECT public.seal_hash(NULL)",),
-    "with_account_names": ("SELECT public.with_account_names('{\"user_id\": 1}')",),
-    "audit_grant": (
-        """
-        INSERT INTO public.auth_group_permissions (group_id, permission_id)
-        SELECT (SELECT max(id) FROM public.auth_group), (SELECT max(id) FROM public.auth_permission)
-        ON CONFLICT DO NOTHING
-        """,
-    ),
-    "is_reserved_name": ("SELECT public.is_reserved_name('stripe')", "SELECT public.is_reserved_name('ada')"),
-    "refuse_reserved_name": (_account(900001, "stripe"), _account(900002, "ada")),
-    "end_staff_sessions": (
-        "INSERT INTO public.staff_sessions (id, user_id) VALUES ('00000000-0000-4000-8000-0000000000cc', 900002)",
-        "UPDATE public.auth_user SET password = 'y' WHERE username = 'ada'",
-    ),
+    **account_functions.CALLS,
     "this_database": ("SELECT * FROM public.this_database()",),
     "is_production": ("SELECT public.is_production()",),
     "signal_session": ("SELECT public.signal_session('1.1', 'cancel')", "SELECT public.signal_session('1.1', 'kill')"),

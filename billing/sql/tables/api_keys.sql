@@ -30,7 +30,9 @@ CREATE TABLE api_keys (
     ),
     CONSTRAINT api_keys_times_plausible CHECK (
         least(last_used_at, expires_at, revoked_at, created_at, updated_at, replaced_at) >= '1970-01-01 00:00:00+00'
-        AND greatest(last_used_at, expires_at, revoked_at, created_at, updated_at, replaced_at) < '2200-01-01 00:00:00+00'
+        AND greatest(
+            last_used_at, expires_at, revoked_at, created_at, updated_at, replaced_at
+        ) < '2200-01-01 00:00:00+00'
     )
 )
 -- Half-empty pages keep the counters' updates on the same page, without index writes.

@@ -1,5 +1,5 @@
--- No account is called as a program is: its deeds would read as the program's in the audit log. Accounts that are called
--- so already keep their name.
+-- No account is called as a program is: its deeds would read as the program's in the audit log. Accounts that are
+-- called so already keep their name.
 CREATE FUNCTION refuse_reserved_name() RETURNS trigger
 LANGUAGE plpgsql
 SET search_path = public, pg_temp

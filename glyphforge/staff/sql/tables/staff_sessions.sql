@@ -1,5 +1,5 @@
--- The sessions of staff that go on: without its row a session ends at its next request. The id stands in the session and
--- is no way into it.
+-- The sessions of staff that go on: without its row a session ends at its next request. The id stands in the session
+-- and is no way into it.
 CREATE TABLE staff_sessions (
     id uuid DEFAULT gen_random_uuid() CONSTRAINT staff_sessions_pkey PRIMARY KEY,
     user_id int NOT NULL CONSTRAINT staff_sessions_user_id_fkey REFERENCES auth_user ON DELETE CASCADE,
