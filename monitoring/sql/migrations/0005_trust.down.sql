@@ -1,0 +1,24 @@
+-- Frozen by `manage.py database freeze`: a later migration changes what this one made.
+
+SET LOCAL check_function_bodies = off;
+
+-- A schedule names one of the functions that the queue runs, and no other to be called with the result. A row that does
+-- not is refused, as one that django-q2 cannot read stops every schedule. The worker has the same list.
+CREATE OR REPLACE FUNCTION refuse_unknown_task() RETURNS trigger
+LANGUAGE plpgsql
+SET search_path = public, pg_temp
+AS $$
+DECLARE
+    known constant text[] := ARRAY[
+        'billing.tasks.advance_replay', 'billing.tasks.process_event', 'billing.tasks.resync_customer',
+        'billing.tasks.send_leak_notice', 'monitoring.jobs.runner.run_now', 'monitoring.jobs.runner.run_slot'
+    ];
+BEGIN
+    IF NEW.func OPERATOR(pg_catalog.<>) ALL (known) OR NEW.hook IS NOT NULL THEN
+        RAISE EXCEPTION 'django_q_schedule: func % with hook % is not what the queue runs',
+            quote_nullable(NEW.func), quote_nullable(NEW.hook)
+            USING ERRCODE = 'check_violation', HINT = format('func is one of %s; hook is NULL.', array_to_string(known, ', '));
+    END IF;
+    RETURN NEW;
+END
+$$;
