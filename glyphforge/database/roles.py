@@ -176,8 +176,8 @@ def renew(alias: str = "default") -> None:
     """Give and take what a migration's objects need, where `install` ran before and this role may act as the owner."""
     with transaction.atomic(using=alias), connections[alias].cursor() as cursor:
         cursor.execute(
-            "SELECT pg_has_role(c.relowner, 'USAGE') FROM pg_class AS c WHERE c.oid = to_regclass('public.django_migrations')"
-            " AND pg_get_userbyid(c.relowner) = %s"
+            "SELECT pg_has_role(c.relowner, 'USAGE') FROM pg_class AS c"
+            " WHERE c.oid = to_regclass('public.django_migrations') AND pg_get_userbyid(c.relowner) = %s"
             " AND (SELECT count(*) FROM pg_roles WHERE rolname = ANY (%s)) = %s",
             [OWNER, list(ROLES), len(ROLES)],
         )

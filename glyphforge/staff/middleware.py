@@ -80,6 +80,7 @@ class SessionLimits:
         if not {SIGNED_IN_AT, ACTIVE_AT, sessions.ID} <= set(session.keys()):
             session[SIGNED_IN_AT] = session[ACTIVE_AT] = now
             sessions.begin(request)
+            return None
         signed_in_at, active_at = session[SIGNED_IN_AT], session[ACTIVE_AT]
         found: Any = sessions.find(request)
         request.staff_session = found  # type: ignore[attr-defined]
@@ -136,7 +137,8 @@ class SecondFactorRequired:
 
     def _missing(self, request: HttpRequest, name: str) -> str | None:
         """The page that provides what this session lacks; None where nothing is, and for that page itself."""
-        enrolled = request.staff_session.has_factor  # type: ignore[attr-defined]
+        known = getattr(request, "staff_session", None)
+        enrolled = known.has_factor if known else sessions.has_factor(request.user.pk or 0)
         passed = enrolled and has_passed_second_factor(request)
         if name in self.ENROLMENT and (passed or not enrolled):
             return None

@@ -31,15 +31,17 @@ def begin(request: HttpRequest) -> None:
 
 
 def keep(request: HttpRequest) -> None:
-    """Write down anew that this session goes on, after all of its account were ended."""
-    browser = request.headers.get("User-Agent", "")
-    StaffSession.objects.get_or_create(
-        pk=request.session[ID],
-        defaults={
-            "user_id": request.user.pk or 0,
-            "address": client_address(request),
-            "browser": cut(browser, 200) or None,
-        },
+    """Write down that this session goes on, also after all of its account were ended."""
+    StaffSession.objects.bulk_create(
+        [
+            StaffSession(
+                pk=request.session[ID],
+                user_id=request.user.pk or 0,
+                address=client_address(request),
+                browser=cut(request.headers.get("User-Agent", ""), 200) or None,
+            )
+        ],
+        ignore_conflicts=True,
     )
 
 
