@@ -23,9 +23,14 @@ class BillingConfig(AppConfig):
         "stripe_webhook_events": "admin:billing_webhookevent_changelist",  # logged by Stripe's id
     }
     database_rights = Rights(
-        append_only=("api_usage", "api_usage_deltas", "payment_movements"),
-        read_only=("monthly_usage_totals", "entitled_statuses"),
+        append_only=("api_usage", "payment_movements"),
+        read_only=("api_usage_deltas", "monthly_usage_totals", "entitled_statuses"),
         hidden_columns={"api_keys": ("key_hash", "key_fast_hash")},
+        maintenance=(
+            *("create_api_usage_partitions", "roll_up_usage", "run_daily_maintenance", "run_weekly_maintenance"),
+            *("cleanup_api_usage_request_ids", "cleanup_rate_limits", "cleanup_webhook_events"),
+        ),
+        retention=("cleanup_old_api_usage",),
     )
     sql_needs = ("djstripe",)  # indexes on the mirror
     without_rows = ("djstripe_apikey",)  # the Stripe key, in plain text

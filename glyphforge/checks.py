@@ -152,15 +152,37 @@ def links_lead_here(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
 
 
 @register(Tags.security, deploy=True)
+def hosts_named(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    """Warn (W012) of `*`: whatever host is asked for, links and single sign-on would lead to."""
+    if "*" not in settings.ALLOWED_HOSTS:
+        return []
+    return [
+        Warning(
+            "DJANGO_ALLOWED_HOSTS takes every host.",
+            hint="Set DJANGO_ALLOWED_HOSTS to the names that the back office is opened by.",
+            id="glyphforge.W012",
+        )
+    ]
+
+
+@register(Tags.security, deploy=True)
 def rights_of_roles(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
-    """Warn (W011) of what the roles that connect lack, or have too much of; silent where no database answers."""
+    """Warn (W011) of what the roles that connect lack or have too much of; an error (E004) for a superuser.
+
+    Silent where no database answers.
+    """
     if settings.EMBEDDED_DATABASE:
         return []
     try:
         found = privileges.of_all()
     except Error:
         return []  # `database test` and the doctor say why
-    return [Warning(f"{problem.text}.", hint=problem.remedy, id="glyphforge.W011") for problem in found]
+    return [
+        CheckError(f"{problem.text}.", hint=problem.remedy, id="glyphforge.E004")
+        if problem.text.endswith("a superuser")
+        else Warning(f"{problem.text}.", hint=problem.remedy, id="glyphforge.W011")
+        for problem in found
+    ]
 
 
 @register(Tags.security, deploy=True)

@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Callable
 from contextlib import suppress
 from io import StringIO
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any, NoReturn
@@ -132,6 +133,16 @@ class Environment:
         for host in found:
             if not HOST.fullmatch(host):
                 refuse(name, f"{host!r} is not a host name; neither scheme, port nor path belong to it")
+        return found
+
+    def networks(self, name: str) -> list[IPv4Network | IPv6Network]:
+        """Comma-separated networks such as 198.51.100.0/24, or single addresses."""
+        found = []
+        for text in self.texts(name):
+            try:
+                found.append(ip_network(text))
+            except ValueError:
+                refuse(name, f"{text!r} is no network; use 198.51.100.0/24 or 2001:db8::/32")
         return found
 
     def url(self, name: str, schemes: tuple[str, ...] = ("http", "https")) -> str:

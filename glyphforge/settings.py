@@ -20,6 +20,8 @@ env = Environment(BASE_DIR / ".env")
 
 # Without DATABASE_URL this is somebody's laptop or the demo: an embedded server under var/ is started on demand.
 _database = env.database("DATABASE_URL")
+if _database and os.environ.get("GLYPHFORGE_PROCESS") == "web":  # which may do less than the worker
+    _database = env.database("WEB_DATABASE_URL") or _database
 EMBEDDED_DATABASE = _database is None
 DATABASES: dict[str, dict[str, Any]] = {
     "default": _database or {"ENGINE": "glyphforge.embedded.backend", "NAME": "glyphforge", "USER": "postgres"}
@@ -31,6 +33,9 @@ if _replica := env.database("DATABASE_REPLICA_URL"):
 # Around PgBouncer and with rights that the application lacks: to dump everything, to create a database or a schema.
 if _maintenance := env.database("MAINTENANCE_DATABASE_URL"):
     DATABASES["maintenance"] = _maintenance | {"TEST": {"MIRROR": "default"}}
+# With the right to remove old rows of the logs, which nobody else needs.
+if _retention := env.database("RETENTION_DATABASE_URL"):
+    DATABASES["retention"] = _retention | {"TEST": {"MIRROR": "default"}}
 for _config in DATABASES.values():
     _config.setdefault("OPTIONS", {}).setdefault("application_name", "glyphforge")
     _config["OPTIONS"].setdefault("connect_timeout", 10)  # seconds; a host that swallows packets is not waited for
@@ -74,7 +79,8 @@ SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = HTTPS
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
-PAGES_WITH_SECRETS = ("/admin/security/",)  # of a second factor; sent uncompressed (glyphforge.web.compression)
+# Second factors and new keys; sent uncompressed (glyphforge.web.compression).
+PAGES_WITH_SECRETS = ("/admin/security/", "/admin/billing/apikey/new/")
 X_FRAME_OPTIONS = "DENY"
 SECURE_REFERRER_POLICY = "same-origin"
 CONTENT_SECURITY_POLICY = {"DIRECTIVES": STRICT}
@@ -124,6 +130,7 @@ MIDDLEWARE = [
     "glyphforge.web.compression.PagesCompressed",
     "glyphforge.web.csp.ContentSecurityPolicy",
     # Before whoever asks the database for a session.
+    "glyphforge.staff.middleware.AddressesAllowed",
     "glyphforge.web.odd_requests.OddRequestsRefused",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "glyphforge.web.probes.AnyHost",
@@ -159,12 +166,9 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+    {"NAME": "glyphforge.staff.notices.PasswordNotice"},
 ]
-AUTHENTICATION_BACKENDS = [
-    # First: it stops whoever is locked out before a password is even compared.
-    "axes.backends.AxesStandaloneBackend",
-    "django.contrib.auth.backends.ModelBackend",
-]
+AUTHENTICATION_BACKENDS = ["glyphforge.staff.lockout.PasswordBackend"]
 LOGIN_URL = "admin:login"
 LOGIN_REDIRECT_URL = "admin:index"
 LANGUAGE_CODE = "en"
@@ -195,20 +199,22 @@ STAFF_SESSION_SECONDS = 3600 * env.number("STAFF_SESSION_HOURS", default=12, min
 SESSION_COOKIE_AGE = STAFF_SESSION_SECONDS
 SESSION_EXPIRE_AT_BROWSER_CLOSE = True
 
-# Failures are rows in PostgreSQL, so every process counts the same ones. An account and an address are each locked for
-# a while after this many; a success clears them.
+# Failures are rows in PostgreSQL, so every process counts the same ones. An account and a source are each locked for
+# a while after this many (glyphforge.staff.lockout).
+AXES_HANDLER = "glyphforge.staff.lockout.Attempts"
 AXES_FAILURE_LIMIT = 5
 AXES_COOLOFF_TIME = timedelta(minutes=15)
-AXES_LOCKOUT_PARAMETERS = ["username", "ip_address"]
-AXES_RESET_ON_SUCCESS = True
-# An attacker who goes on trying must not keep the owner out for ever.
-AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
-AXES_CLIENT_IP_CALLABLE = "glyphforge.web.client_address.client_address"
-AXES_LOCKOUT_CALLABLE = "glyphforge.staff.views.locked_out"
-AXES_SENSITIVE_PARAMETERS = ["username", "code", "csrfmiddlewaretoken"]
-AXES_ENABLE_ACCESS_FAILURE_LOG = True
+AXES_LOCKOUT_CALLABLE = "glyphforge.staff.refusal.locked_out"
 AXES_ENABLE_ADMIN = False
 AXES_VERBOSE = False
+# Networks that the back office is open to; none named, to all.
+STAFF_ADDRESSES = env.networks("STAFF_ADDRESSES")
+# Links for a first second factor: how long one holds, and whether nobody sets up a factor without.
+PASSWORD_RESET_TIMEOUT = 24 * 3600
+STAFF_INVITATION_REQUIRED = env.flag("STAFF_INVITATION_REQUIRED", default=STAFF_SECOND_FACTOR_REQUIRED)
+# Superusers need a passkey; which host it is made for, where the back office is opened by several.
+STAFF_PASSKEYS_REQUIRED = env.flag("STAFF_PASSKEYS_REQUIRED", default=False)
+STAFF_PASSKEY_HOST = env.text("STAFF_PASSKEY_HOST")
 
 # Password and session are Django's; allauth adds the stages in between, and single sign-on.
 ACCOUNT_ADAPTER = "glyphforge.staff.adapters.AccountAdapter"
@@ -216,13 +222,17 @@ ACCOUNT_EMAIL_VERIFICATION = SOCIALACCOUNT_EMAIL_VERIFICATION = "none"  # admini
 ACCOUNT_UNIQUE_EMAIL = False  # an address identifies nobody; glyphforge.staff.sso refuses a second account with it
 ACCOUNT_FORMS = {"reauthenticate": "glyphforge.staff.forms.PasswordAgainForm"}
 MFA_ADAPTER = "glyphforge.staff.adapters.SecondFactorAdapter"
-MFA_SUPPORTED_TYPES = ["totp", "recovery_codes"]
+MFA_SUPPORTED_TYPES = ["totp", "recovery_codes", "webauthn"]
+MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = DEBUG  # a browser has passkeys at http://localhost too
 MFA_TOTP_TOLERANCE = 1  # a clock may be half a minute off
 MFA_RECOVERY_CODES_SHOW_ONCE = True
 MFA_ALLOW_UNVERIFIED_EMAIL = True
 MFA_FORMS = {
     "authenticate": "glyphforge.staff.forms.SecondFactorForm",
     "reauthenticate": "glyphforge.staff.forms.SecondFactorAgainForm",
+    "authenticate_webauthn": "glyphforge.staff.forms.PasskeyForm",
+    "reauthenticate_webauthn": "glyphforge.staff.forms.PasskeyAgainForm",
+    "add_webauthn": "glyphforge.staff.forms.AddPasskeyForm",
     "activate_totp": "glyphforge.staff.forms.EnrolForm",
 }
 

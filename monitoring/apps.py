@@ -3,6 +3,7 @@ from django.contrib import admin
 from django.db.models.signals import post_delete, post_migrate, post_save
 
 from glyphforge.database import rehearsal
+from glyphforge.database.rights import Rights
 
 
 class MonitoringConfig(AppConfig):
@@ -10,6 +11,7 @@ class MonitoringConfig(AppConfig):
 
     name = "monitoring"
     verbose_name = "Monitoring"
+    database_rights = Rights(maintenance=("fold_traffic",))
     seeded = ("alert_evaluations", "daily_figures", "health_checks", "job_schedules", "traffic_progress")
     database_status = {
         "jobs": (

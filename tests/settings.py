@@ -25,9 +25,12 @@ for _name in (
     "STRIPE_API_HOST",
     "DATABASE_REPLICA_URL",
     "MAINTENANCE_DATABASE_URL",
+    "RETENTION_DATABASE_URL",
+    "WEB_DATABASE_URL",
     "BACKUP_DIR",
     "BACKUP_KEEP",
     "STAFF_OIDC_ISSUER",
+    "STAFF_ADDRESSES",
     "API_SERVICE_TOKENS",
 ):
     os.environ[_name] = ""  # nothing from a developer's .env may leak in

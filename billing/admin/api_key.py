@@ -5,10 +5,12 @@ from typing import Any
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.urls import URLPattern, path
 from django.utils.safestring import SafeString
 
 from billing.admin.customer_link import SearchByCustomerMixin, customer_column
 from billing.admin.key_operations import ReportLeakedKey, RevokeKey, RotateKey
+from billing.admin.new_key import new_key
 from billing.keys import format as key_format
 from billing.models import ApiKey
 from glyphforge.admin.columns import badge, badge_column, column, copyable_column, moment_column, number
@@ -22,7 +24,9 @@ def key_state(key: ApiKey) -> SafeString:
     if key.revoked_at:
         return badge("Revoked", Tone.DANGER)
     if key.is_expired:
-        return badge("Expired", Tone.WARNING)
+        return badge("Replaced" if key.replaced_at else "Expired", Tone.WARNING)
+    if key.replaced_at:
+        return badge(f"Replaced, works until {key.expires_at:%Y-%m-%d %H:%M} UTC", Tone.INFO)
     return badge("Usable", Tone.SUCCESS)
 
 
@@ -89,6 +93,10 @@ class ApiKeyAdmin(OperationsMixin, SearchByCustomerMixin, ReadOnlyModelAdmin):
     @admin.display(description="state")
     def state(self, obj: ApiKey) -> SafeString:
         return key_state(obj)
+
+    def get_urls(self) -> list[URLPattern]:
+        view = self.admin_site.admin_view(new_key)
+        return [path("new/<str:name>/", view, name="billing_apikey_new_key"), *super().get_urls()]
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str

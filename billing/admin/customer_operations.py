@@ -5,10 +5,10 @@ from typing import Any
 from django import forms
 from django.db.models import Exists, OuterRef, QuerySet
 from django.http import HttpRequest, HttpResponseBase
-from django.template.response import TemplateResponse
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
 
 from billing.admin.amount_form import AmountForm
+from billing.admin.new_key import to_new_key
 from billing.admin.stripe_operation import StripeOperation, told
 from billing.keys import lifecycle
 from billing.models import ApiKey, Subscription, User
@@ -206,18 +206,8 @@ class CreateKey(Operation):
         )
         return f"The key {form.issued.key.key_prefix}… is made."
 
-    def respond(self, request: HttpRequest, context: dict[str, Any], form: Any, back: str) -> HttpResponseBase:
-        return shown_once(request, context, form.issued, back)
-
-
-def shown_once(
-    request: HttpRequest, context: dict[str, Any], issued: lifecycle.IssuedKey, back: str
-) -> HttpResponseBase:
-    """The only page that ever shows a whole key; nothing on the way may keep it."""
-    page = {**context, "title": "API key", "issued": issued, "back": back}
-    response = TemplateResponse(request, "billing/key_shown_once.html", page)
-    response["Cache-Control"] = "no-store"
-    return response
+    def respond(self, request: HttpRequest, form: Any, back: str) -> HttpResponseBase:
+        return to_new_key(request, form.issued, back)
 
 
 class CreditForm(AmountForm):

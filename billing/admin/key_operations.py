@@ -9,7 +9,7 @@ from django.http import HttpRequest, HttpResponseBase
 from django.utils import timezone
 from unfold.widgets import UnfoldAdminPasswordWidget, UnfoldAdminSelectWidget
 
-from billing.admin.customer_operations import shown_once
+from billing.admin.new_key import to_new_key
 from billing.keys import lifecycle
 from billing.models import ApiKey
 from glyphforge.admin.operations import Operation, ReasonForm, counted
@@ -46,10 +46,16 @@ class RotateKey(Operation):
     form_class = RotateForm
 
     def applicable(self, rows: QuerySet[Any]) -> QuerySet[Any]:
-        return rows.filter(Q(expires_at__isnull=True) | Q(expires_at__gt=timezone.now()), revoked_at__isnull=True)
+        lasting = Q(expires_at__isnull=True) | Q(expires_at__gt=timezone.now())
+        return rows.filter(lasting, revoked_at__isnull=True, replaced_at__isnull=True)
 
     def offered(self, row: ApiKey) -> bool:
-        return row.revoked_at is None and not row.is_expired
+        return row.revoked_at is None and row.replaced_at is None and not row.is_expired
+
+    def nothing(self, row: ApiKey | None) -> str:
+        if row is not None and row.replaced_at is not None:
+            return f"{row.key_prefix}… was replaced already, and works until {row.expires_at:%Y-%m-%d %H:%M} UTC."
+        return super().nothing(row)
 
     def describe(self, row: ApiKey) -> str:
         return _named(row)
@@ -63,8 +69,8 @@ class RotateKey(Operation):
         form.issued = lifecycle.rotate(old, actor=actor, reason=reason, overlap=overlap)
         return f"{form.issued.key.key_prefix} replaces {old.key_prefix}."
 
-    def respond(self, request: HttpRequest, context: dict[str, Any], form: Any, back: str) -> HttpResponseBase:
-        return shown_once(request, context, form.issued, back)
+    def respond(self, request: HttpRequest, form: Any, back: str) -> HttpResponseBase:
+        return to_new_key(request, form.issued, back)
 
 
 class RevokeKey(Operation):

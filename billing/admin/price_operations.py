@@ -93,7 +93,7 @@ class UnmapPrice(Operation):
         unmapped = prices.unmap_price(price_id, actor=actor, reason=reason)
         return f"{price_id} is mapped no more: {_followed(unmapped)}"
 
-    def respond(self, request: HttpRequest, context: dict[str, Any], form: ReasonForm, back: str) -> HttpResponseBase:
+    def respond(self, request: HttpRequest, form: ReasonForm, back: str) -> HttpResponseBase:
         return HttpResponseRedirect(reverse("admin:billing_planprice_changelist"))
 
 

@@ -35,7 +35,7 @@ class ExportCustomer(Operation):
         form.file.seek(0)
         return f"The export holds {sum(counts.values()):,} rows."
 
-    def respond(self, request: HttpRequest, context: dict[str, Any], form: Any, back: str) -> HttpResponseBase:
+    def respond(self, request: HttpRequest, form: Any, back: str) -> HttpResponseBase:
         name = f"customer-{form.rows.get().pk}.zip"
         response = FileResponse(form.file, as_attachment=True, filename=name, content_type="application/zip")
         response["Cache-Control"] = "no-store"

@@ -8,6 +8,8 @@ from glyphforge.admin.operations import Operation
 class StripeOperation(Operation):
     """Asks Stripe once for each rendering of its form, and says what became of it when the form is sent again."""
 
+    once = False
+
     def recall(self, token: str) -> str | None:
         return outbox.recall(token)
 

@@ -70,7 +70,7 @@ class LinkToCustomer(Operation):
         customers.link_customer(unmatched.pk, form.owner, actor=actor, reason=reason, make_primary=self.makes_primary)
         return f"{unmatched.pk} now belongs to {form.owner}."
 
-    def respond(self, request: HttpRequest, context: dict[str, Any], form: Any, back: str) -> HttpResponseBase:
+    def respond(self, request: HttpRequest, form: Any, back: str) -> HttpResponseBase:
         # The page of what was unmatched is gone.
         return HttpResponseRedirect(customer_url(form.owner.pk))
 

@@ -35,7 +35,7 @@ from billing.services import rate_limits, usage
 from glyphforge.database.clock import database_time
 from glyphforge.errors import Refused
 
-ERRORS = {400: ErrorOut, 401: ErrorOut, 413: ErrorOut, 422: ErrorOut, 429: ErrorOut}
+ERRORS = {400: ErrorOut, 401: ErrorOut, 413: ErrorOut, 422: ErrorOut, 429: ErrorOut, 503: ErrorOut}
 
 # More digits than any column takes. Python refuses to read an integer of over 4,300, and with it the whole body.
 LONGEST_INT = 40
@@ -171,6 +171,13 @@ def _http(error: HttpError) -> tuple[int, ErrorOut]:
 @_answers(RequestDataTooBig)
 def _too_big(error: RequestDataTooBig) -> tuple[int, ErrorOut]:
     return 413, ErrorOut(error="The body is too large; send fewer requests at once.")
+
+
+@api.exception_handler(authentication.Busy)
+def _busy(request: HttpRequest, error: authentication.Busy) -> HttpResponse:
+    response: HttpResponse = api.create_response(request, ErrorOut(error=str(error)).dict(), status=503)
+    response["Retry-After"] = "1"
+    return response
 
 
 @_answers(Refused)

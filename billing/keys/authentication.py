@@ -4,6 +4,7 @@ import base64
 import copy
 import hashlib
 import logging
+import threading
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
@@ -15,13 +16,22 @@ from billing.keys import fast_hash
 from billing.keys import format as key_format
 from billing.keys.cache import verified_keys
 from billing.models import ApiKey, User
+from glyphforge.errors import Refused
 from glyphforge.web import brute_force
 
 logger = logging.getLogger(__name__)
 
 
+# Half of the threads of `deploy/gunicorn.conf.py`, each for a quarter of a second.
+_at_once = threading.BoundedSemaphore(4)
+WAIT_SECONDS = 1.0
+
 # What is read to check a key, and not kept with the row.
 HASHES = ("key_hash", "key_fast_hash")
+
+
+class Busy(Refused):
+    """As many keys as may be are checked by bcrypt already; to be asked again in a second."""
 
 
 class Outcome(StrEnum):
@@ -50,10 +60,10 @@ class Verdict:
 def authenticate(raw_key: str, *, source: str | None = None) -> Verdict:
     """Find the row of a key, with its user loaded, and say whether it may be used now and, if not, why.
 
-    Never raises for bad input. `source`, the address the request came from, is stopped after too many failures. A
-    mistyped key costs neither a query nor a hash. A wrong prefix and a wrong secret both cost one query and one bcrypt,
-    so that time does not tell them apart. An issued key costs one query and HMACs the first time, then an HMAC, and a
-    query every three seconds.
+    Never raises for bad input; raises Busy where strangers' keys keep too many threads. `source`, the address the
+    request came from, is stopped after too many failures. A mistyped key costs neither a query nor a hash. A wrong
+    prefix and a wrong secret both cost one query and one bcrypt, so that time does not tell them apart. An issued key
+    costs one query and HMACs the first time, then an HMAC, and a query every three seconds.
     """
     if not isinstance(raw_key, str) or not key_format.is_well_formed(raw_key):
         return Verdict(Outcome.MALFORMED)
@@ -115,6 +125,9 @@ def matching_key(raw_key: str) -> ApiKey | None:
 
 
 def _matches(raw_key: str, key_hash: str) -> bool:
+    """By bcrypt, for so many at once as leave other threads to answer: strangers can ask for as many as they like."""
+    if not _at_once.acquire(timeout=WAIT_SECONDS):
+        raise Busy("Too many unknown keys are being checked. Ask again.")
     try:
         return bcrypt.checkpw(_prehash(raw_key), key_hash.encode())
     except ValueError:
@@ -122,6 +135,8 @@ def _matches(raw_key: str, key_hash: str) -> bool:
             "The stored hash of %s… is no bcrypt hash; nobody can use that key", key_format.prefix_of(raw_key)
         )
         return False
+    finally:
+        _at_once.release()
 
 
 def _prehash(raw_key: str) -> bytes:

@@ -70,8 +70,8 @@ def issue(
 def rotate(key: ApiKey, *, actor: str, reason: str, overlap: timedelta = DEFAULT_OVERLAP) -> IssuedKey:
     """Issue a successor and let the old key expire after the overlap, in which both work.
 
-    The successor lives as long as the old key was meant to. Refuses a key that is revoked or expired, what `issue`
-    refuses, and an overlap that is negative or longer than 30 days.
+    The successor lives as long as the old key was made to. Refuses a key that is revoked, expired or replaced already,
+    what `issue` refuses, and an overlap that is negative or longer than 30 days.
     """
     if not timedelta(0) <= overlap <= LONGEST_OVERLAP:
         raise Refused(f"The overlap must be between 0 and {LONGEST_OVERLAP.days} days.")
@@ -79,6 +79,10 @@ def rotate(key: ApiKey, *, actor: str, reason: str, overlap: timedelta = DEFAULT
     with audit.acting_as(actor=actor, reason=reason), transaction.atomic():
         old = _locked(key)
         _require_usable(old)
+        if old.replaced_at:
+            raise Refused(
+                f"{old.key_prefix}… was replaced on {old.replaced_at:%Y-%m-%d %H:%M} UTC: rotate its successor."
+            )
         lifetime = old.expires_at - old.created_at if old.expires_at else None
         successor = issue(
             old.user,
@@ -88,9 +92,10 @@ def rotate(key: ApiKey, *, actor: str, reason: str, overlap: timedelta = DEFAULT
             actor=actor,
             reason=reason,
         )
-        ends_at = timezone.now() + overlap
+        old.replaced_at = timezone.now()
+        ends_at = old.replaced_at + overlap
         old.expires_at = min(old.expires_at, ends_at) if old.expires_at else ends_at
-        old.save(update_fields=["expires_at"])
+        old.save(update_fields=["expires_at", "replaced_at"])
         _forget(old)
     return successor
 

@@ -28,6 +28,7 @@ class ApiKey(models.Model):
     usage_count = models.BigIntegerField(db_default=0, editable=False)
     last_used_at = models.DateTimeField(null=True, editable=False)
     expires_at = models.DateTimeField(null=True, blank=True)
+    replaced_at = models.DateTimeField(null=True, editable=False)
     revoked_at = models.DateTimeField(null=True, editable=False)
     revoked_reason = models.TextField(null=True, editable=False)
     created_at = created_at()

@@ -4,7 +4,7 @@ from django.db import transaction
 
 from billing.models import CustomerNote, User
 from glyphforge.audit import acting_as, record
-from glyphforge.audit.masking import mask
+from glyphforge.audit.masking import found_in, mask
 from glyphforge.errors import Refused
 from glyphforge.text import storable
 
@@ -14,8 +14,10 @@ LONGEST = 2000
 def add(user: User, *, author: str, body: str) -> CustomerNote:
     """Add a note to the customer, visible to all staff. API keys pasted into it are masked.
 
-    Refuses an empty one and one over 2,000 characters.
+    Refuses an empty one, one over 2,000 characters, and one with the number of a card or a password.
     """
+    if found := found_in(body):
+        raise Refused(f"The note holds {found}, which is kept nowhere. Leave it out.")
     text = mask(storable(body).strip())
     if not text:
         raise Refused("A note needs words.")

@@ -132,6 +132,8 @@ def retrieve(kind: str, object_id: str) -> Any:
     """
     if known := listed.find(kind, object_id):
         return known
+    if not object_id.strip(". "):  # of an address, another place
+        raise MissingError(f"{kind} {object_id!r}: that is no id of Stripe's")
     with _translated(f"{kind} {object_id}"):
         found = RESOURCES[kind].retrieve(object_id, api_key=api_key(), expand=EXPAND.get(kind, []))
         return completed(kind, found)

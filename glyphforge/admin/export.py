@@ -54,6 +54,7 @@ class Export(Operation):
     icon = "download"
     on_one = False
     on_all = True
+    once = False  # the page stays after the download
     form_class = ExportForm
 
     def __init__(self, permission: str, also: Mapping[str, str] | None = None) -> None:
@@ -81,10 +82,10 @@ class Export(Operation):
             form.file = attachment(name, file, kind)
         return f"{counted(count, 'row')} exported."
 
-    def respond(self, request: HttpRequest, context: dict[str, Any], form: ReasonForm, back: str) -> HttpResponseBase:
+    def respond(self, request: HttpRequest, form: ReasonForm, back: str) -> HttpResponseBase:
         if isinstance(form, ExportForm) and form.file is not None:
             return form.file
-        return super().respond(request, context, form, back)
+        return super().respond(request, form, back)
 
 
 def write_csv(file: IO[bytes], columns: Sequence[str], rows: Iterable[Row]) -> int:

@@ -1,6 +1,5 @@
 """Operations: what staff may do beyond reading, always after a confirmation that counts and a reason."""
 
-import secrets
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from copy import copy
@@ -24,6 +23,7 @@ from glyphforge.admin.model_admin import ModelAdmin
 from glyphforge.admin.reason import ReasonField
 from glyphforge.database.rehearsal import Rehearsal, rehearse
 from glyphforge.errors import Notice, Refused
+from glyphforge.web import form_token
 
 SHOWN = 10  # rows named on the confirmation page; the rest are counted
 
@@ -99,6 +99,7 @@ class Operation(ABC):
     makes_new: ClassVar[bool] = False  # instead of changing rows that could be counted
     has_preview: ClassVar[bool] = False  # has to be looked at before it is confirmed
     can_rehearse: ClassVar[bool] = False  # may be tried before: all of it is in our database, or asks only
+    once: ClassVar[bool] = True  # a rendering; not where it knows itself what became of one, or changes nothing
     form_class: ClassVar[type[ReasonForm]] = ReasonForm
     # What a row must have, by field: a value, one of several in a collection, None for nothing, GIVEN for anything.
     when: ClassVar[Mapping[str, Any]] = {}
@@ -142,8 +143,8 @@ class Operation(ABC):
         """What became of the confirmation `token`, if it did its work before; asked where nothing is left to do."""
         return None
 
-    def respond(self, request: HttpRequest, context: dict[str, Any], form: ReasonForm, back: str) -> HttpResponseBase:
-        """Where to go afterwards. An operation with something to show once shows it here."""
+    def respond(self, request: HttpRequest, form: ReasonForm, back: str) -> HttpResponseBase:
+        """Where to go afterwards: a redirect, also to what is shown once."""
         return HttpResponseRedirect(back)
 
 
@@ -328,6 +329,9 @@ class OperationsMixin(ModelAdmin):
     def _carry_out(
         self, operation: Operation, request: HttpRequest, rows: QuerySet[Any], form: ReasonForm, back: str
     ) -> HttpResponseBase:
+        if form.token and operation.once and not form_token.use(form.token):
+            messages.warning(request, f"{operation.label}: this form was sent before, and is carried out once.")
+            return HttpResponseRedirect(back)
         try:
             changed = operation.carry_out(rows, actor=actor_of(request), reason=form.cleaned_data["reason"], form=form)
         except Refused as refusal:
@@ -339,7 +343,7 @@ class OperationsMixin(ModelAdmin):
             messages.warning(request, f"{operation.label}: somebody has done this already.")
             return HttpResponseRedirect(back)
         messages.success(request, changed)
-        return operation.respond(request, self.admin_site.each_context(request), form, back)
+        return operation.respond(request, form, back)
 
     def _page(
         self,
@@ -356,7 +360,7 @@ class OperationsMixin(ModelAdmin):
         possible = count or operation.makes_new
         preview, refusal = _previewed(operation, rows, form) if possible else (None, "")
         rehearsal, refused = _rehearsed(operation, request, rows, form) if possible else (None, "")
-        hidden = [*hidden, ("token", secrets.token_urlsafe(16))]
+        hidden = [*hidden, ("token", form_token.new())]
         context = {
             **self.admin_site.each_context(request),
             "title": operation.label,

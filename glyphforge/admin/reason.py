@@ -3,7 +3,10 @@
 from typing import Any
 
 from django import forms
+from django.core.exceptions import ValidationError
 from unfold.widgets import UnfoldAdminTextareaWidget
+
+from glyphforge.audit.masking import found_in
 
 SHORTEST, LONGEST = 3, 500  # characters
 
@@ -19,3 +22,10 @@ class ReasonField(forms.CharField):
             "help_text": "Goes into the audit log. Name the ticket, if there is one.",
         }
         super().__init__(**usual | options)
+
+    def clean(self, value: Any) -> Any:
+        """The text; raises ValidationError for one with a card's number or a password, which the log would keep."""
+        text = super().clean(value)
+        if found := found_in(text or ""):
+            raise ValidationError(f"This holds {found}, which is kept nowhere. Leave it out.")
+        return text

@@ -14,7 +14,11 @@ class AuditConfig(AppConfig):
     name = "glyphforge.audit"
     label = "audit"
     verbose_name = "Audit"
-    database_rights = Rights(read_only=("audit_log", "audit_seals", "read_log"))
+    database_rights = Rights(
+        read_only=("audit_log", "audit_seals", "read_log"),
+        maintenance=("create_audit_log_partitions", "seal_audit_log"),
+        retention=("cleanup_audit_log", "cleanup_read_log"),
+    )
     seeded = ("audit_log",)
 
     def ready(self) -> None:

@@ -39,6 +39,28 @@ def mask(text: str) -> str:
     return _ASSIGNED.sub(rf"\1{MASK}", text)
 
 
+# Digits as cards show them, beginning as those of the great networks do, of 13 to 19; no number of a telephone.
+_DIGITS = re.compile(r"(?<![\w.+-])(?=[3-6]|2[2-7])\d(?:[ -]?\d){12,18}(?![\w-])")
+# A password that is told rather than assigned: a word with a digit behind the name of one.
+_TOLD = re.compile(
+    r"\b(?:password|passwd|passphrase|passcode|pin|cvc|cvv)\b\s*(?:(?:is|was|now|=|:)\s*)*(?=\S*\d)\S{3,}",
+    re.IGNORECASE,
+)
+
+
+def found_in(text: str) -> str | None:
+    """What of a card or a password the text holds, in words, or None: what may not even be kept masked."""
+    if any(_is_card(re.sub(r"\D", "", match[0])) for match in _DIGITS.finditer(text)):
+        return "a card number"
+    return "a password" if _TOLD.search(text) else None
+
+
+def _is_card(digits: str) -> bool:
+    """Whether the last digit is the check digit of the others (Luhn)."""
+    doubled = [int(digit) * (1 + place % 2) for place, digit in enumerate(reversed(digits))]
+    return sum(number // 10 + number % 10 for number in doubled) % 10 == 0
+
+
 def mask_values(value: Any) -> Any:
     """A copy of nested dictionaries and lists with secrets masked, by the name of their key or by their form.
 

@@ -31,11 +31,18 @@ class DatabaseConfig(AppConfig):
         *("django_migrations", "django_content_type", "auth_permission", "auth_group", "auth_group_permissions"),
         *("django_q_schedule", "installation"),
     )
-    database_rights = Rights(read_only=("installation",))
+    database_rights = Rights(
+        read_only=("installation",),
+        maintenance=(
+            *("analyze_partitioned_tables", "create_monthly_partition", "create_monthly_partitions", "delete_rows"),
+            *("drop_partitions_before", "make_monthly_partitions", "run_maintenance_tasks"),
+        ),
+    )
 
     def ready(self) -> None:
         """Have `migrate` make a new database production, and constraints of new migrations read the rows there."""
-        from glyphforge.database import installation, validation  # noqa: PLC0415 - need the app registry
+        from glyphforge.database import installation, roles, validation  # noqa: PLC0415 - need the app registry
 
         post_migrate.connect(installation.install_after_migrate, sender=self)
+        post_migrate.connect(roles.renew_after_migrate, sender=self, dispatch_uid="glyphforge.database.roles")
         post_migrate.connect(validation.after_migrate, sender=self, dispatch_uid="glyphforge.database.validation")

@@ -12,6 +12,7 @@ from django.db import DEFAULT_DB_ALIAS, Error, connections
 from glyphforge.embedded.binaries import with_client
 
 MAINTENANCE = "maintenance"
+RETENTION = "retention"
 # How Django uses a connection, not where it leads.
 DJANGOS_OWN = {"cursor_factory", "context", "pool", "prepare_threshold"}
 # A host that drops packets would else hold up who only asks for minutes:
@@ -75,6 +76,11 @@ def takes_a_connection(alias: str) -> bool:
 def maintenance_alias() -> str:
     """The connection for what works on the whole database: that of `MAINTENANCE_DATABASE_URL`, else the usual one."""
     return MAINTENANCE if MAINTENANCE in connections else DEFAULT_DB_ALIAS
+
+
+def retention_alias() -> str:
+    """The connection for what removes old rows for good: that of `RETENTION_DATABASE_URL`, else the usual one."""
+    return RETENTION if RETENTION in connections else DEFAULT_DB_ALIAS
 
 
 def one_line(error: object) -> str:

@@ -44,7 +44,9 @@ class Manifest:
 
     def write(self, dump: Path) -> None:
         """Put the manifest beside the dump, in place of one that is there."""
-        path_for(dump).write_text(json.dumps(asdict(self), indent=1) + "\n")
+        path = path_for(dump)
+        path.touch(mode=0o600)
+        path.write_text(json.dumps(asdict(self), indent=1) + "\n")
 
 
 def without_rows() -> list[str]:

@@ -32,8 +32,10 @@ def tables(alias: str) -> Tables:
 
 
 def stand_in(table: str, columns: dict[str, dict[str, Any]]) -> str:
-    """The statement that makes an empty table of these columns, for views to refer to."""
-    described = (f'"{name}" {column["type"]}' for name, column in columns.items())
+    """The statement that makes an empty table of these columns, for views and foreign keys to refer to."""
+    described = (
+        f'"{name}" {column["type"]}{" PRIMARY KEY" if name == "id" else ""}' for name, column in columns.items()
+    )
     return f'CREATE TABLE "{table}" ({", ".join(described)})'
 
 

@@ -107,7 +107,10 @@ def _lacking(alias: str) -> Iterator[Problem]:
 
 
 def _too_many(alias: str) -> Iterator[Problem]:
-    remedy = f"{AS_SUPERUSER}, and name the role {roles.APPLICATION} in DATABASE_URL"
+    remedy = (
+        f"{AS_SUPERUSER}, and name the roles {roles.WORKER} in DATABASE_URL and {roles.WEB} in WEB_DATABASE_URL,"
+        f" or {roles.APPLICATION} in DATABASE_URL for both"
+    )
     with connections[alias].cursor() as cursor:
         role = _role(cursor)
         cursor.execute(
@@ -123,7 +126,7 @@ def _too_many(alias: str) -> Iterator[Problem]:
         )
         written = cursor.fetchone()[0]
     if superuser:
-        yield Problem(f"web and worker connect as {role}, a superuser", remedy, critical=False)
+        yield Problem(f"web and worker connect as {role}, a superuser", remedy, critical=True)
     elif owner:
         yield Problem(
             f"web and worker connect as {role}, who owns the tables and may drop them", remedy, critical=False

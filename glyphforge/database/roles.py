@@ -1,25 +1,20 @@
-"""Least privilege: five SQL roles, and what each may do in this database.
+"""Least privilege: the SQL roles, their limits and settings; `grants` says what each may do in this database.
 
 They can log in but have no password until an operator gives them one. Settings belong to the role, as PgBouncer drops
 what a client asks for when it connects.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from django.db import connections, transaction
 from psycopg import sql
 
-from glyphforge.database import desired, rights
+from glyphforge.database import grants
+from glyphforge.database.grants import APPLICATION, BACKUP, MONITOR, OWNER, RETENTION, ROLES, SUPPORT, WEB, WORKER
 
-OWNER, APPLICATION, BACKUP, SUPPORT, MONITOR = ROLES = (
-    "glyphforge_owner",
-    "glyphforge_app",
-    "glyphforge_backup",
-    "glyphforge_support",
-    "glyphforge_monitor",
-)
+__all__ = ["APPLICATION", "BACKUP", "MONITOR", "OWNER", "RETENTION", "ROLES", "SUPPORT", "WEB", "WORKER", "install"]
 
 
 @dataclass(frozen=True)
@@ -44,12 +39,17 @@ _LIMITS = {
         {"lock_timeout": "5s", "idle_in_transaction_session_timeout": "10min"},
         member_of=("pg_signal_backend", _STATISTICS),
     ),
-    APPLICATION: Role(
-        80,
-        # A page answers within five seconds, if only to say what is locked.
-        _NO_JIT | {"statement_timeout": "60s", "lock_timeout": "4s", "idle_in_transaction_session_timeout": "60s"},
-        member_of=(_STATISTICS,),
+    # A page answers within five seconds, if only to say what is locked.
+    **dict.fromkeys(
+        grants.APPLICATIONS,
+        Role(
+            80,
+            _NO_JIT | {"statement_timeout": "60s", "lock_timeout": "4s", "idle_in_transaction_session_timeout": "60s"},
+            member_of=(_STATISTICS,),
+        ),
     ),
+    # It runs a function or two a night.
+    RETENTION: Role(5, {"lock_timeout": "4s", "idle_in_transaction_session_timeout": "60s"}),
     # A dump reads every table and may take hours; a drill restores into a database that it makes.
     BACKUP: Role(
         5,
@@ -86,12 +86,10 @@ def install(alias: str = "default") -> list[str]:
     """Create the roles that are missing, hand everything in `public` to the owner and grant the rest their rights.
 
     Idempotent, in one transaction; to be run after every migration that another role than the owner ran. Needs a
-    superuser. Returns the names of the roles. What the owner makes later the application may use by default
-    (https://www.postgresql.org/docs/current/sql-alterdefaultprivileges.html). Nobody but the owner may create in
+    superuser. Returns the names of the roles. Nobody but the owner may create in
     `public`, where a database of PostgreSQL 14 or older let everybody: functions of ours that run with the owner's
     rights look there for what they call (https://www.postgresql.org/docs/current/ddl-schemas.html#DDL-SCHEMAS-PATTERNS).
     """
-    declared = rights.declared()
     with transaction.atomic(using=alias), connections[alias].cursor() as cursor:
 
         def run(statement: str, *names: str) -> None:
@@ -112,36 +110,10 @@ def install(alias: str = "default") -> list[str]:
         run("GRANT CONNECT, TEMPORARY, CREATE ON DATABASE {} TO {}", database, OWNER)
         run("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
         hand_over(cursor)
-        for name in (APPLICATION, SUPPORT, MONITOR):
+        for name in grants.GRANTED:
             run("GRANT CONNECT ON DATABASE {} TO {}", database, name)
             run("GRANT USAGE ON SCHEMA public TO {}", name)
-            run("REVOKE ALL ON ALL TABLES IN SCHEMA public FROM {}", name)
-
-        for privileges, kind in (
-            ("SELECT, INSERT, UPDATE, DELETE", "TABLES"),
-            ("USAGE, SELECT", "SEQUENCES"),
-            ("EXECUTE", "FUNCTIONS"),
-        ):
-            run(f"GRANT {privileges} ON ALL {kind} IN SCHEMA public TO {{}}", APPLICATION)
-            run(
-                f"ALTER DEFAULT PRIVILEGES FOR ROLE {{}} IN SCHEMA public GRANT {privileges} ON {kind} TO {{}}",
-                OWNER,
-                APPLICATION,
-            )
-        for table in declared.append_only + declared.read_only:
-            run("REVOKE ALL ON {} FROM {}", table, APPLICATION)
-            run(
-                f"GRANT SELECT{', INSERT' if table in declared.append_only else ''} ON {{}} TO {{}}", table, APPLICATION
-            )
-        _revoke_on_partitions(cursor)
-        for table in sorted(desired.table_names()):
-            _grant_reading(cursor, table, declared.hidden_columns.get(table, ()), SUPPORT)
-        for view in sorted(desired.view_names()):
-            for name in (SUPPORT, MONITOR):
-                run("GRANT SELECT ON {} TO {}", view, name)
-        for name in (SUPPORT, MONITOR):
-            # How full a sequence is, only who may read it can see.
-            run("GRANT SELECT ON ALL SEQUENCES IN SCHEMA public TO {}", name)
+        grants.apply(cursor)
     return list(ROLES)
 
 
@@ -200,34 +172,20 @@ def hand_over(cursor: Any) -> None:
     )
 
 
-def _revoke_on_partitions(cursor: Any) -> None:
-    """Partitions are reached through their parent, whose rights would otherwise be got around."""
-    cursor.execute(
-        f"""
-        DO $$
-        DECLARE
-            partition regclass;
-        BEGIN
-            FOR partition IN
-                SELECT c.oid FROM pg_class AS c
-                WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r' AND c.relispartition
-            LOOP
-                EXECUTE format('REVOKE ALL ON %s FROM {APPLICATION}', partition);
-            END LOOP;
-        END
-        $$
-        """
-    )
-
-
-def _grant_reading(cursor: Any, table: str, hidden: Sequence[str], role: str) -> None:
-    columns = "*"
-    if hidden:
+def renew(alias: str = "default") -> None:
+    """Give and take what a migration's objects need, where `install` ran before and this role may act as the owner."""
+    with transaction.atomic(using=alias), connections[alias].cursor() as cursor:
         cursor.execute(
-            "SELECT string_agg(quote_ident(attname), ', ') FROM pg_attribute"
-            " WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped AND attname <> ALL (%s)",
-            [table, list(hidden)],
+            "SELECT pg_has_role(c.relowner, 'USAGE') FROM pg_class AS c"
+            " WHERE c.oid = to_regclass('public.django_migrations') AND pg_get_userbyid(c.relowner) = %s"
+            " AND (SELECT count(*) FROM pg_roles WHERE rolname = ANY (%s)) = %s",
+            [OWNER, list(ROLES), len(ROLES)],
         )
-        columns = cursor.fetchone()[0]
-    privilege = "SELECT" if columns == "*" else f"SELECT ({columns})"
-    cursor.execute(sql.SQL(f"GRANT {privilege} ON {{}} TO {{}}").format(sql.Identifier(table), sql.Identifier(role)))
+        if cursor.fetchone() == (True,):
+            hand_over(cursor)
+            grants.apply(cursor)
+
+
+def renew_after_migrate(using: str = "default", **kwargs: Any) -> None:
+    """Receive `post_migrate`: an update needs no superuser."""
+    renew(using)

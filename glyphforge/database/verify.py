@@ -15,7 +15,7 @@ from django.db import connections, transaction
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
 
-from glyphforge.database import desired, packages
+from glyphforge.database import desired, grants, packages
 from glyphforge.database.catalogue import FOR_MENDING, Catalogue, Key, read
 from glyphforge.database.clock import database_time
 
@@ -52,15 +52,16 @@ class Comparison:
     packages: frozenset[str]
 
 
-def differences(alias: str = "default", *, now: datetime | None = None) -> list[Difference]:
+def differences(alias: str = "default", *, now: datetime | None = None, with_rights: bool = True) -> list[Difference]:
     """Every difference, sorted by kind and name; see `compare`."""
-    return compare(alias, now=now).differences
+    return compare(alias, now=now, with_rights=with_rights).differences
 
 
-def compare(alias: str = "default", *, now: datetime | None = None) -> Comparison:
+def compare(alias: str = "default", *, now: datetime | None = None, with_rights: bool = True) -> Comparison:
     """Compare the database with its definitions; needs the right to create a schema, and leaves nothing behind.
 
-    `now` is the moment for whose months partitions must exist: for a restored backup, when it was taken.
+    `now` is the moment for whose months partitions must exist: for a restored backup, when it was taken. Rights are
+    compared where `database init --roles` has given the tables to their owner.
     """
     theirs = packages.tables(alias)
     with transaction.atomic(using=alias), connections[alias].cursor() as cursor:
@@ -68,6 +69,7 @@ def compare(alias: str = "default", *, now: datetime | None = None) -> Compariso
         owner = actual.get(Key("table", "django_migrations"), {}).get("owner")
         expected = desired_state(cursor, theirs)
         cursor.execute("RESET search_path")
+        given = list(_rights(cursor)) if with_rights and owner == grants.OWNER else []
     # Of a package's table nothing is ours but the triggers that a definition puts on it.
     expected = {
         key: value
@@ -79,7 +81,8 @@ def compare(alias: str = "default", *, now: datetime | None = None) -> Compariso
             attributes["owner"] = owner
     _expect_monthly_partitions(expected, actual, (now or database_time(alias)).astimezone(UTC))
     _expect_packages(expected, actual, theirs)
-    found = [*_migrations(alias), *_compare(expected, actual)]
+    found = [*_migrations(alias), *_compare(expected, actual), *(difference for difference, _ in given)]
+    expected |= {Key(difference.kind, difference.name): {"statement": mends} for difference, mends in given}
     found.sort(key=lambda difference: (difference.kind, difference.name))
     return Comparison(found, expected, actual, frozenset(theirs))
 
@@ -177,6 +180,32 @@ def _expect_packages(expected: Catalogue, actual: Catalogue, tables: packages.Ta
         holder = found["owned by"] if key.kind == "sequence" else key.name
         if key.kind in {"constraint", "index", "sequence"} and str(holder).partition(".")[0] in tables:
             expected[key] = {}
+
+
+def _rights(cursor: Any) -> Iterator[tuple[Difference, str]]:
+    """What differs in the rights of our roles, an object and role at a time, with the statements that mend it."""
+    cursor.execute("SELECT rolname FROM pg_roles WHERE rolname = ANY (%s)", [list(grants.ROLES)])
+    known = {name for (name,) in cursor.fetchall()} | {"PUBLIC"}
+    for role in sorted(set(grants.ROLES) - known):
+        yield Difference("missing", "role", role, "a superuser makes it: manage.py database init --roles"), ""
+    cursor.execute("SET LOCAL search_path = public")
+    should, has = ({each for each in side(cursor) if each.role in known} for side in (grants.wanted, grants.actual))
+    cursor.execute("RESET search_path")
+    for kind, name, role in sorted({(each.kind, each.name, each.role) for each in should ^ has}):
+        missing, surplus = (
+            {each for each in side if (each.kind, each.name, each.role) == (kind, name, role)}
+            for side in (should - has, has - should)
+        )
+        words = [
+            f"{word} {', '.join(sorted(f'{each.privilege} {each.column}'.strip() for each in side))}"
+            for word, side in (("lacks", missing), ("should not have", surplus))
+            if side
+        ]
+        mends = "; ".join(grants.changes(missing, surplus))
+        yield Difference("different", "right", f"{name} of {role}", "; ".join(words)), mends
+    if known >= set(grants.APPLICATIONS):
+        for statement in grants.default_changes(cursor):
+            yield Difference("different", "right", f"default of {grants.OWNER}", statement), statement
 
 
 def _migrations(alias: str) -> Iterator[Difference]:

@@ -37,10 +37,19 @@ def without_paths(crumb: Any, hint: dict[str, Any]) -> Any:
 
 
 def scrubbed(event: Any, hint: dict[str, Any]) -> Any:
-    """The event as it may leave: tagged with the request's id, secrets masked; None in a rehearsal."""
-    if is_rehearsing():
+    """The event as it may leave: tagged with the request's id, secrets masked, without what was asked for by query.
+
+    None, so that nothing leaves, in a rehearsal, and for a host that is not ours: anybody on the internet could use up
+    the quota.
+    """
+    if is_rehearsing() or str(event.get("logger")).startswith("django.security."):
         return None
     event = mask_values(event)
+    request = event.get("request")
+    if isinstance(request, dict):
+        request.pop("query_string", None)
+        if isinstance(request.get("url"), str):
+            request["url"] = request["url"].partition("?")[0]
     if request_id := audit.current().request_id:
         event.setdefault("tags", {})["request_id"] = request_id
     return event

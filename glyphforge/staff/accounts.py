@@ -5,24 +5,53 @@ from typing import Any
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.auth.admin import GroupAdmin, UserAdmin
+from django.contrib.auth.hashers import is_password_usable
 from django.contrib.auth.models import Group, User
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.utils.safestring import SafeString, mark_safe
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
 from glyphforge import audit
 from glyphforge.admin.model_admin import ModelAdmin
 from glyphforge.admin.reason import LONGEST, SHORTEST, ReasonField
+from glyphforge.staff.names import require_free
 
 
 class _WithReason(forms.Form):
     reason = ReasonField()
 
 
-class AccountForm(_WithReason, UserChangeForm):
+class _Named(forms.ModelForm):
+    """Names no account as a program is named; one that is called so already keeps its name."""
+
+    def clean_username(self) -> str:
+        """The name; raises ValidationError for one that programs act under, and for another account's."""
+        inherited = getattr(super(), "clean_username", None)
+        name: str = inherited() if inherited else self.cleaned_data["username"]
+        if "username" in self.changed_data:
+            require_free(name)
+        return name
+
+
+class _PasswordState(forms.Widget):
+    """Whether there is a password; Django's shows salt and beginning of its hash, to auditors too."""
+
+    read_only = True
+
+    def render(self, name: str, value: Any, attrs: Any = None, renderer: Any = None) -> SafeString:
+        """Text alone: nothing of the hash."""
+        return mark_safe("Set." if value and is_password_usable(value) else "None.")  # noqa: S308 - constants
+
+
+class AccountForm(_WithReason, _Named, UserChangeForm):
     """An account's data, without what is left of its password's hash."""
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["password"].widget = _PasswordState()
 
-class NewAccountForm(_WithReason, UserCreationForm):
+
+class NewAccountForm(_WithReason, _Named, UserCreationForm):
     """A new account's name and password."""
 
 

@@ -15,6 +15,7 @@ from django.conf import settings
 from django.http import HttpRequest
 
 RECENT_SECONDS = 300
+NAME = "Glyph Forge back office"
 
 
 class AccountAdapter(DefaultAccountAdapter):
@@ -35,7 +36,12 @@ class SecondFactorAdapter(DefaultMFAAdapter):
 
     def get_totp_issuer(self) -> str:
         """The name under which an authenticator app lists the account."""
-        return "Glyph Forge back office"
+        return NAME
+
+    def get_public_key_credential_rp_entity(self) -> dict[str, str]:
+        """Whom a passkey is made for: the host of STAFF_PASSKEY_HOST, else the one that was asked for."""
+        host = settings.STAFF_PASSKEY_HOST or context.request.get_host().partition(":")[0]
+        return {"id": host, "name": NAME}
 
     def encrypt(self, text: str) -> str:
         """The text as a Fernet token under today's DJANGO_SECRET_KEY."""
@@ -51,9 +57,15 @@ def has_passed_second_factor(request: HttpRequest) -> bool:
     return any(record["method"] == "mfa" for record in get_authentication_records(request, request.user))
 
 
-def remember_second_factor(request: HttpRequest) -> None:
-    """Count a code just shown, as at enrolment, for this session."""
-    record_authentication(request, request.user, "mfa", type="totp")
+def has_passed_passkey(request: HttpRequest) -> bool:
+    """Whether this session, of this user, has shown a passkey."""
+    records = get_authentication_records(request, request.user)
+    return any(record["method"] == "mfa" and record.get("type") == "webauthn" for record in records)
+
+
+def remember_second_factor(request: HttpRequest, kind: str) -> None:
+    """Count a code or a passkey just shown, as at enrolment, for this session."""
+    record_authentication(request, request.user, "mfa", type=kind)
 
 
 def reencrypt(authenticator: Authenticator) -> None:

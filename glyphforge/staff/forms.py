@@ -1,6 +1,8 @@
-"""The forms of sign-in, as Unfold draws them; every wrong code counts towards the lockout."""
+"""The forms of sign-in, as Unfold draws them; every wrong code, passkey and password is counted as a guess."""
 
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
 
 from allauth.account.forms import ReauthenticateForm as AskPassword
 from allauth.core import context
@@ -10,14 +12,53 @@ from allauth.mfa.models import Authenticator
 from allauth.mfa.totp.forms import ActivateTOTPForm
 from allauth.mfa.totp.internal import auth as totp
 from allauth.mfa.utils import decrypt
-from axes.handlers.proxy import AxesProxyHandler
+from allauth.mfa.webauthn.forms import AddWebAuthnForm, AuthenticateWebAuthnForm, ReauthenticateWebAuthnForm
 from django import forms
+from django.contrib.auth import authenticate
+from django.contrib.auth.models import AbstractBaseUser
 from django.contrib.auth.signals import user_login_failed
 from django.core.exceptions import ValidationError
-from django.db import transaction
+from unfold.forms import AdminOwnPasswordChangeForm
 from unfold.widgets import BASE_INPUT_CLASSES
 
+from glyphforge.staff.lockout import LockedOut, guess
+
+Cleaned = TypeVar("Cleaned")
 SECOND_FACTOR = "glyphforge.staff.second_factor"  # the sender of user_login_failed
+
+
+def _guessed(user: AbstractBaseUser, clean: Callable[[], Cleaned], use_up: Callable[[Cleaned], None]) -> Cleaned:
+    """What `clean()` finds valid and `use_up` did not know yet; a ValidationError of either is a wrong guess."""
+    refusals: list[ValidationError] = []
+
+    def evaluate() -> Cleaned | None:
+        try:
+            found = clean()
+            use_up(found)
+        except ValidationError as refusal:
+            refusals.append(refusal)
+            return None
+        return found
+
+    credentials = {"username": user.get_username()}
+    try:
+        found = guess(context.request, user.get_username(), evaluate)
+    except LockedOut as error:
+        user_login_failed.send(sender=SECOND_FACTOR, credentials=credentials, request=context.request)
+        raise ValidationError("Too many wrong codes or passwords.") from error
+    if found is None:
+        user_login_failed.send(sender=SECOND_FACTOR, credentials=credentials, request=context.request)
+        raise refusals[0]
+    return found
+
+
+@contextmanager
+def _refusing_odd_answers() -> Iterator[None]:
+    """What is no answer of a browser's, fido2 lets end in whatever it stumbles over."""
+    try:
+        yield
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ValidationError("This is no passkey.") from error
 
 
 class UnfoldFields(forms.Form):
@@ -33,33 +74,22 @@ class UnfoldFields(forms.Form):
 
 
 class _OneTimeCode(UnfoldFields, BaseAuthenticateForm):
-    """A code is accepted once, by whichever process sees it first, and not at all while the account is locked."""
+    """A code is accepted once, by whichever process sees it first."""
+
+    authenticator: Authenticator
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["code"].label = "Code from your authenticator app, or a recovery code"
 
     def clean_code(self) -> str:
-        credentials = {"username": self.user.get_username()}
-        if not AxesProxyHandler.is_allowed(context.request, credentials):
-            raise ValidationError("Too many wrong codes or passwords. Try again in a quarter of an hour.")
-        try:
-            with transaction.atomic():
-                authenticator = (
-                    Authenticator.objects.select_for_update()
-                    .filter(user=self.user, type=Authenticator.Type.TOTP)
-                    .first()
-                )
-                code: str = super().clean_code()
-                if authenticator is not None and self.authenticator.pk == authenticator.pk:
-                    self._use_up(authenticator, code)
-        except ValidationError:
-            user_login_failed.send(sender=SECOND_FACTOR, credentials=credentials, request=context.request)
-            raise
-        return code
+        return _guessed(self.user, super().clean_code, self._use_up)
 
-    def _use_up(self, authenticator: Authenticator, code: str) -> None:
+    def _use_up(self, code: str) -> None:
         """Remember the code's time step; the same and earlier ones are refused from now on (RFC 6238, 5.2)."""
+        if self.authenticator.type != Authenticator.Type.TOTP:
+            return
+        authenticator = Authenticator.objects.select_for_update().get(pk=self.authenticator.pk)
         secret = decrypt(authenticator.data["secret"])
         step = max(
             counter
@@ -87,3 +117,47 @@ class PasswordAgainForm(UnfoldFields, AskPassword):
 
 class EnrolForm(UnfoldFields, ActivateTOTPForm):
     """Asks for a first code, which proves that the app was set up."""
+
+
+class AddPasskeyForm(UnfoldFields, AddWebAuthnForm):
+    """Names a passkey that the browser has just made."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["name"].help_text = "How you tell it from others, such as the device that holds it."
+
+    def clean(self) -> dict[str, Any]:
+        """The name and the passkey; raises ValidationError for what no browser sends."""
+        with _refusing_odd_answers():
+            cleaned = super().clean() or {}
+        if len(cleaned.get("name", "")) > 100:
+            raise ValidationError({"name": "The name may have 100 characters."})
+        return cleaned
+
+
+class _Passkey(AuthenticateWebAuthnForm):
+    def clean_credential(self) -> Authenticator:
+        return _guessed(self.user, self._checked, lambda authenticator: None)
+
+    def _checked(self) -> Authenticator:
+        with _refusing_odd_answers():
+            return super().clean_credential()
+
+
+class PasskeyForm(_Passkey):
+    """Takes the passkey that completes a sign-in."""
+
+
+class PasskeyAgainForm(_Passkey, ReauthenticateWebAuthnForm):
+    """Takes a passkey before something sensitive."""
+
+
+class OwnPasswordForm(AdminOwnPasswordChangeForm):
+    """Asks for one's old password, as a guess that is counted, and for a new one."""
+
+    def clean_old_password(self) -> str:
+        """The old password; raises ValidationError for a wrong one."""
+        given: str = self.cleaned_data["old_password"]
+        if authenticate(context.request, username=self.user.get_username(), password=given) is None:
+            raise ValidationError(self.error_messages["password_incorrect"], code="password_incorrect")
+        return given

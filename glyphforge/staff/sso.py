@@ -1,10 +1,13 @@
 """Single sign-on by OpenID Connect: who may come in, and with which roles.
 
-An identity is the issuer's subject, never an e-mail address. The groups in its token become roles at every sign-in;
-someone whose groups are gone is refused and stripped of roles, and of what they did nothing is lost.
+An identity is the issuer's subject, never an e-mail address. The groups in its token become roles at every sign-in and
+again within each hour of a session; someone whose groups are gone is refused and stripped of roles, and of what they
+did nothing is lost. What the token must say is in `glyphforge.staff.id_token`.
 """
 
 import logging
+import re
+import time
 from typing import Any
 
 from allauth.core.exceptions import ImmediateHttpResponse
@@ -12,17 +15,37 @@ from allauth.socialaccount.adapter import DefaultSocialAccountAdapter
 from allauth.socialaccount.models import SocialLogin
 from allauth.socialaccount.providers.base import AuthProcess
 from django.conf import settings
-from django.contrib.auth import get_user_model
+from django.contrib.auth import get_user_model, logout
 from django.contrib.auth.models import Group, User
 from django.db import transaction
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponseRedirect
 from django.urls import reverse
 
 from glyphforge import audit
-from glyphforge.staff.views import refused
+from glyphforge.staff.names import is_reserved
+from glyphforge.staff.refusal import refused
 
 logger = logging.getLogger(__name__)
 GROUP_CLAIMS = ("cognito:groups", "groups")
+CHECKED_AT = "staff_groups_checked_at"  # in a session that single sign-on began
+AGAIN_SECONDS = 45 * 60  # when a page that is opened goes by way of the issuer
+LATEST_SECONDS = 60 * 60  # when whatever is asked for does
+_NOT_CHECKED = frozenset({"login", "logout"})
+
+
+def is_due(request: HttpRequest) -> bool:
+    """Whether this session has to show its groups again before it goes on."""
+    checked_at = request.session.get(CHECKED_AT)
+    if checked_at is None or request.path_info.removeprefix("/admin/").partition("/")[0] in _NOT_CHECKED:
+        return False
+    age = time.time() - checked_at
+    is_page = request.method == "GET" and request.headers.get("Sec-Fetch-Mode", "navigate") == "navigate"
+    return age > (AGAIN_SECONDS if is_page else LATEST_SECONDS)
+
+
+def groups_checked(request: HttpRequest) -> None:
+    """Note in this session, which single sign-on began, that its groups were looked at now."""
+    request.session[CHECKED_AT] = time.time()
 
 
 class SingleSignOn(DefaultSocialAccountAdapter):
@@ -34,7 +57,7 @@ class SingleSignOn(DefaultSocialAccountAdapter):
         Refused are an account that is switched off, one whose groups map to no role, and a new one whose e-mail address
         another account has. A known account gets the roles of its groups first: who lost all groups loses all roles. An
         identity that signed-in staff connect to their own account passes unchecked; its groups count from the next
-        sign-in with it.
+        sign-in with it. Whoever is signed in as this account has their groups checked, and goes on where they were.
         """
         if sociallogin.state.get("process") == AuthProcess.CONNECT:
             return
@@ -45,7 +68,13 @@ class SingleSignOn(DefaultSocialAccountAdapter):
         if user is not None:
             set_roles(user, roles)
         if not roles:
+            if user is not None and request.user == user:
+                logout(request)
             _refuse(request, sociallogin, "Your account is in no group that may use the back office.")
+        if user is not None and request.user == user and CHECKED_AT in request.session:
+            groups_checked(request)
+            back = sociallogin.get_redirect_url(request) or reverse("admin:index")
+            raise ImmediateHttpResponse(HttpResponseRedirect(back))
         address = sociallogin.user.email
         if user is None and address and get_user_model().objects.filter(email__iexact=address).exists():
             _refuse(
@@ -60,9 +89,15 @@ class SingleSignOn(DefaultSocialAccountAdapter):
         return True  # pre_social_login has decided
 
     def populate_user(self, request: HttpRequest, sociallogin: SocialLogin, data: dict[str, Any]) -> User:
-        """Name the account by the e-mail address; django-allauth makes a taken name unique."""
+        """Name the account by the e-mail address, else by the subject; django-allauth makes a taken name unique.
+
+        What somebody calls themselves at the issuer could be the name under which a program acts.
+        """
         user: User = super().populate_user(request, sociallogin, data)
-        user.username = (data.get("email") or data.get("username") or sociallogin.account.uid)[:150]
+        address = data.get("email") or ""
+        usable = "@" in address and not is_reserved(address)
+        subject = re.sub(r"[^\w.@+-]", "-", sociallogin.account.uid)
+        user.username = (address if usable else f"sso-{subject}")[:150]
         return user
 
     def save_user(self, request: HttpRequest, sociallogin: SocialLogin, form: object = None) -> User:
@@ -100,7 +135,7 @@ def roles_of(extra_data: dict[str, Any]) -> set[str]:
     groups: set[str] = set()
     for claim in GROUP_CLAIMS:
         value = claims.get(claim) or []
-        groups.update([value] if isinstance(value, str) else map(str, value))
+        groups.update([value] if isinstance(value, str) else map(str, value) if isinstance(value, list) else [])
     return {settings.STAFF_OIDC_GROUPS[group] for group in groups if group in settings.STAFF_OIDC_GROUPS}
 
 

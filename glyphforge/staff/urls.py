@@ -15,6 +15,11 @@ urlpatterns = [
     path("login/cancelled/", RedirectView.as_view(pattern_name="admin:login"), name="socialaccount_login_cancelled"),
     path("security/", views.Security.as_view(), name="mfa_index"),
     path("security/password/", views.PasswordAgain.as_view(), name="account_reauthenticate"),
+    path("password_change/", views.OwnPassword.as_view(), name="staff_password"),  # in the place of the admin's
+    path("security/passkey/", views.PasskeyAgain.as_view(), name="mfa_reauthenticate_webauthn"),
+    path("security/passkeys/add/", views.AddPasskey.as_view(), name="mfa_add_webauthn"),
+    path("security/passkeys/<int:pk>/remove/", views.RemovePasskey.as_view(), name="mfa_remove_webauthn"),
+    path("security/sessions/end/", views.end_sessions, name="staff_end_sessions"),
     path("security/code/", views.SecondFactorAgain.as_view(), name="mfa_reauthenticate"),
     path("security/set-up/", views.Enrol.as_view(), name="mfa_activate_totp"),
     path("security/remove/", views.Remove.as_view(), name="mfa_deactivate_totp"),

@@ -1,9 +1,10 @@
-"""The pages of sign-in. django-allauth decides; these give its views the look of the back office."""
+"""The pages of sign-in and of one's own account: django-allauth decides, these look like the back office."""
 
 import logging
 from collections.abc import Callable
 from typing import Any
 
+from allauth.account.internal.decorators import login_not_required
 from allauth.account.internal.flows.login import perform_password_login
 from allauth.account.models import Login
 from allauth.account.views import ReauthenticateView
@@ -11,37 +12,82 @@ from allauth.mfa.base.views import AuthenticateView, IndexView
 from allauth.mfa.base.views import ReauthenticateView as SecondFactorReauthenticateView
 from allauth.mfa.recovery_codes.views import GenerateRecoveryCodesView, ViewRecoveryCodesView
 from allauth.mfa.totp.views import ActivateTOTPView, DeactivateTOTPView
-from allauth.socialaccount.models import SocialAccount
+from allauth.mfa.webauthn.views import AddWebAuthnView, ReauthenticateWebAuthnView, RemoveWebAuthnView
+from allauth.socialaccount.models import SocialAccount, SocialApp
+from allauth.socialaccount.providers.oauth2.views import OAuth2CallbackView
 from allauth.socialaccount.providers.openid_connect import views as openid_connect
 from django import forms
 from django.conf import settings
-from django.contrib import admin
+from django.contrib import admin, messages
+from django.contrib.auth.decorators import login_required
 from django.contrib.auth.forms import AuthenticationForm as DjangoAuthenticationForm
-from django.contrib.auth.views import LoginView
-from django.http import HttpRequest, HttpResponse, HttpResponseBase
-from django.shortcuts import redirect, render
-from django.urls import reverse
+from django.contrib.auth.views import LoginView, PasswordChangeView
+from django.db import transaction
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
+from django.shortcuts import redirect
+from django.urls import reverse, reverse_lazy
+from django.utils.decorators import method_decorator
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_POST
 from requests import RequestException
 from unfold.forms import AuthenticationForm
 
-from glyphforge.staff.adapters import remember_second_factor
+from glyphforge.staff import invitations, sessions
+from glyphforge.staff.adapters import has_passed_second_factor, remember_second_factor
+from glyphforge.staff.forms import OwnPasswordForm
+from glyphforge.staff.id_token import CheckedTokens, with_nonce
+from glyphforge.staff.refusal import refused
 
 logger = logging.getLogger(__name__)
 
 
 class BackOfficePage:
-    """Adds what Unfold's layouts need."""
+    """Adds what Unfold's layouts need; no browser and no proxy keeps the page, which may hold a secret."""
 
     title = ""
     intro = ""
     button = ""
     request: HttpRequest
 
+    @method_decorator(never_cache)
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        """Answer with no-store."""
+        response: HttpResponseBase = super().dispatch(request, *args, **kwargs)  # type: ignore[misc]
+        return response
+
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         """What the view says itself, over the page's texts, over what every admin page has."""
         context = super().get_context_data(**kwargs)  # type: ignore[misc]
         texts = {"title": self.title, "intro": self.intro, "button": self.button}
         return admin.site.each_context(self.request) | texts | context
+
+
+class OthersEnd:
+    """Goes on with this session after a change that ended all sessions of the account."""
+
+    request: HttpRequest
+
+    def form_valid(self, form: forms.Form) -> HttpResponse:
+        """Carry out the change, and write this session down anew: both or neither."""
+        with transaction.atomic():
+            response: HttpResponse = super().form_valid(form)  # type: ignore[misc]
+            sessions.keep(self.request)
+        return response
+
+
+class _Invited:
+    """Sets up a first second factor: of whoever knows the password, not of whoever came first with it."""
+
+    request: HttpRequest
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        """Refuse whoever has no factor yet, and no link of an administrator."""
+        has_none = request.user.is_authenticated and not has_passed_second_factor(request)
+        if has_none and not invitations.is_invited(request):
+            message = "Ask an administrator for a link to set up your second factor: it works once, for a day."
+            return refused(request, message)
+        response: HttpResponseBase = super().dispatch(request, *args, **kwargs)  # type: ignore[misc]
+        return response
 
 
 class SignIn(BackOfficePage, LoginView):
@@ -74,15 +120,16 @@ class SignIn(BackOfficePage, LoginView):
 
 
 class SecondFactor(BackOfficePage, AuthenticateView):
-    """The code that completes a sign-in."""
+    """The code, or the passkey, that completes a sign-in."""
 
     title = "Second factor"
     button = "Log in"
-    template_name = "staff/form.html"
+    template_name = "staff/second_factor.html"
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
-        """Add the way back to the sign-in page."""
-        return super().get_context_data(cancel_url=reverse("admin:login"), **kwargs)
+        """Add the way back to the sign-in page, and whether there is a passkey to use."""
+        has_passkey = sessions.has_passkey(self.stage.login.user.pk)
+        return super().get_context_data(cancel_url=reverse("admin:login"), has_passkey=has_passkey, **kwargs)
 
 
 class PasswordAgain(BackOfficePage, ReauthenticateView):
@@ -101,7 +148,44 @@ class SecondFactorAgain(BackOfficePage, SecondFactorReauthenticateView):
     template_name = "staff/form.html"
 
 
-class Enrol(BackOfficePage, ActivateTOTPView):
+class PasskeyAgain(BackOfficePage, ReauthenticateWebAuthnView):
+    """A passkey, once more."""
+
+    title = "Confirm that it is you"
+    button = "Use a passkey"
+    template_name = "staff/passkey.html"
+
+
+class AddPasskey(_Invited, BackOfficePage, AddWebAuthnView):
+    """Adds a passkey, which no false page can have: it answers to this host alone."""
+
+    title = "Add a passkey"
+    intro = "Your browser asks for a fingerprint, a PIN or a security key. A passkey answers to this address alone."
+    button = "Add a passkey"
+    template_name = "staff/passkey.html"
+
+    def form_valid(self, form: forms.Form) -> HttpResponse:
+        """Count the new passkey for this session too."""
+        response: HttpResponse = super().form_valid(form)
+        remember_second_factor(self.request, "webauthn")
+        return response
+
+
+class RemovePasskey(OthersEnd, BackOfficePage, RemoveWebAuthnView):
+    """Takes a passkey off one's own account."""
+
+    title = "Remove a passkey"
+    intro = "It opens nothing here any more. Your other sessions end."
+    button = "Remove"
+    template_name = "staff/form.html"
+    success_url = reverse_lazy("mfa_index")
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        """Add the way back to one's own security page."""
+        return super().get_context_data(cancel_url=reverse("mfa_index"), **kwargs)
+
+
+class Enrol(_Invited, BackOfficePage, ActivateTOTPView):
     """Sets up the authenticator app; ends with the recovery codes."""
 
     title = "Set up your second factor"
@@ -110,7 +194,7 @@ class Enrol(BackOfficePage, ActivateTOTPView):
     def form_valid(self, form: forms.Form) -> HttpResponse:
         """Count the code that proves the app for this session too, so that none is asked for again at once."""
         response = super().form_valid(form)
-        remember_second_factor(self.request)
+        remember_second_factor(self.request, "totp")
         return response
 
     def get_success_url(self) -> str:
@@ -118,11 +202,11 @@ class Enrol(BackOfficePage, ActivateTOTPView):
         return reverse("mfa_view_recovery_codes")
 
 
-class Remove(BackOfficePage, DeactivateTOTPView):
-    """Takes the second factor off one's own account; where it is required, the next page asks for a new one."""
+class Remove(OthersEnd, BackOfficePage, DeactivateTOTPView):
+    """Takes the app off one's own account; where a second factor is required, the next page asks for a new one."""
 
     title = "Remove your second factor"
-    intro = "Your authenticator app and your recovery codes stop working."
+    intro = "Your authenticator app and your recovery codes stop working. Your other sessions end."
     button = "Remove"
     template_name = "staff/form.html"
 
@@ -132,7 +216,7 @@ class Remove(BackOfficePage, DeactivateTOTPView):
 
 
 class Security(BackOfficePage, IndexView):
-    """One's own second factor and single sign-on."""
+    """One's own second factors, single sign-on and sessions."""
 
     title = "Sign-in and security"
     template_name = "staff/security.html"
@@ -143,6 +227,9 @@ class Security(BackOfficePage, IndexView):
             single_sign_on=bool(settings.STAFF_OIDC_ISSUER),
             connected=SocialAccount.objects.filter(user=self.request.user).exists(),
             second_factor_required=settings.STAFF_SECOND_FACTOR_REQUIRED,
+            passkeys=sessions.passkeys_of(self.request.user.pk or 0),
+            sessions=sessions.open_of(self.request.user.pk or 0),
+            this_session=self.request.session.get(sessions.ID),
             **kwargs,
         )
 
@@ -154,7 +241,7 @@ class RecoveryCodes(BackOfficePage, ViewRecoveryCodesView):
     template_name = "staff/recovery_codes.html"
 
 
-class NewRecoveryCodes(BackOfficePage, GenerateRecoveryCodesView):
+class NewRecoveryCodes(OthersEnd, BackOfficePage, GenerateRecoveryCodesView):
     """Replaces the recovery codes."""
 
     title = "New recovery codes"
@@ -165,6 +252,31 @@ class NewRecoveryCodes(BackOfficePage, GenerateRecoveryCodesView):
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         """Add the way back to one's own security page."""
         return super().get_context_data(cancel_url=reverse("mfa_index"), **kwargs)
+
+
+@method_decorator(login_required, name="dispatch")
+class OwnPassword(OthersEnd, BackOfficePage, PasswordChangeView):
+    """One's own new password; the old one is a guess that is counted."""
+
+    title = "Change your password"
+    intro = "Your other sessions end."
+    button = "Change the password"
+    template_name = "staff/form.html"
+    form_class = OwnPasswordForm
+    success_url = reverse_lazy("admin:password_change_done")
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        """Add the way back to one's own security page."""
+        return super().get_context_data(cancel_url=reverse("mfa_index"), **kwargs)
+
+
+@require_POST
+@login_required
+def end_sessions(request: HttpRequest) -> HttpResponse:
+    """Ends all of one's own sessions but this one."""
+    ended = sessions.end_others(request)
+    messages.success(request, f"{ended} other session{'' if ended == 1 else 's'} ended.")
+    return redirect("mfa_index")
 
 
 def _handle_unreachable_issuer(view: Callable[..., HttpResponse]) -> Callable[[HttpRequest, str], HttpResponse]:
@@ -180,21 +292,18 @@ def _handle_unreachable_issuer(view: Callable[..., HttpResponse]) -> Callable[[H
     return guarded
 
 
-single_sign_on = _handle_unreachable_issuer(openid_connect.login)
-single_sign_on_callback = _handle_unreachable_issuer(openid_connect.callback)
+def _to_issuer(request: HttpRequest, provider_id: str) -> HttpResponse:
+    return with_nonce(request, openid_connect.login(request, provider_id))
 
 
-def refused(request: HttpRequest, message: str, status: int = 403) -> HttpResponse:
-    """A page that says why a sign-in came to nothing."""
-    context = admin.site.each_context(request) | {"title": "Not signed in", "message": message}
-    return render(request, "staff/refused.html", context, status=status)
+@login_not_required
+def _from_issuer(request: HttpRequest, provider_id: str) -> HttpResponse:
+    try:
+        response: HttpResponse = OAuth2CallbackView.adapter_view(CheckedTokens(request, provider_id))(request)
+    except SocialApp.DoesNotExist as error:
+        raise Http404 from error
+    return response
 
 
-def locked_out(request: HttpRequest, response: HttpResponse | None = None, *args: Any) -> HttpResponse:
-    """django-axes' answer to whoever has failed too often. The same whether or not the account exists.
-
-    Why it is the same:
-    https://cheatsheetseries.owasp.org/cheatsheets/Authentication_Cheat_Sheet.html#authentication-and-error-messages
-    """
-    minutes = int(settings.AXES_COOLOFF_TIME.total_seconds() // 60)
-    return refused(request, f"Too many failed attempts. Try again in {minutes} minutes.", status=429)
+single_sign_on = _handle_unreachable_issuer(_to_issuer)
+single_sign_on_callback = _handle_unreachable_issuer(_from_issuer)

@@ -1,6 +1,6 @@
-"""Which address a request really came from."""
+"""Which address a request really came from, and what is counted as one source."""
 
-from ipaddress import ip_address
+from ipaddress import IPv6Address, ip_address, ip_network
 
 from django.conf import settings
 from django.http import HttpRequest
@@ -20,3 +20,19 @@ def client_address(request: HttpRequest) -> str | None:
         return str(ip_address(candidate))
     except ValueError:
         return request.META.get("REMOTE_ADDR") or None
+
+
+def source_of(address: str) -> str:
+    """What failures of this address are counted by: an IPv4 address itself, of IPv6 the /64 that one line is given.
+
+    An IPv4 address that is written as IPv6 is the IPv4 address; a text that is no address stays as it is.
+    """
+    try:
+        found = ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if isinstance(found, IPv6Address):
+        if found.ipv4_mapped is None:
+            return str(ip_network((found, 64), strict=False))
+        found = found.ipv4_mapped
+    return str(found)

@@ -15,8 +15,8 @@ class PagesCompressed(GZipMiddleware):
     - the CSRF token is another in every page (Django masks it), so no two answers have one in common;
     - Django adds up to 100 random bytes, so that a length takes many times as many answers to be seen;
     - the session's cookie is SameSite=Lax: another site makes a browser open a page, but not ask for one unseen;
-    - a new API key is in the answer to a POST, the secret and the recovery codes of a second factor are in
-      `PAGES_WITH_SECRETS`: these are sent as they are.
+    - new API keys, the secret and the recovery codes of a second factor are in `PAGES_WITH_SECRETS`: these are sent as
+      they are.
 
     The HTTP API, webhooks and exports are sent as they are too: they are no pages.
     https://docs.djangoproject.com/en/5.2/ref/middleware/#module-django.middleware.gzip

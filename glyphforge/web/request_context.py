@@ -8,8 +8,8 @@ from django.http import HttpRequest, HttpResponse
 
 from glyphforge.audit import acting_as
 
-# What a proxy may hand on; anything else could forge lines in a log.
-_ACCEPTED_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+# What a proxy may hand on; anything else could forge lines in a log, or pass for a run of a job or an event.
+_ACCEPTED_ID = re.compile(r"(?!run-|evt_)[A-Za-z0-9._-]{1,64}", re.IGNORECASE)
 
 
 class AuditActorMiddleware:

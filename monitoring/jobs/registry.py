@@ -12,7 +12,7 @@ from monitoring.jobs.functions import database as database_jobs
 from monitoring.jobs.functions import folding, housekeeping
 from monitoring.jobs.functions import stripe as stripe_jobs
 from monitoring.jobs.outcome import Outcome
-from monitoring.jobs.steps import Partitions, Step, Vacuum, run_listing, run_number, run_steps
+from monitoring.jobs.steps import Partitions, Retention, Step, Vacuum, run_listing, run_number, run_steps
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ _ALL = (
             Step("cleanup_api_usage_request_ids", "SELECT cleanup_api_usage_request_ids()"),
             Step("analyze_partitioned_tables", "SELECT analyze_partitioned_tables()"),
             *_PARTITIONS,
-            Step("cleanup_old_api_usage", "SELECT cleanup_old_api_usage()"),
+            Retention("cleanup_old_api_usage", "SELECT cleanup_old_api_usage()"),
             Step("take_daily_snapshot", "SELECT take_daily_snapshot()"),
             housekeeping.CLEANUP_JOB_RUNS,
             *housekeeping.CLEANUP_QUEUE,
@@ -105,7 +105,7 @@ _ALL = (
             Step("cleanup_webhook_events", "SELECT cleanup_webhook_events()"),
             Step("cleanup_api_usage_request_ids", "SELECT cleanup_api_usage_request_ids()"),
             Step("analyze_partitioned_tables", "SELECT analyze_partitioned_tables()"),
-            Step("cleanup_audit_log", "SELECT cleanup_audit_log()"),
+            Retention("cleanup_audit_log", "SELECT cleanup_audit_log()"),
             Step("cleanup_alerts", "SELECT cleanup_alerts()"),
             Vacuum(
                 "vacuum",

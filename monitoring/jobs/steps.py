@@ -7,10 +7,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from django.db import Error, connection, transaction
+from django.db import DEFAULT_DB_ALIAS, Error, connection, connections, transaction
 from psycopg.errors import Diagnostic
 
 from glyphforge.audit.masking import mask
+from glyphforge.database.connection import retention_alias
 from glyphforge.errors import LeftOut
 from monitoring.jobs.deadline import remaining_seconds
 from monitoring.jobs.outcome import JobFailed, Outcome
@@ -40,10 +41,10 @@ class Said:
 
 
 @contextmanager
-def listening() -> Iterator[Said]:
+def listening(alias: str = DEFAULT_DB_ALIAS) -> Iterator[Said]:
     """Yields what the server says within the block."""
-    connection.ensure_connection()
-    server, said = connection.connection, Said()
+    connections[alias].ensure_connection()
+    server, said = connections[alias].connection, Said()
     server.add_notice_handler(said)
     try:
         yield said
@@ -51,13 +52,13 @@ def listening() -> Iterator[Said]:
         server.remove_notice_handler(said)
 
 
-def query(statement: str, *parameters: str | int) -> Rows:
+def query(statement: str, *parameters: str | int, alias: str = DEFAULT_DB_ALIAS) -> Rows:
     """Run one statement in one transaction; returns its rows as dictionaries by column.
 
     Its time limit is what is left of the job's, enforced by the server:
     https://www.postgresql.org/docs/current/runtime-config-client.html#GUC-STATEMENT-TIMEOUT
     """
-    with transaction.atomic(), connection.cursor() as cursor:
+    with transaction.atomic(using=alias), connections[alias].cursor() as cursor:
         if (seconds := remaining_seconds()) is not None:
             cursor.execute("SELECT set_config('statement_timeout', %s, true)", [f"{int(seconds * 1000) + 1}ms"])
         cursor.execute(statement, parameters or None)
@@ -79,9 +80,24 @@ class Step:
     sql: str
     count: Callable[[Rows], int] = number
 
+    @property
+    def alias(self) -> str:
+        """The connection that the statement needs."""
+        return DEFAULT_DB_ALIAS
+
     def run(self) -> int:
         """Run the statement; returns its figure, and raises what the database raises."""
-        return self.count(query(self.sql))
+        return self.count(query(self.sql, alias=self.alias))
+
+
+@dataclass(frozen=True)
+class Retention(Step):
+    """A step that removes what nobody else may remove."""
+
+    @property
+    def alias(self) -> str:
+        """The connection of `RETENTION_DATABASE_URL`, where there is one."""
+        return retention_alias()
 
 
 @dataclass(frozen=True)
@@ -175,7 +191,7 @@ def run_steps(*steps: Step | Partitions | Vacuum) -> Outcome:
         started = time.monotonic()
         report: dict[str, Any] = {"status": "ok"}
         problems: list[str] = []
-        with listening() as said:
+        with listening(getattr(step, "alias", DEFAULT_DB_ALIAS)) as said:
             try:
                 report["rows"] = step.run()
                 rows += report["rows"]

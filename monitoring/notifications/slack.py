@@ -13,6 +13,7 @@ from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from django.conf import settings
 
+from glyphforge.audit.masking import mask_values
 from glyphforge.database import installation
 from glyphforge.rows import Json
 from monitoring.models import Alert, Notification
@@ -146,7 +147,7 @@ def post(payload: Json) -> None:
         raise Undelivered(installation.COPY)
     request = Request(  # noqa: S310 - settings accept http and https only
         settings.SLACK_WEBHOOK_URL,
-        data=json.dumps(payload).encode(),
+        data=json.dumps(mask_values(payload)).encode(),
         headers={"Content-Type": "application/json; charset=utf-8"},
         method="POST",
     )

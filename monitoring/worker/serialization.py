@@ -24,6 +24,7 @@ FUNCTIONS = frozenset(
         "billing.tasks.resync_customer",
         "billing.tasks.send_key_notice",
         "billing.tasks.send_leak_notice",
+        "glyphforge.staff.notices.send",
         "monitoring.jobs.runner.run_now",
         "monitoring.jobs.runner.run_slot",
     }

@@ -189,7 +189,7 @@ def test_the_block_leads_from_an_empty_cluster_to_a_processed_event_and_a_restor
                 assert database.execute("SELECT count(*) FROM users").fetchone() == (1,)
                 who = "SELECT DISTINCT usename FROM pg_stat_activity WHERE datname = 'glyphforge'"
                 names = {name for (name,) in database.execute(f"{who} AND pid <> pg_backend_pid()").fetchall()}
-                assert {roles.APPLICATION} <= names <= {roles.APPLICATION, roles.BACKUP}
+                assert {roles.WEB, roles.WORKER} <= names <= {roles.WEB, roles.WORKER, roles.RETENTION, roles.BACKUP}
 
             machine.manage("database", "backup")
             (dump,) = backups.glob("*.dump")

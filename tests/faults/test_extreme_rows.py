@@ -165,6 +165,8 @@ TABLES: dict[str, dict[str, str]] = {
     },
     "authentication_failures": {"kind": "'api_key'", "source": "'s#n'", "window_start": "now()"},
     "audit_log": {"action": "'x'", "table_name": "'users'"},
+    "staff_sessions": {"user_id": "SELECT min(id) FROM auth_user"},
+    "used_forms": {"token": "'t#n'"},
     "read_log": {"actor": "'a'", "table_name": "'users'", "row_id": "'1'", "db_role": "'r'"},
     "alerts": {
         "fingerprint": "'f#n'",

@@ -28,6 +28,7 @@ def hint(number: str) -> str | None:
         ("W004", "ALERT_EMAIL", {"SLACK_WEBHOOK_URL": "", "ALERT_EMAIL": ""}, {"SLACK_WEBHOOK_URL": "https://x.test"}),
         ("W005", "METRICS_TOKEN", {"METRICS_TOKEN": ""}, {"METRICS_TOKEN": "t" * 32}),
         ("W006", "BACKUP_DIR", {"BACKUP_DIR": ""}, {"BACKUP_DIR": "/var/backups"}),
+        ("W012", "opened by", {"ALLOWED_HOSTS": ["*"]}, {"ALLOWED_HOSTS": ["b.test"]}),
         ("W008", "BACKOFFICE_URL", {"BACKOFFICE_URL": "http://localhost:8000"}, {"BACKOFFICE_URL": "https://b.test"}),
     ],
 )
@@ -59,7 +60,7 @@ def test_a_dotenv_that_others_may_read_is_named_until_it_is_private(settings: An
 @pytest.mark.django_db
 def test_a_superuser_is_named_until_the_roles_are_there_and_used(settings: Any) -> None:
     settings.EMBEDDED_DATABASE = False
-    assert f"name the role {sql_roles.APPLICATION} in DATABASE_URL" in str(hint("W011"))
+    assert f"{sql_roles.APPLICATION} in DATABASE_URL for both" in str(hint("E004"))
     sql_roles.install()
     query("SET LOCAL ROLE glyphforge_app")
     assert sql_roles.BACKUP in str(hint("W011"))  # no other connection is configured here for backups

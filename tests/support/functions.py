@@ -12,7 +12,7 @@ import psycopg
 from django.db import connection
 
 from glyphforge.database import desired
-from tests.support import erasing_calls, factories
+from tests.support import account_functions, erasing_calls, factories
 from tests.support.outcomes import Outcome, Rows
 from tests.support.sql import ago, insert, run
 
@@ -214,14 +214,7 @@ CALLS: dict[str, tuple[str, ...]] = {
     "requests_as_of": (f"SELECT public.requests_as_of('{USER}', 'now')",),
     "payments_as_of": (f"SELECT public.payments_as_of('{USER}', 'now')",),
     "customer_as_of": (f"SELECT public.customer_as_of('{USER}', 'now')",),
-    "with_account_names": ("SELECT public.with_account_names('{\"user_id\": 1}')",),
-    "audit_grant": (
-        """
-        INSERT INTO public.auth_group_permissions (group_id, permission_id)
-        SELECT (SELECT max(id) FROM public.auth_group), (SELECT max(id) FROM public.auth_permission)
-        ON CONFLICT DO NOTHING
-        """,
-    ),
+    **account_functions.CALLS,
     "this_database": ("SELECT * FROM public.this_database()",),
     "is_production": ("SELECT public.is_production()",),
     "signal_session": ("SELECT public.signal_session('1.1', 'cancel')", "SELECT public.signal_session('1.1', 'kill')"),

@@ -32,6 +32,8 @@ class Issuer:
     lifetime: int = 300
     token_requests: list[dict[str, str]] = field(default_factory=list)
     challenges: dict[str, str] = field(default_factory=dict)
+    nonces: dict[str, str] = field(default_factory=dict)
+    without: tuple[str, ...] = ()  # claims that its tokens lack
 
     def __post_init__(self) -> None:
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
@@ -47,6 +49,7 @@ class Issuer:
         asked = {name: values[0] for name, values in parse_qs(urlsplit(location).query).items()}
         code = f"code-{len(self.challenges)}"
         self.challenges[code] = asked["code_challenge"]
+        self.nonces[code] = asked["nonce"]
         return f"{urlsplit(asked['redirect_uri']).path}?code={code}&state={asked['state']}"
 
     def document(self) -> dict[str, Any]:
@@ -65,7 +68,9 @@ class Issuer:
         if form.get("client_secret") != CLIENT_SECRET or self.challenges.pop(form["code"], None) != challenge:
             return 400, {"error": "invalid_grant"}
         now = int(time.time())
-        claims = {"iss": self.url, "aud": self.audience, "iat": now, "exp": now + self.lifetime} | self.claims
+        claims = {"iss": self.url, "aud": self.audience, "iat": now, "exp": now + self.lifetime}
+        claims |= {"nonce": self.nonces[form["code"]]} | self.claims
+        claims = {name: value for name, value in claims.items() if name not in self.without}
         id_token = jwt.encode(claims, _key(), algorithm="RS256", headers={"kid": "1"})
         return 200, {"access_token": "access", "token_type": "Bearer", "id_token": id_token}
 

@@ -15,6 +15,7 @@ CREATE TABLE api_keys (
     revoked_reason text,
     created_at timestamptz NOT NULL DEFAULT now(),
     updated_at timestamptz NOT NULL DEFAULT now(),
+    replaced_at timestamptz,
     CONSTRAINT api_keys_environment_known CHECK (environment IN ('development', 'staging', 'production')),
     CONSTRAINT api_keys_prefix_short CHECK (length(key_prefix) BETWEEN 1 AND 32),
     CONSTRAINT api_keys_hash_is_no_key CHECK (key_hash <> '' AND key_hash NOT LIKE 'glyph\_sk\_%'),
@@ -23,12 +24,15 @@ CREATE TABLE api_keys (
     -- Far from what a bigint holds: counting stops there, and never fails.
     CONSTRAINT api_keys_usage_possible CHECK (usage_count <= 1000000000000000),
     CONSTRAINT api_keys_reason_needs_revocation CHECK (revoked_reason IS NULL OR revoked_at IS NOT NULL),
+    CONSTRAINT api_keys_replaced_ends CHECK (replaced_at IS NULL OR expires_at IS NOT NULL),
     CONSTRAINT api_keys_texts_bounded CHECK (
         octet_length(name) <= 800 AND octet_length(key_hash) <= 255 AND octet_length(revoked_reason) <= 8192
     ),
     CONSTRAINT api_keys_times_plausible CHECK (
-        least(last_used_at, expires_at, revoked_at, created_at, updated_at) >= '1970-01-01 00:00:00+00'
-        AND greatest(last_used_at, expires_at, revoked_at, created_at, updated_at) < '2200-01-01 00:00:00+00'
+        least(last_used_at, expires_at, revoked_at, created_at, updated_at, replaced_at) >= '1970-01-01 00:00:00+00'
+        AND greatest(
+            last_used_at, expires_at, revoked_at, created_at, updated_at, replaced_at
+        ) < '2200-01-01 00:00:00+00'
     )
 )
 -- Half-empty pages keep the counters' updates on the same page, without index writes.

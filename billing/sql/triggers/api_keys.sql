@@ -21,6 +21,6 @@ EXECUTE FUNCTION set_updated_at();
 -- All columns but the counters, which the fold moves for every key that was used: it must not pay for an audit; and but
 -- the fast hash, which is derived.
 CREATE TRIGGER audit AFTER INSERT OR DELETE OR UPDATE OF
-id, user_id, name, environment, key_prefix, key_hash, expires_at, revoked_at, revoked_reason, created_at
+id, user_id, name, environment, key_prefix, key_hash, expires_at, replaced_at, revoked_at, revoked_reason, created_at
 ON api_keys
 FOR EACH ROW EXECUTE FUNCTION audit_row_change('id', 'usage_count', 'last_used_at', 'key_fast_hash');

@@ -2,6 +2,7 @@
 
 from django.db import connection
 
+from glyphforge.audit.masking import mask
 from glyphforge.text import storable
 
 
@@ -19,9 +20,9 @@ def claim(event_id: str) -> bool:
 def complete(event_id: str, error: str | None) -> bool:
     """End the processing: processed, or failed with `error`. False when it was no longer ours.
 
-    A failed event waits 1, 5 and 30 minutes, then 2, 5 and 10 hours, and is dead after the eighth attempt; the rules
-    are those of `complete_webhook_processing()`.
+    What others' errors say may carry secrets, which are masked. A failed event waits 1, 5 and 30 minutes, then 2, 5 and
+    10 hours, and is dead after the eighth attempt; the rules are those of `complete_webhook_processing()`.
     """
     with connection.cursor() as cursor:
-        cursor.execute("SELECT complete_webhook_processing(%s, %s)", [event_id, error and storable(error)])
+        cursor.execute("SELECT complete_webhook_processing(%s, %s)", [event_id, error and mask(storable(error))])
         return bool(cursor.fetchone()[0])

@@ -87,6 +87,9 @@ class Mender:
                 yield from self._extra(each, note)
                 continue
             key = Key(each.kind, each.name)
+            if each.kind in {"right", "role"}:
+                yield Step(Phase.RIGHTS, note, self.expected[key]["statement"])
+                continue
             mend: Callable[..., Iterable[Step]] = getattr(self, f"_{each.kind}")
             yield from mend(each.name, self.expected.get(key, {}), self.actual.get(key), note)
         for view in self.away:

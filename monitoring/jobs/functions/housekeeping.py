@@ -1,6 +1,6 @@
 """Keeps the tables of jobs, queue and sign-ins small; the figure of each step is the number of rows deleted."""
 
-from monitoring.jobs.steps import Step
+from monitoring.jobs.steps import Retention, Step
 
 
 def _delete(name: str, table: str, condition: str) -> Step:
@@ -38,6 +38,8 @@ CLEANUP_QUEUE = (
 # Sessions that ended, counts of failures by their own retention, and sign-ins.
 CLEANUP_SIGN_INS = (
     _delete("cleanup_sessions", "django_session", "expire_date < now()"),
+    _delete("cleanup_staff_sessions", "staff_sessions", "seen_at < now() - interval '30 days'"),
+    _delete("cleanup_used_forms", "used_forms", "used_at < now() - interval '1 day'"),
     *(
         _delete(f"cleanup_{table}", table, "attempt_time < now() - interval '180 days'")
         for table in ("axes_accesslog", "axes_accessfailurelog", "axes_accessattempt")
@@ -46,7 +48,7 @@ CLEANUP_SIGN_INS = (
 )
 
 # Who looked at whom.
-CLEANUP_READS = Step("cleanup_read_log", "SELECT cleanup_read_log()")
+CLEANUP_READS = Retention("cleanup_read_log", "SELECT cleanup_read_log()")
 
 # What evaluations of the alerts measured.
 CLEANUP_MEASUREMENTS = (

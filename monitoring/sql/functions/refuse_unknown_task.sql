@@ -8,7 +8,7 @@ DECLARE
     known constant text[] := ARRAY[
         'billing.tasks.advance_replay', 'billing.tasks.erase_customer', 'billing.tasks.process_event',
         'billing.tasks.resync_customer', 'billing.tasks.send_key_notice', 'billing.tasks.send_leak_notice',
-        'monitoring.jobs.runner.run_now', 'monitoring.jobs.runner.run_slot'
+        'glyphforge.staff.notices.send', 'monitoring.jobs.runner.run_now', 'monitoring.jobs.runner.run_slot'
     ];
 BEGIN
     IF NEW.func OPERATOR(pg_catalog.<>) ALL (known) OR NEW.hook IS NOT NULL THEN

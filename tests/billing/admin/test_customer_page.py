@@ -16,7 +16,7 @@ from billing.services import accounts, notes
 from tests.support import factories
 
 pytestmark = [pytest.mark.django_db, pytest.mark.one_day]
-QUERIES = 23  # one writes down who looked
+QUERIES = 24  # one writes down who looked, one finds the session
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from tests.support.event_stream import EventStream
 pytestmark = pytest.mark.django_db
 
 MODELS = [User, Subscription, ApiKey, Payment, WebhookEvent, AuditEntry, ApiUsage, Plan, AuthenticationFailure]
-QUERIES_PER_LIST = 12
+QUERIES_PER_LIST = 13
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from django_q.models import OrmQ
 
 from billing.admin.customer_operations import Suspend
 from billing.models import ApiKey, CustomerNote, PlanPrice, Subscription, UnmatchedCustomer, User, WebhookEvent
-from billing.services import payments
+from billing.services import notes, payments
 from demo.stripe.world import StripeWorld
 from glyphforge.audit.models import AuditEntry
 from glyphforge.errors import Refused
@@ -113,10 +113,19 @@ def test_orphans_are_counted_named_and_fixed(lead: Client) -> None:
 
 def test_key_is_shown_once_and_never_again(lead: Client) -> None:
     user = factories.customer()
-    shown = lead.post(row_page(user, "create_key"), CONFIRMED | {"environment": "production", "name": "Server"})
-    raw = shown.context["issued"].raw_key
+    page, values = row_page(user, "create_key"), CONFIRMED | {"environment": "production", "name": "Server"}
+    made = lead.post(page, values)
+    assert made.status_code == 302
+    raw_session = lead.session["shown_once"]
+    shown = lead.get(made.url)
+    raw = shown.context["issued"]["raw_key"]
+    assert raw not in str(raw_session)
     assert raw in shown.content.decode()
     assert "no-store" in shown["Cache-Control"]
+    again = lead.get(made.url, follow=True)
+    assert raw not in again.content.decode()
+    assert "was shown before" in again.content.decode()
+    assert "shown_once" not in lead.session
     key = ApiKey.objects.get(user=user)
     assert (key.environment, key.name) == ("production", "Server")
     assert raw not in lead.get(row_page(key)).content.decode()
@@ -125,11 +134,48 @@ def test_key_is_shown_once_and_never_again(lead: Client) -> None:
 
 def test_rotation_lets_both_keys_work_for_the_overlap(lead: Client) -> None:
     old = factories.issued_key().key
-    shown = lead.post(row_page(old, "rotate"), CONFIRMED | {"overlap": "24"})
-    assert shown.context["issued"].key.pk != old.pk
+    shown = lead.post(row_page(old, "rotate"), CONFIRMED | {"overlap": "24"}, follow=True)
+    assert shown.context["issued"]["key"].pk != old.pk
     old.refresh_from_db()
     assert old.revoked_at is None
     assert old.expires_at is not None
+    told = f"Replaced, works until {old.expires_at:%Y-%m-%d %H:%M} UTC"
+    assert told in lead.get(row_page(old)).content.decode()
+    assert "was replaced already, and works until" in lead.get(row_page(old, "rotate")).content.decode()
+
+
+def test_new_key_is_shown_to_nobody_else(lead: Client, signed_in: Callable[[str], Client]) -> None:
+    made = lead.post(row_page(factories.customer(), "create_key"), CONFIRMED | {"environment": "production"})
+    assert signed_in("billing_lead").get(made.url).status_code == 302
+    assert lead.get(made.url).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("model", "operation", "values"),
+    [
+        (factories.customer, "create_key", {"environment": "production"}),
+        (factories.customer, "note", {}),
+    ],
+)
+def test_form_that_is_sent_again_is_carried_out_once(
+    lead: Client, model: Callable[[], Any], operation: str, values: dict[str, str]
+) -> None:
+    row = model()
+    page = row_page(row, operation)
+    hidden = dict(lead.get(page).context["hidden"])
+    form = CONFIRMED | values | {"token": hidden["token"]}
+    assert lead.post(page, form).status_code == 302
+    assert "carried out once" in lead.post(page, form, follow=True).content.decode()
+    assert ApiKey.objects.count() + CustomerNote.objects.count() == 1
+    assert lead.post(page, form | {"token": dict(lead.get(page).context["hidden"])["token"]}).status_code == 302
+    assert ApiKey.objects.count() + CustomerNote.objects.count() == 2
+
+
+def test_form_with_a_token_that_was_never_ours_is_not_carried_out(lead: Client) -> None:
+    user = factories.customer()
+    for token in ("x" * 5000, "é" * 10):
+        lead.post(row_page(user, "create_key"), CONFIRMED | {"environment": "production", "token": token})
+    assert not ApiKey.objects.exists()
 
 
 def test_revocation_keeps_its_reason_and_is_not_offered_twice(lead: Client) -> None:
@@ -261,3 +307,16 @@ def test_next_page_stays_in_the_back_office(lead: Client) -> None:
     for evil in ("https://evil.example/", "//evil.example/", "/admin/../../evil"):
         done = lead.post(f"{row_page(user, 'note')}?next={evil}", CONFIRMED)
         assert done["Location"].startswith("/admin/")
+
+
+@pytest.mark.parametrize("reason", ["paid with 4242 4242 4242 4242", "the password is Tr0ub4dor"])
+def test_cards_and_passwords_are_written_down_nowhere(lead: Client, reason: str) -> None:
+    user = factories.customer()
+    for operation in ("note", "suspend"):
+        page = lead.post(row_page(user, operation), CONFIRMED | {"reason": reason}, follow=True)
+        assert "which is kept nowhere" in page.content.decode()
+    assert not CustomerNote.objects.exists()
+    with pytest.raises(Refused, match="kept nowhere"):
+        notes.add(user, author="ada", body=reason)
+    user.refresh_from_db()
+    assert user.status == "active"

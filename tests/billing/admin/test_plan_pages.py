@@ -24,7 +24,7 @@ from tests.support.sql import query
 from tests.support.stripe_acts import coupon, discount, renewed, scheduled, unpaid
 
 pytestmark = pytest.mark.django_db
-QUERIES = 15
+QUERIES = 16
 
 
 @pytest.fixture

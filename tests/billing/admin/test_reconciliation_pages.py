@@ -91,5 +91,5 @@ def test_lists_cost_a_fixed_number_of_queries(
 ) -> None:
     for number in range(20):
         Difference.objects.create(run=difference.run, user=difference.user, kind="differs", stripe_id=f"ch_{number}")
-    with django_assert_max_num_queries(12):
+    with django_assert_max_num_queries(13):
         support.get(page_of(difference))

@@ -12,9 +12,9 @@ from django.test import Client
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
+from billing.keys import authentication, lifecycle
 from billing.keys import cache as key_cache
 from billing.keys import format as key_format
-from billing.keys import lifecycle
 from billing.models import ApiUsage
 from glyphforge.web import brute_force
 from glyphforge.web.models import AuthenticationFailure
@@ -371,3 +371,17 @@ def test_the_documentation_page_is_served_from_here_alone(client: Client) -> Non
     assert "ninja/swagger-ui-bundle.js" in page
     assert "//cdn" not in page
     assert "'unsafe" not in response.headers["Content-Security-Policy"]
+
+
+def test_strangers_keys_are_put_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    def busy(*args: Any, **kwargs: Any) -> None:
+        raise authentication.Busy("Ask again.")
+
+    monkeypatch.setattr(authentication, "authenticate", busy)
+    response = Client().post(
+        "/api/v1/keys/authenticate",
+        {"key": "x"},
+        content_type="application/json",
+        headers={"Authorization": f"Bearer {TOKEN}"},
+    )
+    assert (response.status_code, response["Retry-After"], response.json()["error"]) == (503, "1", "Ask again.")

@@ -273,3 +273,19 @@ def test_the_same_wrong_key_again_costs_no_hash(hashed: list[bytes]) -> None:
     for _ in range(10):
         assert authentication.authenticate(wrong).outcome == "unknown"
     assert len(hashed) == 1
+
+
+def test_strangers_keys_leave_threads_to_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many as may be are in bcrypt; the next one is told to come again, and an issued key is not."""
+    issued = issued_key()
+    monkeypatch.setattr(authentication, "WAIT_SECONDS", 0)
+    for _ in range(4):
+        assert authentication._at_once.acquire(blocking=False)
+    try:
+        with pytest.raises(authentication.Busy):
+            authentication.authenticate(_wrong_secret(issued.raw_key))
+        assert authentication.authenticate(issued.raw_key).outcome == "ok"
+    finally:
+        for _ in range(4):
+            authentication._at_once.release()
+    assert authentication.authenticate(_wrong_secret(issued.raw_key)).outcome == "unknown"

@@ -95,6 +95,16 @@ def test_rotation_without_overlap_ends_the_old_key_at_once() -> None:
     assert authentication.authenticate(old.raw_key).outcome == "expired"
 
 
+def test_a_replaced_key_is_not_rotated_again_and_its_successor_lives_as_long_as_it_was_made_to() -> None:
+    old = issued_key()
+    new = lifecycle.rotate(old.key, **ACTING)
+    with pytest.raises(Refused, match="rotate its successor"):
+        lifecycle.rotate(old.key, **ACTING)
+    assert new.key.expires_at is None
+    assert lifecycle.rotate(new.key, **ACTING).key.expires_at is None
+    assert old.key.user.api_keys.count() == 3
+
+
 @pytest.mark.parametrize("operation", [lifecycle.rotate, lifecycle.revoke])
 def test_a_revoked_key_can_only_stay_revoked(operation: Callable[..., Any]) -> None:
     issued = issued_key()

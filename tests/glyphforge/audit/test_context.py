@@ -146,6 +146,9 @@ class TestMiddleware:
     def test_signed_in_member_acts_under_the_proxys_request_id(self) -> None:
         assert self.respond(**{"X-Request-ID": "lb-42.a"}) == {"actor": "kim", "request_id": "lb-42.a"}
 
-    def test_implausible_request_id_is_replaced(self) -> None:
-        request_id = self.respond(**{"X-Request-ID": "a\nb"})["request_id"]
+    @pytest.mark.parametrize("given", ["a\nb", "run-00000000-job-nightly", "Run-7", "evt_1"])
+    def test_implausible_request_id_is_replaced(self, given: str) -> None:
+        """Also one that reads as a run of a job or an event."""
+        request_id = self.respond(**{"X-Request-ID": given})["request_id"]
         assert len(request_id or "") == 32
+        assert request_id != given

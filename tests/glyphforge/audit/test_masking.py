@@ -1,6 +1,6 @@
 import pytest
 
-from glyphforge.audit.masking import mask
+from glyphforge.audit.masking import found_in, mask
 
 
 @pytest.mark.parametrize(
@@ -36,3 +36,25 @@ def test_passwords_and_tokens_in_urls_and_headers_vanish() -> None:
 def test_other_text_stays() -> None:
     text = "customer cus_NffrFeUfNV2Hib, event evt_1, prefix glyph_sk_live_1a2B3c4D, $12 at https://example.com:8000/x"
     assert mask(text) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("paid with 4242 4242 4242 4242 by phone", "a card number"),
+        ("5555-5555-5555-4444", "a card number"),
+        ("card 378282246310005", "a card number"),
+        ("2223003122003222.", "a card number"),
+        ("password hunter2", "a password"),
+        ("the password is Tr0ub4dor", "a password"),
+        ("PIN: 1234", "a password"),
+        ("4242 4242 4242 4243", None),
+        ("call +4915112345678901", None),
+        ("invoice 1234567890123456", None),
+        ("in_1MtHbELkdIwHu7ixl4OzzPMv of 2026-05-01", None),
+        ("The password was reset, ticket 4711", None),
+        ("ids 10-20-30-40-50-60-70", None),
+    ],
+)
+def test_cards_and_passwords_are_found(text: str, found: str | None) -> None:
+    assert found_in(text) == found

@@ -61,6 +61,7 @@ def test_manifest_counts_the_rows_of_the_same_moment(operated: str, dump: Path) 
 
 def test_backup_is_for_its_owner_only(dump: Path) -> None:
     assert dump.stat().st_mode & 0o077 == 0
+    assert manifest.path_for(dump).stat().st_mode & 0o077 == 0
 
 
 def test_outcome_is_recorded_for_the_health_check(operated: str, dump: Path) -> None:

@@ -138,3 +138,12 @@ def test_error_report_leaves_without_secrets_and_with_the_request_id() -> None:
         "request": {"headers": {"Authorization": "[masked]", "Cookie": "[masked]"}},
         "tags": {"request_id": "r-9"},
     }
+
+
+def test_error_report_leaves_without_what_was_asked_for() -> None:
+    event = {"request": {"url": "https://b.test/admin/?q=ada@example.com", "query_string": "code=1&state=2"}}
+    assert error_reports.scrubbed(event, {}) == {"request": {"url": "https://b.test/admin/"}}
+
+
+def test_strangers_hosts_are_reported_to_nobody() -> None:
+    assert error_reports.scrubbed({"logger": "django.security.DisallowedHost"}, {}) is None

@@ -8,6 +8,7 @@ from allauth.mfa.models import Authenticator
 from allauth.socialaccount.models import SocialAccount
 from django.contrib.auth.models import Group, Permission, User
 from django.core.management import call_command
+from django.db import IntegrityError, transaction
 from django.test import Client
 
 from glyphforge.audit.models import AuditEntry
@@ -185,9 +186,37 @@ class TestOutside:
         assert [each[1:4] for each in log.told()] == [("insert", "migrate", "system")]
 
     def test_account_cannot_pass_for_a_program(self, log: Log) -> None:
+        run("ALTER TABLE auth_user DISABLE TRIGGER name_not_reserved")  # of before there was one
         client = Client()
         client.force_login(factories.staff("operator", username="stripe", is_superuser=True))
         log = Log()
         names = {"username": "eve", "usable_password": "true", "password1": STRONG, "password2": STRONG}
         client.post("/admin/auth/user/add/", names | {"reason": "in disguise"})
         assert [each[2:4] for each in log.told()] == [("stripe", "staff")]
+
+
+class TestNames:
+    @pytest.mark.parametrize("name", ["stripe", "Single Sign-On", "system:stripe", "job:nightly", "glyphforge_app"])
+    def test_nobody_is_called_as_a_program_is(self, admin: Client, victim: User, name: str) -> None:
+        names = {"username": name, "usable_password": "true", "password1": STRONG, "password2": STRONG}
+        page = admin.post("/admin/auth/user/add/", names | {"reason": "a colleague"}).content.decode()
+        assert f"{name} is the name of a program" in page
+        with pytest.raises(IntegrityError, match="is the name of a program"), transaction.atomic():
+            User.objects.filter(pk=victim.pk).update(username=name)
+
+    def test_account_that_is_called_so_already_can_be_switched_off(self, admin: Client) -> None:
+        run("ALTER TABLE auth_user DISABLE TRIGGER name_not_reserved")
+        old = User.objects.create_user("stripe", password=STRONG)
+        run("ALTER TABLE auth_user ENABLE TRIGGER name_not_reserved")
+        joined = {"date_joined_0": "2026-01-01", "date_joined_1": "00:00:00"}
+        values = joined | {"username": "stripe", "reason": "left us"}
+        assert admin.post(f"/admin/auth/user/{old.pk}/change/", values).status_code == 302
+        assert not User.objects.get(pk=old.pk).is_active
+
+    def test_nothing_of_a_password_is_shown(self, admin: Client, victim: User) -> None:
+        auditor = Client()
+        auditor.force_login(factories.staff("auditor"))
+        for client in (admin, auditor):
+            page = client.get(f"/admin/auth/user/{victim.pk}/change/").content.decode()
+            assert "victim" in page
+            assert victim.password.split("$")[1] not in page  # the salt

@@ -4,13 +4,17 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from axes.models import AccessAttempt
+from axes.models import AccessAttempt, AccessFailureLog
 from django.contrib.auth.models import User
 from django.test import Client, RequestFactory
 
+from glyphforge.audit.models import AuditEntry
+from glyphforge.staff import lockout
+from glyphforge.web import brute_force
 from glyphforge.web.brute_force import WINDOW
-from glyphforge.web.client_address import client_address
+from glyphforge.web.client_address import client_address, source_of
 from glyphforge.web.models import AuthenticationFailure
+from tests.support import database
 from tests.support.sign_in import PASSWORD, Codes, enrol, log_in
 from tests.support.waiting import wait_for_room
 
@@ -115,3 +119,107 @@ def test_the_lock_goes_by_that_address(ada: User, client: Client, settings: Any)
     settings.TRUSTED_PROXIES = 1
     log_in(client, password="wrong", HTTP_X_FORWARDED_FOR="6.6.6.6, 203.0.113.5")
     assert AuthenticationFailure.objects.get().source == AccessAttempt.objects.get().ip_address == "203.0.113.5"
+
+
+def test_own_success_forgives_nobody_elses_failures(ada: User, client: Client) -> None:
+    User.objects.create_user("insider", password=PASSWORD, is_staff=True)
+    for _ in range(3):
+        _fail(client, 1)
+        log_in(client, username="insider")
+        client.logout()
+    assert AccessAttempt.objects.get().failures_since_start == 3
+    _fail(client, 2)
+    assert log_in(client).status_code == 429
+
+
+def test_success_elsewhere_forgives_no_stranger(ada: User, client: Client) -> None:
+    _fail(client, 4, REMOTE_ADDR="203.0.113.9")
+    assert log_in(client).status_code == 302
+    _fail(Client(), 1, REMOTE_ADDR="203.0.113.9")
+    assert log_in(Client()).status_code == 429
+
+
+def test_addresses_of_one_line_are_one_source(ada: User, client: Client) -> None:
+    for number in range(5):
+        log_in(client, password="wrong", username=f"somebody{number}", REMOTE_ADDR=f"2001:db8:1:2::{number:x}")
+    assert log_in(client, REMOTE_ADDR="2001:db8:1:2:ffff::1").status_code == 429
+    assert log_in(client, REMOTE_ADDR="2001:db8:1:3::1").status_code == 302
+
+
+@pytest.mark.parametrize(
+    ("address", "source"),
+    [
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("::ffff:198.51.100.7", "198.51.100.7"),
+        ("198.51.100.7", "198.51.100.7"),
+        ("unknown", "unknown"),
+    ],
+)
+def test_source_is_what_one_line_has(address: str, source: str) -> None:
+    assert source_of(address) == source
+
+
+def test_keys_too_are_counted_by_line(db: None) -> None:
+    for number in range(brute_force.LIMIT):
+        brute_force.count_failure(brute_force.Kind.API_KEY, f"2001:db8::{number:x}")
+    assert brute_force.is_stopped(brute_force.Kind.API_KEY, "2001:db8::ffff:1")
+    assert not brute_force.is_stopped(brute_force.Kind.API_KEY, "2001:db8:0:1::1")
+
+
+def test_one_guess_is_evaluated_at_a_time(ada: User) -> None:
+    request = RequestFactory().post("/")
+
+    def others_wait() -> bool:
+        keys = ("staff account ada", "staff source 127.0.0.1")
+        with database.session(autocommit=True) as other:
+            free = [other.execute("SELECT pg_try_advisory_xact_lock(hashtextextended(%s, 0))", [k]) for k in keys]
+            return [each.fetchone() for each in free] == [(False,), (False,)]
+
+    assert lockout.guess(request, "ada", lambda: others_wait() or None)
+
+
+def test_nothing_is_evaluated_once_locked(ada: User, client: Client) -> None:
+    _fail(client, 5)
+    with pytest.raises(lockout.LockedOut):
+        lockout.guess(RequestFactory().post("/"), "ada", lambda: pytest.fail("it was evaluated"))
+
+
+@pytest.mark.parametrize(
+    ("page", "field"), [("/admin/password_change/", "old_password"), ("/admin/security/password/", "password")]
+)
+def test_open_session_is_no_way_to_guess_the_password(ada: User, client: Client, page: str, field: str) -> None:
+    log_in(client)
+    new = {"new_password1": PASSWORD + "!", "new_password2": PASSWORD + "!"}
+    statuses = [client.post(page, new | {field: f"wrong {number}"}).status_code for number in range(5)]
+    assert statuses == [200, 200, 200, 200, 429]
+    assert client.post(page, new | {field: PASSWORD}).status_code in {200, 429}  # allauth's own limit answers first
+    assert User.objects.get().check_password(PASSWORD)
+    assert AuthenticationFailure.objects.get().last_subject == "ada"
+
+
+def test_recovery_codes_are_guesses_too(ada: User, client: Client, app: Codes) -> None:
+    log_in(client)
+    _, codes = enrol(client, app)
+    statuses = [client.post("/admin/security/code/", {"code": f"{number:08}"}).status_code for number in range(5)]
+    assert statuses[-1] == 429
+    client.logout()
+    log_in(client)
+    assert client.post("/admin/login/code/", {"code": codes[0]}).status_code in {302, 429}
+    assert "_auth_user_id" not in client.session
+
+
+def test_what_is_typed_into_the_field_of_the_name_is_kept_nowhere(ada: User, client: Client) -> None:
+    log_in(client, password="x", username="my secret passphrase")
+    client.post("/admin/login/?next=/admin/?token=hunter22", {"username": "hunter22", "password": "hunter22"})
+    assert not AccessFailureLog.objects.exists()
+    kept = str([*AccessAttempt.objects.values(), *AuthenticationFailure.objects.values()])
+    assert "passphrase" not in kept
+    assert "hunter22" not in kept
+    assert {attempt.username[:8] for attempt in AccessAttempt.objects.all()} == {"unknown:"}
+
+
+def test_lock_out_is_audited_once(ada: User, client: Client) -> None:
+    _fail(client, 7)
+    entry = AuditEntry.objects.get(action="lock_out")
+    assert (entry.row_id, entry.actor, entry.new_values) == (str(ada.pk), "sign-in", {"address": "127.0.0.1"})

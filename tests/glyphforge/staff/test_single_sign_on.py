@@ -1,6 +1,7 @@
 """Single sign-on against an issuer on this machine."""
 
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -141,7 +142,13 @@ def test_the_second_factor_is_asked_for_after_single_sign_on_too(
     assert client.post("/admin/login/code/", {"code": app(secret)}).url == "/admin/"
 
 
-@pytest.mark.parametrize("fault", ["audience", "expired", "issuer", "state", "replay", "no pkce"])
+@pytest.mark.parametrize(
+    "fault",
+    [
+        *("audience", "expired", "issuer", "state", "replay", "no pkce", "no exp", "no sub", "odd sub", "no nonce"),
+        *("nonce of another session", "several audiences", "another client's", "no aud"),
+    ],
+)
 def test_a_forged_or_stale_answer_is_refused(fault: str, client: Client, issuer: Issuer) -> None:
     location = client.get("/admin/login/sso/").url
     callback = issuer.authorize(location)
@@ -157,6 +164,16 @@ def test_a_forged_or_stale_answer_is_refused(fault: str, client: Client, issuer:
         client.get(callback)
         client.logout()
         User.objects.all().delete()
+    elif fault in {"no exp", "no sub", "no nonce", "no aud"}:
+        issuer.without = (fault.removeprefix("no "),)
+    elif fault == "odd sub":
+        issuer.claims["sub"] = 7
+    elif fault == "nonce of another session":
+        issuer.claims["nonce"] = "stolen"
+    elif fault == "several audiences":
+        issuer.claims["aud"] = [CLIENT_ID, "another-application"]
+    elif fault == "another client's":
+        issuer.claims["azp"] = "another-application"
     elif fault == "no pkce":
         issuer.challenges = dict.fromkeys(issuer.challenges, "stolen")
     response = client.get(callback)
@@ -170,6 +187,74 @@ def test_an_issuer_that_is_down_is_a_clear_refusal(client: Client, issuer: Issue
     response = client.get("/admin/login/sso/")
     assert response.status_code in {403, 502, 503}
     assert "did not work" in response.content.decode()
+
+
+def test_token_for_several_that_was_made_for_us_is_taken(client: Client, issuer: Issuer) -> None:
+    issuer.claims |= {"aud": [CLIENT_ID, "another-application"], "azp": CLIENT_ID}
+    assert sign_in(client, issuer).url == "/admin/"
+
+
+@pytest.mark.parametrize("odd", [7, ["x"], {"a": 1}, None, True])
+def test_odd_claims_are_no_server_error(client: Client, issuer: Issuer, odd: Any) -> None:
+    names = ("email", "name", "given_name", "family_name", "preferred_username", "picture", "groups")
+    issuer.claims |= dict.fromkeys(names, odd)
+    assert sign_in(client, issuer).url == "/admin/"
+
+
+def test_nobody_becomes_a_program_by_a_name_of_their_choice(client: Client, issuer: Issuer) -> None:
+    issuer.claims["preferred_username"] = "stripe"
+    del issuer.claims["email"]
+    sign_in(client, issuer)
+    assert User.objects.get().username == "sso-sub-grace"
+
+
+def test_two_tabs_sign_in_at_once(client: Client, issuer: Issuer) -> None:
+    callbacks = [issuer.authorize(client.get("/admin/login/sso/").url) for _ in range(2)]
+    assert [client.get(callback).status_code for callback in callbacks] == [302, 302]
+
+
+class TestWithinTheHour:
+    @pytest.fixture
+    def later(self, monkeypatch: pytest.MonkeyPatch) -> list[float]:
+        """The minutes that have passed for what looks at groups."""
+        passed = [0.0]
+        monkeypatch.setattr("glyphforge.staff.sso.time", SimpleNamespace(time=lambda: 60 * passed[0]))
+        return passed
+
+    def test_groups_are_shown_again_and_nobody_notices(
+        self, client: Client, issuer: Issuer, later: list[float], settings: Any, app: Codes
+    ) -> None:
+        settings.STAFF_SECOND_FACTOR_REQUIRED = True
+        sign_in(client, issuer)
+        enrol(client, app)
+        later[0] = 44
+        assert client.get("/admin/").status_code == 200
+        later[0] = 46
+        assert client.post("/admin/security/sessions/end/").url == "/admin/security/"  # what is written is not lost
+        location = client.get("/admin/security/").url
+        assert location == "/admin/login/sso/?next=%2Fadmin%2Fsecurity%2F"
+        issuer.claims["cognito:groups"] = ["glyph-audit"]
+        back = client.get(issuer.authorize(client.get(location).url))
+        assert back.url == "/admin/security/"
+        assert roles(User.objects.get()) == ["auditor"]
+        assert client.get("/admin/security/").status_code == 200  # no code is asked for again
+        later[0] = 90
+        assert client.get("/admin/").status_code == 200
+
+    def test_who_has_lost_the_groups_is_out(self, client: Client, issuer: Issuer, later: list[float]) -> None:
+        sign_in(client, issuer)
+        later[0] = 61
+        assert client.post("/admin/security/sessions/end/").url.startswith("/admin/login/sso/")
+        issuer.claims["cognito:groups"] = []
+        assert client.get(issuer.authorize(client.get("/admin/login/sso/").url)).status_code == 403
+        assert "_auth_user_id" not in client.session
+
+    def test_a_session_by_password_is_not_sent_there(
+        self, ada: User, client: Client, issuer: Issuer, later: list[float]
+    ) -> None:
+        log_in(client)
+        later[0] = 300
+        assert client.get("/admin/").status_code == 200
 
 
 def test_no_token_is_kept(client: Client, issuer: Issuer) -> None:

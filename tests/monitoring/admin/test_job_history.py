@@ -37,7 +37,7 @@ def test_page_has_the_picture_and_what_it_says_in_words(
     for number in range(1, 60):
         ran(number, status="failed" if number < 4 else "succeeded", seconds=number)
     operator = signed_in("operator")
-    with django_assert_max_num_queries(15):
+    with django_assert_max_num_queries(16):
         page = operator.get(reverse("admin:monitoring_jobschedule_change", args=["sync"])).content.decode()
     assert page.count("<rect") == job_history.SHOWN_RUNS
     assert 'role="img" aria-label="The last 50 runs, the latest on the right: 47 succeeded, 3 failed.' in page

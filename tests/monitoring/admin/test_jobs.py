@@ -36,7 +36,7 @@ def test_list_shows_state_last_success_and_next_run(staff: Client, django_assert
     JobSchedule.objects.update(next_due_at=timezone.now() + timedelta(hours=1))  # however old the template is
     JobSchedule.objects.filter(job="weekly").update(next_due_at=timezone.now() - timedelta(days=1))
     JobSchedule.objects.filter(job="daily").update(enabled=False)
-    with django_assert_max_num_queries(14):
+    with django_assert_max_num_queries(15):
         page = staff.get(url("changelist")).content.decode()
     for words in ("Succeeded", "Failed", "Running", "Overdue", "Switched off", "0 3 * * 0"):
         assert words in page, words

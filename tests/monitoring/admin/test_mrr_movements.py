@@ -25,7 +25,7 @@ def booked() -> MrrMovement:
 def test_movement_leads_to_its_cause(
     admin_client: Client, booked: MrrMovement, django_assert_max_num_queries: Any
 ) -> None:
-    with django_assert_max_num_queries(12):
+    with django_assert_max_num_queries(13):
         page = admin_client.get(LEDGER).text
     assert f"/admin/billing/subscription/{booked.subscription_id}/change/" in page
     assert "ada@example.com" in page

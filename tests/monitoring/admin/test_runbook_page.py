@@ -30,7 +30,7 @@ def test_alert_page_has_the_commands_of_this_machine_and_links(
         fingerprint="overdue_jobs:sync", alert_type="overdue_jobs", object_type="job", object_id="sync"
     )
     support = signed_in("support")
-    with django_assert_max_num_queries(15):
+    with django_assert_max_num_queries(16):
         page = support.get(row_page(alert)).content.decode()
     assert f"{sys.executable} {settings.BASE_DIR / 'manage.py'} run_job sync" in page
     failed = factories.alert(object_id="evt_1", fingerprint="failed_webhooks:evt_1")

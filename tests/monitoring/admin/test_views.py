@@ -35,7 +35,7 @@ FIGURES = {
     "Renewal",
 }
 BY_NAME = {model.__name__: model for model in VIEWS}
-QUERIES_PER_LIST = 14
+QUERIES_PER_LIST = 15
 
 
 def url(model: Any, page: str = "changelist", *args: Any) -> str:

@@ -107,7 +107,7 @@ class TestDatabase:
 
     def test_rights_of_each_role(self, settings: Any) -> None:
         settings.EMBEDDED_DATABASE = False
-        assert "init --roles" in fix(database.roles(), "warning", "a superuser")
+        assert "init --roles" in fix(database.roles(), "critical", "a superuser")
         sql_roles.install()
         query("SET LOCAL ROLE glyphforge_app")
         assert "MAINTENANCE_DATABASE_URL" in fix(database.roles(), "critical", "may not create databases")

@@ -12,6 +12,8 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from billing.models import UnmatchedCustomer, User, WebhookEvent
+from billing.stripe import gateway
+from billing.stripe.errors import MissingError
 from billing.stripe.events import claims, inbox, processing
 from demo.stripe import recordings
 from demo.stripe.server import StripeServer
@@ -60,6 +62,21 @@ def test_busy_or_broken_stripe_is_asked_again_in_a_minute(
     assert feed([event]) == ["failed"]
     assert said in str(stored(event).last_error)
     assert timedelta(seconds=30) < wait(event) < timedelta(minutes=2)
+
+
+def test_what_others_errors_say_is_kept_without_secrets(db: None) -> None:
+    event = factories.webhook_event()
+    assert claims.claim(event.stripe_event_id)
+    assert claims.complete(event.stripe_event_id, "No such key: sk_test_PLANTED0123456789")
+    event.refresh_from_db()
+    assert event.last_error == "No such key: [masked]"
+
+
+@pytest.mark.parametrize("object_id", ["..", ".", "", " ."])
+def test_id_that_is_a_place_is_asked_for_nowhere(stripe_server: StripeServer, object_id: str) -> None:
+    with pytest.raises(MissingError, match="no id of Stripe's"):
+        gateway.retrieve("subscription", object_id)
+    assert not stripe_server.requests
 
 
 def test_the_pause_that_stripe_asks_for_is_respected(
