@@ -69,6 +69,8 @@ UNFOLD: dict[str, Any] = {
                     page("Subscriptions", "autorenew", "subscription"),
                     page("API keys", "key", "apikey"),
                     page("API requests", "monitoring", "apiusage"),
+                    page("Extra quota", "add_chart", "extraquota"),
+                    page("Corrected usage", "exposure", "usagecorrection"),
                 ],
             },
             {

@@ -34,7 +34,13 @@ MONEY = (
     "billing.refund_payment",
     "billing.settle_invoice",
 )
-ENTITLEMENT = ("billing.link_customer", "billing.map_planprice", "billing.suspend_user")
+ENTITLEMENT = (
+    "billing.link_customer",
+    "billing.map_planprice",
+    "billing.suspend_user",
+    "billing.grant_extraquota",
+    "billing.correct_usage",
+)
 
 # Statements of other sessions may carry a customer's data.
 STATEMENTS = ("monitoring.view_longrunningquery", "monitoring.view_databasesession", "monitoring.view_topquery")

@@ -24,6 +24,7 @@ from billing.admin.customer_operations import (
     Suspend,
     SyncFromStripe,
 )
+from billing.admin.quota_operations import CorrectUsage, GrantExtraQuota
 from billing.models import Subscription, Tier, User
 from billing.services.search import find
 from glyphforge import audit
@@ -42,6 +43,8 @@ class CustomerAdmin(OperationsMixin, ReadOnlyModelAdmin):
         SyncFromStripe(),
         LinkCustomer(),
         CreditCustomer(),
+        GrantExtraQuota(),
+        CorrectUsage(),
         Suspend(),
         Reactivate(),
         FixOrphans(),

@@ -14,7 +14,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from billing import customer_panels
-from billing.admin import customer_standing
+from billing.admin import customer_standing, extra_quota
 from billing.admin.api_key import key_state
 from billing.admin.payment import document_link
 from billing.admin.stripe_links import dashboard_url, stripe_id
@@ -22,10 +22,12 @@ from billing.models import (
     ApiKey,
     CustomerNote,
     Entitlement,
+    ExtraQuota,
     MonthlyUsageSummary,
     OpenInvoice,
     Payment,
     PaymentMovement,
+    QuotaUsage,
     StripeCustomer,
     StripeRequest,
     Subscription,
@@ -61,9 +63,14 @@ class TimelineEntry:
 
 @dataclass(frozen=True)
 class Usage:
-    """Requests of this calendar month (UTC) against the limit, and the last 90 days as a chart."""
+    """What counts of this calendar month (UTC) against the limit, and the requests of the last 90 days as a chart.
+
+    `used` is the requests that count and what was `corrected`; `extra` of the limit was granted beyond the plan.
+    """
 
     used: int
+    corrected: int
+    extra: int
     failed: int
     limit: int | None
     chart: str
@@ -74,6 +81,11 @@ class Usage:
     def percent(self) -> int | None:
         """Share of the limit, rounded down, so that 100 means used up; None without a limit."""
         return None if self.limit is None else (100 * self.used // self.limit if self.limit else 100)
+
+    @property
+    def corrected_text(self) -> str:
+        """With its sign."""
+        return f"{self.corrected:+,}"
 
     @property
     def tone(self) -> str:
@@ -92,6 +104,8 @@ def context(request: HttpRequest, user: User) -> dict[str, Any]:
     keys = list(user.api_keys.defer("key_hash", "key_fast_hash").order_by("-created_at")[:ROWS])
     payments = list(user.payments.order_by("-created_at")[:ROWS])
     customers = list(user.stripe_customers.order_by("-is_primary", "linked_at")[:ROWS])
+    quotas = list(user.extra_quotas.select_related("api_key").order_by("-ends_at")[:ROWS])
+    corrections = list(user.usage_corrections.order_by("-created_at")[:ROWS])
     events = _events(customers) if request.user.has_perm("billing.view_webhookevent") else []
     return {
         "customer": user,
@@ -102,13 +116,17 @@ def context(request: HttpRequest, user: User) -> dict[str, Any]:
         "live": _subscription(request, live) if live else None,
         "subscriptions": [_subscription(request, row) for row in subscriptions],
         "usage": _usage(user, live),
+        "quotas": [_quota(request, row) for row in quotas],
+        "corrections": [{"row": row, "url": _url(row)} for row in corrections],
         "entitlement": entitlement,
         "standing": customer_standing.standing(live, entitlement, invoices) if live else [],
         "invoices": [_invoice(request, row) for row in invoices[:ROWS]],
         "keys": [_key(request, row) for row in keys],
         "payments": [_payment(request, row) for row in payments],
         "events": [_event(row) for row in events[:ROWS]],
-        "timeline": _timeline(request, user, [*customers, *subscriptions, *keys, *payments, *events]),
+        "timeline": _timeline(
+            request, user, [*customers, *subscriptions, *keys, *payments, *events, *quotas, *corrections]
+        ),
         "requests": _requests(user),
         "alerts": _alerts(user, subscriptions),
         "links": _links(user, customers),
@@ -195,6 +213,10 @@ def _key(request: HttpRequest, row: ApiKey) -> dict[str, Any]:
     return {"row": row, "url": _url(row), "state": key_state(row), "offers": _offers(request, row)}
 
 
+def _quota(request: HttpRequest, row: ExtraQuota) -> dict[str, Any]:
+    return {"row": row, "url": _url(row), "state": extra_quota.state(row), "offers": _offers(request, row)}
+
+
 def _payment(request: HttpRequest, row: Payment) -> dict[str, Any]:
     return {
         "row": row,
@@ -253,6 +275,8 @@ def _timeline_entry(entry: AuditEntry) -> TimelineEntry:
         "subscriptions": "Subscription",
         "api_keys": "API key",
         "payment_history": "Payment",
+        "entitlement_grants": "Extra quota",
+        "usage_corrections": "Usage correction",
         "stripe_webhook_events": "Webhook event",
     }
     action = words.get(entry.action, entry.action.replace("_", " "))
@@ -277,7 +301,10 @@ def _alerts(user: User, subscriptions: list[Subscription]) -> list[dict[str, Any
 
 def _usage(user: User, live: Subscription | None) -> Usage:
     today = timezone.now().date()
-    month = MonthlyUsageSummary.objects.filter(user=user, month=today.replace(day=1)).first()
+    month = today.replace(day=1)
+    failed_of_month = MonthlyUsageSummary.objects.filter(user=user, month=month).values("failed_requests")
+    counted = QuotaUsage.objects.filter(user=user, month=month).annotate(failed=Subquery(failed_of_month)).first()
+    entitlement: Entitlement | None = getattr(live, "entitlement", None)
     since = today - timedelta(days=DAYS - 1)
     by_day = {day.day: day for day in customer_panels.usage_days(user.pk, since)}
     days = [since + timedelta(days=number) for number in range(DAYS)]
@@ -285,8 +312,10 @@ def _usage(user: User, live: Subscription | None) -> Usage:
     answered = [by_day[day].requests - by_day[day].failed if day in by_day else 0 for day in days]
     total = sum(answered) + sum(failed)
     return Usage(
-        used=month.total_requests if month else 0,
-        failed=month.failed_requests if month else 0,
+        used=counted.used_requests if counted else 0,
+        corrected=counted.corrected_requests if counted else 0,
+        extra=entitlement.extra_requests if entitlement else 0,
+        failed=(counted.failed or 0) if counted else 0,
         limit=live.limit if live else 0,
         chart=_chart(days, answered, failed),
         options=OPTIONS,
@@ -331,6 +360,8 @@ def _links(user: User, customers: list[StripeCustomer]) -> dict[str, str]:
         "subscriptions": all_link("subscription", by_user),
         "keys": all_link("apikey", by_user),
         "payments": all_link("payment", by_user),
+        "quotas": all_link("extraquota", by_user),
+        "corrections": all_link("usagecorrection", by_user),
         "requests": all_link("apiusage", by_user),
         "events": all_link("webhookevent", f"q={'+'.join(customer.pk for customer in customers)}") if customers else "",
         "stripe": dashboard_url(user.stripe_customer_id) or "",

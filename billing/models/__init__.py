@@ -4,6 +4,7 @@ from billing.models.api_key import ApiKey
 from billing.models.backfill import Backfill, BackfillList, BackfillProblem
 from billing.models.cognito_sync import CognitoSyncCursor
 from billing.models.customer_note import CustomerNote
+from billing.models.extra_quota import ExtraQuota
 from billing.models.open_invoice import OpenInvoice
 from billing.models.payment import Payment
 from billing.models.payment_movement import PaymentMovement
@@ -18,6 +19,7 @@ from billing.models.tier import Sold, Tier
 from billing.models.tombstone import Tombstone
 from billing.models.unmatched_customer import UnmatchedCustomer
 from billing.models.usage import ApiUsage, MonthlyUsageSummary
+from billing.models.usage_correction import QuotaUsage, UsageCorrection
 from billing.models.user import User
 from billing.models.webhook_event import WebhookEvent
 
@@ -32,12 +34,14 @@ __all__ = [
     "CustomerNote",
     "Difference",
     "Entitlement",
+    "ExtraQuota",
     "MonthlyUsageSummary",
     "OpenInvoice",
     "Payment",
     "PaymentMovement",
     "Plan",
     "PlanPrice",
+    "QuotaUsage",
     "RateLimit",
     "ReconciliationRun",
     "ReplayRun",
@@ -48,6 +52,7 @@ __all__ = [
     "Tier",
     "Tombstone",
     "UnmatchedCustomer",
+    "UsageCorrection",
     "User",
     "WebhookEvent",
 ]

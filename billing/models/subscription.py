@@ -119,7 +119,8 @@ class Subscription(models.Model):
 
 
 class Entitlement(models.Model):
-    """What a customer's live subscription entitles to: its plan or, in a status that does not entitle, the free one.
+    """What a customer's live subscription entitles to: its plan or, in a status that does not entitle, the free
+    one, and the extra quota that is in force for all keys.
 
     Which statuses do is in `entitled_statuses`, see `billing.services.entitlement`.
     """
@@ -134,6 +135,8 @@ class Entitlement(models.Model):
     is_entitled = models.BooleanField(help_text="No: its status does not entitle, so that the free plan's limits hold.")
     monthly_request_limit = models.BigIntegerField(null=True, help_text="Empty is unlimited.")
     rate_limit_per_minute = models.IntegerField(help_text="Requests a minute and key.")
+    plan_request_limit = models.BigIntegerField(null=True, help_text="The plan's alone; empty is unlimited.")
+    plan_rate_limit_per_minute = models.IntegerField(help_text="The plan's alone.")
 
     class Meta:
         db_table = "entitlements"
@@ -141,3 +144,8 @@ class Entitlement(models.Model):
 
     def __str__(self) -> str:
         return f"{self.get_tier_display()}, {'entitled' if self.is_entitled else 'not entitled'}"
+
+    @property
+    def extra_requests(self) -> int:
+        """Requests a month that are granted beyond the plan; 0 where it is unlimited."""
+        return (self.monthly_request_limit or 0) - (self.plan_request_limit or 0)
