@@ -60,9 +60,11 @@ class CustomerAdmin(OperationsMixin, ReadOnlyModelAdmin):
     search_help_text = "E-mail, name, or any id"
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
+        queryset: QuerySet[User] = super().get_queryset(request)
+        if request.resolver_match and request.resolver_match.url_name != "billing_user_changelist":
+            return queryset  # the other pages show no columns
         live = Subscription.objects.filter(status__in=Subscription.LIVE, is_duplicate=False)
         live = live.select_related("entitlement")
-        queryset: QuerySet[User] = super().get_queryset(request)
         return queryset.prefetch_related(Prefetch("subscriptions", queryset=live, to_attr="live"))
 
     def get_urls(self) -> list[URLPattern]:

@@ -7,7 +7,7 @@ from datetime import date, datetime, timedelta
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import Case, Count, Max, OuterRef, Q, Subquery, Sum, When
+from django.db.models import Case, Count, Exists, Max, OuterRef, Q, Subquery, Sum, When
 from django.db.models.functions import Coalesce
 from django.http import HttpRequest
 from django.urls import reverse
@@ -32,6 +32,7 @@ from billing.models import (
     StripeRequest,
     Subscription,
     Tier,
+    UsageCorrection,
     User,
     WebhookEvent,
 )
@@ -104,8 +105,9 @@ def context(request: HttpRequest, user: User) -> dict[str, Any]:
     keys = list(user.api_keys.defer("key_hash", "key_fast_hash").order_by("-created_at")[:ROWS])
     payments = list(user.payments.order_by("-created_at")[:ROWS])
     customers = list(user.stripe_customers.order_by("-is_primary", "linked_at")[:ROWS])
-    quotas = list(user.extra_quotas.select_related("api_key").order_by("-ends_at")[:ROWS])
-    corrections = list(user.usage_corrections.order_by("-created_at")[:ROWS])
+    counted = _counted(user)
+    quotas = list(user.extra_quotas.select_related("api_key").order_by("-ends_at")[:ROWS]) if counted.quotas else []
+    corrections = list(user.usage_corrections.order_by("-created_at")[:ROWS]) if counted.corrections else []
     events = _events(customers) if request.user.has_perm("billing.view_webhookevent") else []
     return {
         "customer": user,
@@ -115,7 +117,7 @@ def context(request: HttpRequest, user: User) -> dict[str, Any]:
         "stripe_customers": [_stripe_customer(request, row) for row in customers],
         "live": _subscription(request, live) if live else None,
         "subscriptions": [_subscription(request, row) for row in subscriptions],
-        "usage": _usage(user, live),
+        "usage": _usage(user, live, counted),
         "quotas": [_quota(request, row) for row in quotas],
         "corrections": [{"row": row, "url": _url(row)} for row in corrections],
         "entitlement": entitlement,
@@ -299,11 +301,23 @@ def _alerts(user: User, subscriptions: list[Subscription]) -> list[dict[str, Any
     ]
 
 
-def _usage(user: User, live: Subscription | None) -> Usage:
+def _counted(user: User) -> Any:
+    """What counts of this month, as `used`, `corrected` and `failed`, each None without any; and whether there is extra
+    quota or corrected usage to show."""
+    month = timezone.now().date().replace(day=1)
+    usage = QuotaUsage.objects.filter(user=OuterRef("pk"), month=month)
+    recorded = MonthlyUsageSummary.objects.filter(user=OuterRef("pk"), month=month)
+    return User.objects.annotate(
+        used=Subquery(usage.values("used_requests")),
+        corrected=Subquery(usage.values("corrected_requests")),
+        failed=Subquery(recorded.values("failed_requests")),
+        quotas=Exists(ExtraQuota.objects.filter(user=OuterRef("pk"))),
+        corrections=Exists(UsageCorrection.objects.filter(user=OuterRef("pk"))),
+    ).get(pk=user.pk)
+
+
+def _usage(user: User, live: Subscription | None, counted: Any) -> Usage:
     today = timezone.now().date()
-    month = today.replace(day=1)
-    failed_of_month = MonthlyUsageSummary.objects.filter(user=user, month=month).values("failed_requests")
-    counted = QuotaUsage.objects.filter(user=user, month=month).annotate(failed=Subquery(failed_of_month)).first()
     entitlement: Entitlement | None = getattr(live, "entitlement", None)
     since = today - timedelta(days=DAYS - 1)
     by_day = {day.day: day for day in customer_panels.usage_days(user.pk, since)}
@@ -312,10 +326,10 @@ def _usage(user: User, live: Subscription | None) -> Usage:
     answered = [by_day[day].requests - by_day[day].failed if day in by_day else 0 for day in days]
     total = sum(answered) + sum(failed)
     return Usage(
-        used=counted.used_requests if counted else 0,
-        corrected=counted.corrected_requests if counted else 0,
+        used=counted.used or 0,
+        corrected=counted.corrected or 0,
         extra=entitlement.extra_requests if entitlement else 0,
-        failed=(counted.failed or 0) if counted else 0,
+        failed=counted.failed or 0,
         limit=live.limit if live else 0,
         chart=_chart(days, answered, failed),
         options=OPTIONS,

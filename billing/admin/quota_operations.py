@@ -22,11 +22,11 @@ NOT_DELETED = {User.Status.ACTIVE, User.Status.SUSPENDED}
 
 
 class LookedAtForm(ReasonForm):
-    """A form whose terms are confirmed as they were shown."""
+    """A form whose terms, once they were shown, are confirmed as they were shown."""
 
     def clean(self) -> dict[str, Any]:
         cleaned: dict[str, Any] = super().clean() or self.cleaned_data
-        if self.is_confirmed and not self.errors.keys() - self.beside_preview and self.shown != self.said:
+        if self.is_confirmed and self.shown and not self.errors and self.shown != self.said:
             raise forms.ValidationError("This is what it comes to now: look at it, and confirm.")
         return cleaned
 

@@ -13,6 +13,7 @@ from playwright.sync_api import BrowserContext, Page, expect
 from billing.models import (
     ApiKey,
     Difference,
+    ExtraQuota,
     OpenInvoice,
     PlanPrice,
     ReplayRun,
@@ -115,7 +116,11 @@ def rows_of_leads(site: back_office.Site) -> list[str]:
     unpaid, _ = OpenInvoice.objects.get_or_create(
         stripe_invoice_id="in_unpaid", user=paused.user, subscription=paused, status="open", amount_due_cents=2900
     )
+    granted = ExtraQuota.objects.filter(user=site.customer).first() or ExtraQuota.objects.create(
+        user=site.customer, extra_requests=1000, ends_at=timezone.now() + HOUR, reason="A fair", granted_by="ada"
+    )
     return [
+        f"billing/extraquota/{granted.pk}",
         f"billing/planprice/{quote(price.pk)}",
         f"billing/stripecustomer/{quote(second.pk)}",
         f"billing/difference/{named.pk}",

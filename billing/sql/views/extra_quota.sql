@@ -6,5 +6,5 @@ SELECT
     least(sum(g.extra_requests), 1000000000000000)::bigint AS extra_requests,
     least(sum(g.extra_per_minute), 1000000000)::int AS extra_per_minute
 FROM entitlement_grants AS g
-WHERE g.api_key_id IS NULL AND g.starts_at <= now() AND g.ends_at > now()
+WHERE g.api_key_id IS NULL AND g.starts_at <= statement_timestamp() AND g.ends_at > statement_timestamp()
 GROUP BY g.user_id;
