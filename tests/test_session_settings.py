@@ -3,6 +3,7 @@
 import pytest
 
 from tests.support import functions
+from tests.support.better_operators import BETTER_OPERATORS
 from tests.support.needs import require
 from tests.support.sql import run, scalar
 
@@ -127,7 +128,7 @@ def test_no_operator_of_somebody_else_is_called() -> None:
     functions.prepare()
     expected = functions.call_all()
     ignored = functions.volatile(expected, functions.call_all())
-    assert functions.differences(expected, functions.call_all(functions.BETTER_OPERATORS), ignored) == {}
+    assert functions.differences(expected, functions.call_all(BETTER_OPERATORS), ignored) == {}
 
 
 @pytest.mark.slow

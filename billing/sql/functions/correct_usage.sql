@@ -20,7 +20,7 @@ BEGIN
         RAISE EXCEPTION 'correct_usage: a customer, a month, requests other than 0 and a reason are needed'
             USING ERRCODE = 'invalid_parameter_value';
     END IF;
-    IF extract(DAY FROM correct_usage.month) <> 1 THEN
+    IF extract(DAY FROM correct_usage.month) <> 1::numeric THEN
         RAISE EXCEPTION 'correct_usage: % is not the first day of a month', correct_usage.month
             USING ERRCODE = 'invalid_parameter_value';
     END IF;

@@ -1,5 +1,5 @@
 -- Counts up to n requests of a key at once, for a server that checks thousands a second: it hands them out by itself
--- until expires_at, at most five seconds, and never beyond the minute in which they were counted or the extra quota that
+-- until expires_at, at most five seconds, and never beyond the minute in which they were counted, or extra quota that
 -- made room for them. So no window is used beyond its limit, a key that is revoked meanwhile is served for five seconds
 -- at most, and a permit that is not used stays counted. Returns one row: how many were granted, as many as the tighter
 -- window has room for, until when (NULL when none was), and the reason as check_rate_limit() gives it.

@@ -19,12 +19,12 @@ BEGIN
     );
     used := coalesce(
         (
-            SELECT q.counted_requests::numeric + q.corrected_requests
+            SELECT q.counted_requests::numeric + q.corrected_requests::numeric
             FROM quota_usage AS q
             WHERE q.user_id = NEW.user_id AND q.month = NEW.month
         ), 0
     );
-    IF NEW.requests < 0 AND used + NEW.requests < 0 THEN
+    IF NEW.requests < 0 AND used + NEW.requests::numeric < 0::numeric THEN
         RAISE EXCEPTION 'usage_corrections: % of % counts % requests, from which % cannot be taken',
             to_char(NEW.month, 'YYYY-MM'), NEW.user_id, used, -NEW.requests::numeric
             USING ERRCODE = 'check_violation';

@@ -1,6 +1,6 @@
 -- The requests of a user that were recorded in the month that begins then, what is not folded yet included, and how
--- many of them do not count; for take_rate_limit(), which asks only once the month has room for less than a tenth of its
--- limit or for less than 1,000: the queue has no index, as that would cost every insert, and reading it costs
+-- many of them do not count; for take_rate_limit(), which asks only once the month has room for less than a tenth of
+-- its limit or for less than 1,000: the queue has no index, as that would cost every insert, and reading it costs
 -- milliseconds. Until then a request that nobody checked counts when it is folded, within a minute. Under a limit of
 -- 1,000 the rows themselves are few, have an index, and are counted up to that limit.
 --

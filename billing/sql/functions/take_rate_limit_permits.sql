@@ -1,8 +1,8 @@
 -- How take_rate_limit() counts under repeatable read and serializable; the table rate_limit_permits says why not in
 -- rate_limits. What rate_limits has counted is added; where that has changed since the transaction's snapshot, which
 -- happens only while callers of one user count in both ways at once, the call fails to serialize. Returns what was
--- granted, at most 1,000, what both windows have used then, and the month's limit with the room that `uncounted` requests
--- leave by now.
+-- granted, at most 1,000, what both windows have used then, and the month's limit with the room that requests leave
+-- which do not count, as many as there are by now.
 CREATE FUNCTION take_rate_limit_permits(
     key uuid,
     owner uuid,
