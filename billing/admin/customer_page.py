@@ -318,7 +318,6 @@ def _counted(user: User) -> Any:
 
 def _usage(user: User, live: Subscription | None, counted: Any) -> Usage:
     today = timezone.now().date()
-    entitlement: Entitlement | None = getattr(live, "entitlement", None)
     since = today - timedelta(days=DAYS - 1)
     by_day = {day.day: day for day in customer_panels.usage_days(user.pk, since)}
     days = [since + timedelta(days=number) for number in range(DAYS)]
@@ -328,7 +327,7 @@ def _usage(user: User, live: Subscription | None, counted: Any) -> Usage:
     return Usage(
         used=counted.used or 0,
         corrected=counted.corrected or 0,
-        extra=entitlement.extra_requests if entitlement else 0,
+        extra=live.extra_requests if live else 0,
         failed=counted.failed or 0,
         limit=live.limit if live else 0,
         chart=_chart(days, answered, failed),

@@ -117,6 +117,14 @@ class Subscription(models.Model):
         entitlement: Entitlement | None = getattr(self, "entitlement", None)
         return (entitlement or self).monthly_request_limit
 
+    @property
+    def extra_requests(self) -> int:
+        """How many of `limit` are granted beyond the plan, of a row that entitles to it; 0 where it is unlimited."""
+        entitlement: Entitlement | None = getattr(self, "entitlement", None)
+        if entitlement is None or not entitlement.is_entitled:
+            return 0
+        return (self.limit or 0) - (self.monthly_request_limit or 0)
+
 
 class Entitlement(models.Model):
     """What a customer's live subscription entitles to: its plan or, in a status that does not entitle, the free
@@ -135,8 +143,6 @@ class Entitlement(models.Model):
     is_entitled = models.BooleanField(help_text="No: its status does not entitle, so that the free plan's limits hold.")
     monthly_request_limit = models.BigIntegerField(null=True, help_text="Empty is unlimited.")
     rate_limit_per_minute = models.IntegerField(help_text="Requests a minute and key.")
-    plan_request_limit = models.BigIntegerField(null=True, help_text="The plan's alone; empty is unlimited.")
-    plan_rate_limit_per_minute = models.IntegerField(help_text="The plan's alone.")
 
     class Meta:
         db_table = "entitlements"
@@ -144,8 +150,3 @@ class Entitlement(models.Model):
 
     def __str__(self) -> str:
         return f"{self.get_tier_display()}, {'entitled' if self.is_entitled else 'not entitled'}"
-
-    @property
-    def extra_requests(self) -> int:
-        """Requests a month that are granted beyond the plan; 0 where it is unlimited."""
-        return (self.monthly_request_limit or 0) - (self.plan_request_limit or 0)

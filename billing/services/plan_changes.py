@@ -217,8 +217,8 @@ def limits_of(row: Subscription, tier: str) -> Limits:
     plan = Plan.objects.annotate(used=Subquery(usage[:1])).get(pk=tier)
     is_entitled = entitlement is None or entitlement.is_entitled
     after = plan.monthly_request_limit if is_entitled else row.limit
-    if is_entitled and entitlement and after is not None:
-        after += entitlement.extra_requests
+    if is_entitled and after is not None:
+        after += row.extra_requests
     return Limits(before=row.limit, after=after, used=plan.used or 0)
 
 

@@ -50,7 +50,7 @@ class StateFilter(SimpleListFilter):
 
 def _offers_of_customer(request: HttpRequest, alert: Alert) -> list[dict[str, Any]]:
     """What may be done at once to the customer whom the alert is about, and leads back to it."""
-    if alert.alert_type not in DONE_AT_ONCE or alert.object_type != "user":
+    if alert.alert_type not in DONE_AT_ONCE or alert.object_type != "user" or alert.object_id is None:
         return []
     try:
         user = User.objects.filter(pk=alert.object_id).first()
