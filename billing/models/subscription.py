@@ -145,7 +145,7 @@ class Entitlement(models.Model):
     rate_limit_per_minute = models.IntegerField(help_text="Requests a minute and key.")
 
     class Meta:
-        db_table = "entitlements"
+        db_table = "current_limits"
         managed = False
 
     def __str__(self) -> str:

@@ -47,8 +47,8 @@ BEGIN
     remaining := 0;
     SELECT
         k.user_id,
-        p.per_minute,
-        p.request_limit,
+        e.rate_limit_per_minute,
+        e.monthly_request_limit,
         coalesce(q.counts = 'served', false),
         coalesce(t.total_requests - CASE q.counts WHEN 'served' THEN t.throttled_requests ELSE 0 END, 0),
         coalesce(CASE q.counts WHEN 'served' THEN t.server_errors END, 0),
@@ -59,7 +59,7 @@ BEGIN
     FROM api_keys AS k
     INNER JOIN users AS u ON u.id = k.user_id
     LEFT JOIN quota_rule AS q ON true
-    LEFT JOIN plan_limits AS p ON p.user_id = k.user_id
+    LEFT JOIN entitlements AS e ON e.user_id = k.user_id
     LEFT JOIN monthly_usage_totals AS t ON t.user_id = k.user_id AND t.month = (month_start AT TIME ZONE 'UTC')::date
     LEFT JOIN LATERAL (
         SELECT
