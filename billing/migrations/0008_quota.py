@@ -51,6 +51,10 @@ class Migration(migrations.Migration):
                         null=True,
                     ),
                 ),
+                migrations.AlterModelTable(
+                    name="entitlement",
+                    table="current_limits",
+                ),
                 migrations.CreateModel(
                     name="ExtraQuota",
                     fields=[

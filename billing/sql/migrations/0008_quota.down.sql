@@ -12,13 +12,12 @@ SELECT
     ) AS statement
 FROM pg_class AS c
 CROSS JOIN aclexplode(c.relacl) AS a
-WHERE c.relnamespace = 'public'::regnamespace AND c.relname IN ('extra_quota', 'monthly_usage_summary', 'plan_limits', 'entitlements', 'quota_usage', 'miscounted_subscriptions') AND a.grantee <> c.relowner;
+WHERE c.relnamespace = 'public'::regnamespace AND c.relname IN ('extra_quota', 'current_limits', 'monthly_usage_summary', 'quota_usage', 'miscounted_subscriptions') AND a.grantee <> c.relowner;
 
 DROP VIEW miscounted_subscriptions;
 DROP VIEW quota_usage;
-DROP VIEW entitlements;
-DROP VIEW plan_limits;
 DROP VIEW monthly_usage_summary;
+DROP VIEW current_limits;
 DROP VIEW extra_quota;
 
 ALTER TABLE api_usage_deltas DROP CONSTRAINT api_usage_deltas_failures_add_up;
@@ -539,21 +538,6 @@ $$;
 REVOKE EXECUTE ON FUNCTION take_rate_limit_permits(
     uuid, uuid, int, bigint, bigint, bigint, timestamptz, timestamptz, timestamptz
 ) FROM public;
-
--- What each customer's live subscription entitles to: its plan in the statuses that entitle, in others the free plan.
--- `tier` is the plan whose limits hold. A NULL monthly_request_limit is unlimited.
-CREATE VIEW entitlements AS
-SELECT
-    s.id AS subscription_id,
-    s.user_id,
-    p.tier,
-    e.status IS NOT NULL AS is_entitled,
-    CASE WHEN e.status IS NULL THEN p.monthly_request_limit ELSE s.monthly_request_limit END AS monthly_request_limit,
-    p.rate_limit_per_minute
-FROM live_subscriptions AS s
-LEFT JOIN entitled_statuses AS e ON s.status = e.status
-INNER JOIN plans AS p ON p.tier = CASE WHEN e.status IS NULL THEN 'free' ELSE s.tier END
-WHERE NOT s.is_duplicate;
 
 -- Exact usage per user and calendar month (UTC): what is folded plus what is still queued. Times beyond what a bigint
 -- holds stop at its end.

@@ -651,8 +651,8 @@ BEGIN
     remaining := 0;
     SELECT
         k.user_id,
-        p.per_minute,
-        p.request_limit,
+        e.rate_limit_per_minute,
+        e.monthly_request_limit,
         coalesce(q.counts = 'served', false),
         coalesce(t.total_requests - CASE q.counts WHEN 'served' THEN t.throttled_requests ELSE 0 END, 0),
         coalesce(CASE q.counts WHEN 'served' THEN t.server_errors END, 0),
@@ -663,7 +663,7 @@ BEGIN
     FROM api_keys AS k
     INNER JOIN users AS u ON u.id = k.user_id
     LEFT JOIN quota_rule AS q ON true
-    LEFT JOIN plan_limits AS p ON p.user_id = k.user_id
+    LEFT JOIN entitlements AS e ON e.user_id = k.user_id
     LEFT JOIN monthly_usage_totals AS t ON t.user_id = k.user_id AND t.month = (month_start AT TIME ZONE 'UTC')::date
     LEFT JOIN LATERAL (
         SELECT
@@ -879,6 +879,35 @@ FROM entitlement_grants AS g
 WHERE g.api_key_id IS NULL AND g.starts_at <= statement_timestamp() AND g.ends_at > statement_timestamp()
 GROUP BY g.user_id;
 
+--! views/current_limits
+-- What holds for each customer with a live subscription now: its entitlements, with the extra quota that is in force for
+-- all of the customer's keys. A NULL monthly_request_limit is unlimited.
+CREATE VIEW current_limits AS
+SELECT
+    e.subscription_id,
+    e.user_id,
+    e.tier,
+    e.is_entitled,
+    e.monthly_request_limit + least(
+        coalesce(
+            (
+                SELECT x.extra_requests
+                FROM extra_quota AS x
+                WHERE x.user_id = e.user_id
+            ), 0
+        ), 9223372036854775807 - e.monthly_request_limit
+    ) AS monthly_request_limit,
+    e.rate_limit_per_minute + least(
+        coalesce(
+            (
+                SELECT x.extra_per_minute
+                FROM extra_quota AS x
+                WHERE x.user_id = e.user_id
+            ), 0
+        ), 2147483647 - e.rate_limit_per_minute
+    ) AS rate_limit_per_minute
+FROM entitlements AS e;
+
 --! views/monthly_usage_summary
 -- Exact usage per user and calendar month (UTC): what is folded plus what is still queued. Times beyond what a bigint
 -- holds stop at its end. Of the failed requests throttled_requests were answered with 429, server_errors with 5xx.
@@ -922,52 +951,6 @@ FROM (
     FROM api_usage_deltas AS d
 ) AS counted
 GROUP BY counted.user_id, counted.month;
-
---! views/plan_limits
--- The limits of each customer's live subscription by its plan alone: of its own in the statuses that entitle, of the
--- free one in others. `tier` is the plan whose limits hold. A NULL request_limit is unlimited.
-CREATE VIEW plan_limits AS
-SELECT
-    s.id AS subscription_id,
-    s.user_id,
-    p.tier,
-    e.status IS NOT NULL AS is_entitled,
-    CASE WHEN e.status IS NULL THEN p.monthly_request_limit ELSE s.monthly_request_limit END AS request_limit,
-    p.rate_limit_per_minute AS per_minute
-FROM live_subscriptions AS s
-LEFT JOIN entitled_statuses AS e ON s.status = e.status
-INNER JOIN plans AS p ON p.tier = CASE WHEN e.status IS NULL THEN 'free' ELSE s.tier END
-WHERE NOT s.is_duplicate;
-
---! views/entitlements
--- What each customer's live subscription entitles to: the limits of its plan, or of the free one in a status that does
--- not entitle, with the extra quota that is in force for all of the customer's keys. `tier` is the plan whose limits
--- hold. A NULL monthly_request_limit is unlimited.
-CREATE OR REPLACE VIEW entitlements AS
-SELECT
-    p.subscription_id,
-    p.user_id,
-    p.tier,
-    p.is_entitled,
-    p.request_limit + least(
-        coalesce(
-            (
-                SELECT x.extra_requests
-                FROM extra_quota AS x
-                WHERE x.user_id = p.user_id
-            ), 0
-        ), 9223372036854775807 - p.request_limit
-    ) AS monthly_request_limit,
-    p.per_minute + least(
-        coalesce(
-            (
-                SELECT x.extra_per_minute
-                FROM extra_quota AS x
-                WHERE x.user_id = p.user_id
-            ), 0
-        ), 2147483647 - p.per_minute
-    ) AS rate_limit_per_minute
-FROM plan_limits AS p;
 
 --! views/quota_usage
 -- What counts against each customer's limit of a calendar month (UTC): the requests that quota_rule counts, and with

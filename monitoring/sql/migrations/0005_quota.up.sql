@@ -379,7 +379,7 @@ SELECT
         ELSE round(100.0 * usage.requests / e.monthly_request_limit, 2)
     END AS percent_used
 FROM usage
-INNER JOIN entitlements AS e ON usage.user_id = e.user_id
+INNER JOIN current_limits AS e ON usage.user_id = e.user_id
 -- Looked up for the few who are left; without OFFSET the planner would read all of them before.
 INNER JOIN LATERAL (
     SELECT c.email
