@@ -880,8 +880,8 @@ WHERE g.api_key_id IS NULL AND g.starts_at <= statement_timestamp() AND g.ends_a
 GROUP BY g.user_id;
 
 --! views/current_limits
--- What holds for each customer with a live subscription now: its entitlements, with the extra quota that is in force for
--- all of the customer's keys. A NULL monthly_request_limit is unlimited.
+-- What holds for each customer with a live subscription now: its entitlements, with the extra quota that is in force
+-- for all of the customer's keys. A NULL monthly_request_limit is unlimited.
 CREATE VIEW current_limits AS
 SELECT
     e.subscription_id,

@@ -1,5 +1,5 @@
--- What holds for each customer with a live subscription now: its entitlements, with the extra quota that is in force for
--- all of the customer's keys. A NULL monthly_request_limit is unlimited.
+-- What holds for each customer with a live subscription now: its entitlements, with the extra quota that is in force
+-- for all of the customer's keys. A NULL monthly_request_limit is unlimited.
 CREATE VIEW current_limits AS
 SELECT
     e.subscription_id,
