@@ -17,14 +17,16 @@ class BillingConfig(AppConfig):
         "subscriptions": "admin:billing_subscription_change",
         "api_keys": "admin:billing_apikey_change",
         "plans": "admin:billing_plan_change",
+        "entitlement_grants": "admin:billing_extraquota_change",
+        "usage_corrections": "admin:billing_usagecorrection_change",
         "plan_prices": "admin:billing_planprice_change",
         "payment_history": "admin:billing_payment_change",
         "stripe_customers": "admin:billing_user_changelist",  # logged by Stripe's id
         "stripe_webhook_events": "admin:billing_webhookevent_changelist",  # logged by Stripe's id
     }
     database_rights = Rights(
-        append_only=("api_usage", "payment_movements"),
-        read_only=("api_usage_deltas", "monthly_usage_totals", "entitled_statuses"),
+        append_only=("api_usage", "payment_movements", "usage_corrections"),
+        read_only=("api_usage_deltas", "monthly_usage_totals", "entitled_statuses", "quota_rule"),
         hidden_columns={"api_keys": ("key_hash", "key_fast_hash")},
         maintenance=(
             *("create_api_usage_partitions", "roll_up_usage", "run_daily_maintenance", "run_weekly_maintenance"),
@@ -34,7 +36,7 @@ class BillingConfig(AppConfig):
     )
     sql_needs = ("djstripe",)  # indexes on the mirror
     without_rows = ("djstripe_apikey",)  # the Stripe key, in plain text
-    seeded = ("plans", "entitled_statuses")
+    seeded = ("plans", "entitled_statuses", "quota_rule")
     approval_kinds = {"erase_customer": "billing.tasks.erase_customer"}
 
     def beside_backup(self, folder: Path, alias: str) -> None:
@@ -52,10 +54,11 @@ class BillingConfig(AppConfig):
     def ready(self) -> None:
         """Give stripe-python and the database our settings; keep the secret key out of dj-stripe's tables; rehearse."""
         from billing import tasks  # noqa: PLC0415 - needs the app registry
-        from billing.services import entitlement  # noqa: PLC0415 - needs the app registry
+        from billing.services import entitlement, quota_rule  # noqa: PLC0415 - needs the app registry
         from billing.stripe import gateway, mirror  # noqa: PLC0415 - needs the app registry
 
         rehearsal.register(follow_up=tasks.rehearse_enqueued, leave_out="api_usage")
         gateway.configure()
         mirror.adapt_dj_stripe()
-        post_migrate.connect(entitlement.apply_after_migrate, sender=self)
+        for setting in (entitlement, quota_rule):
+            post_migrate.connect(setting.apply_after_migrate, sender=self)

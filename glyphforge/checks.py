@@ -9,7 +9,7 @@ from django.core.checks import CheckMessage, Tags, Warning, register
 from django.core.checks import Error as CheckError
 from django.db import Error
 
-from billing.services import entitlement
+from billing.services import entitlement, quota_rule
 from billing.stripe import mode
 from glyphforge.database import privileges
 from glyphforge.environment import LOOPBACK_HOSTS
@@ -200,5 +200,23 @@ def entitled_statuses_applied(app_configs: Any, **kwargs: Any) -> list[CheckMess
             f"ENTITLED_STATUSES is {','.join(wanted)}, but the database follows {','.join(known) or 'none'}.",
             hint="Run manage.py database init, or give every machine the setting that the database has.",
             id="glyphforge.E002",
+        )
+    ]
+
+
+@register(Tags.security, deploy=True)
+def quota_rule_applied(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    """An error (E004) where the database still follows another QUOTA_COUNTS; silent where none answers."""
+    try:
+        known = quota_rule.in_database()
+    except Error:
+        return []  # `database test` and the doctor say why
+    if known == settings.QUOTA_COUNTS:
+        return []
+    return [
+        CheckError(
+            f"QUOTA_COUNTS is {settings.QUOTA_COUNTS}, but the database follows {known or 'none'}.",
+            hint="Run manage.py database init, or give every machine the setting that the database has.",
+            id="glyphforge.E004",
         )
     ]

@@ -96,6 +96,13 @@ class Environment:
                 refuse(name, f"{value!r} is not one of {', '.join(known)}")
         return list(dict.fromkeys(found))
 
+    def choice(self, name: str, known: tuple[str, ...], default: str) -> str:
+        """One of `known`."""
+        value = self.text(name, default)
+        if value not in known:
+            refuse(name, f"{value!r} is not one of {', '.join(known)}")
+        return value
+
     def flag(self, name: str, default: bool) -> bool:
         """True for 1, true, yes and on, False for 0, false, no and off, in any case; refuses everything else."""
         value = self.text(name)

@@ -112,6 +112,8 @@ PLACES = (
         (
             Page("Customers", "user", also=("users", "accounts")),
             Page("API keys", "apikey", also=("tokens", "rotate", "revoke")),
+            Page("Extra quota", "extraquota", also=("grants", "limit")),
+            Page("Corrected usage", "usagecorrection", also=("corrections",)),
             Page("Stripe customers", "stripecustomer", also=("links",)),
             Page("Unmatched customers", "unmatchedcustomer", also=("link", "unlinked")),
         ),

@@ -44,7 +44,13 @@ MONEY = (
 )
 DUNNING = ("billing.chase_invoice",)
 PRIVACY = ("billing.export_user", "billing.erase_user", "billing.hold_user", "approval.decide_approval")
-ENTITLEMENT = ("billing.link_customer", "billing.map_planprice", "billing.suspend_user")
+ENTITLEMENT = (
+    "billing.link_customer",
+    "billing.map_planprice",
+    "billing.suspend_user",
+    "billing.grant_extraquota",
+    "billing.correct_usage",
+)
 
 # Statements of other sessions may carry a customer's data.
 STATEMENTS = ("monitoring.view_longrunningquery", "monitoring.view_databasesession", "monitoring.view_topquery")

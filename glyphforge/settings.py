@@ -309,6 +309,9 @@ ENTITLED_STATUSES = env.choices(
     ("active", "past_due", "trialing", "paused", "unpaid"),
     default=("active", "trialing", "past_due"),
 )
+# Which requests count against a month's limit: all, or those that were served, without 429 and 5xx. It reaches the
+# database in the same way.
+QUOTA_COUNTS = env.choice("QUOTA_COUNTS", ("all", "served"), default="all")
 DJSTRIPE_FOREIGN_KEY_TO_FIELD = "id"
 MIGRATION_MODULES = {"djstripe": "billing.stripe.mirror_migrations"}
 

@@ -3,6 +3,7 @@
 import pytest
 
 from tests.support import functions, outcomes
+from tests.support.better_operators import BETTER_OPERATORS
 from tests.support.needs import require
 from tests.support.sql import run, scalar
 
@@ -141,7 +142,7 @@ def test_no_operator_of_somebody_else_is_called() -> None:
     functions.prepare()
     expected = functions.call_all()
     ignored = outcomes.volatile(expected, functions.call_all())
-    assert outcomes.differences(expected, functions.call_all(functions.BETTER_OPERATORS), ignored) == {}
+    assert outcomes.differences(expected, functions.call_all(BETTER_OPERATORS), ignored) == {}
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 from billing.admin import (
     api_key,
     customer,
+    extra_quota,
     open_invoice,
     payment,
     plan,
@@ -20,6 +21,7 @@ from billing.admin import (
 __all__ = [
     "api_key",
     "customer",
+    "extra_quota",
     "open_invoice",
     "payment",
     "plan",

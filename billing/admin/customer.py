@@ -26,6 +26,7 @@ from billing.admin.customer_operations import (
     SyncFromStripe,
 )
 from billing.admin.privacy_operations import EraseCustomer, ExportCustomer, LiftLegalHold, PlaceLegalHold
+from billing.admin.quota_operations import CorrectUsage, GrantExtraQuota
 from billing.models import Subscription, Tier, User
 from billing.services import upcoming
 from billing.services.search import find
@@ -53,6 +54,8 @@ class CustomerAdmin(OperationsMixin, ReadOnlyModelAdmin):
         SyncFromStripe(),
         LinkCustomer(),
         CreditCustomer(),
+        GrantExtraQuota(),
+        CorrectUsage(),
         Suspend(),
         Reactivate(),
         ExportCustomer(),
@@ -73,9 +76,11 @@ class CustomerAdmin(OperationsMixin, ReadOnlyModelAdmin):
     search_help_text = "E-mail, name, or any id"
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
+        queryset: QuerySet[User] = super().get_queryset(request)
+        if request.resolver_match and request.resolver_match.url_name != "billing_user_changelist":
+            return queryset  # the other pages show no columns
         live = Subscription.objects.filter(status__in=Subscription.LIVE, is_duplicate=False)
         live = live.select_related("entitlement")
-        queryset: QuerySet[User] = super().get_queryset(request)
         return queryset.prefetch_related(Prefetch("subscriptions", queryset=live, to_attr="live"))
 
     def get_urls(self) -> list[URLPattern]:

@@ -7,14 +7,14 @@ from datetime import date, datetime, timedelta
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import Case, Count, Max, OuterRef, Q, Subquery, Sum, When
+from django.db.models import Case, Count, Exists, Max, OuterRef, Q, Subquery, Sum, When
 from django.db.models.functions import Coalesce
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
 
 from billing import customer_panels
-from billing.admin import customer_invoices, customer_standing
+from billing.admin import customer_invoices, customer_standing, extra_quota
 from billing.admin.api_key import key_state
 from billing.admin.customer_link import as_of_url
 from billing.admin.payment import document_link
@@ -23,14 +23,17 @@ from billing.models import (
     ApiKey,
     CustomerNote,
     Entitlement,
+    ExtraQuota,
     MonthlyUsageSummary,
     OpenInvoice,
     Payment,
     PaymentMovement,
+    QuotaUsage,
     StripeCustomer,
     StripeRequest,
     Subscription,
     Tier,
+    UsageCorrection,
     User,
     WebhookEvent,
 )
@@ -65,9 +68,14 @@ class TimelineEntry:
 
 @dataclass(frozen=True)
 class Usage:
-    """Requests of this calendar month (UTC) against the limit, and the last 90 days as a chart."""
+    """What counts of this calendar month (UTC) against the limit, and the requests of the last 90 days as a chart.
+
+    `used` is the requests that count and what was `corrected`; `extra` of the limit was granted beyond the plan.
+    """
 
     used: int
+    corrected: int
+    extra: int
     failed: int
     limit: int | None
     chart: str
@@ -79,6 +87,11 @@ class Usage:
     def percent(self) -> int | None:
         """Share of the limit, rounded down, so that 100 means used up; None without a limit."""
         return None if self.limit is None else (100 * self.used // self.limit if self.limit else 100)
+
+    @property
+    def corrected_text(self) -> str:
+        """With its sign."""
+        return f"{self.corrected:+,}"
 
     @property
     def tone(self) -> str:
@@ -98,6 +111,9 @@ def context(request: HttpRequest, user: User) -> dict[str, Any]:
     keys = list(user.api_keys.defer("key_hash", "key_fast_hash").order_by("-created_at")[:ROWS])
     payments = list(user.payments.order_by("-created_at")[:ROWS])
     customers = list(user.stripe_customers.order_by("-is_primary", "linked_at")[:ROWS])
+    counted = _counted(user)
+    quotas = list(user.extra_quotas.select_related("api_key").order_by("-ends_at")[:ROWS]) if counted.quotas else []
+    corrections = list(user.usage_corrections.order_by("-created_at")[:ROWS]) if counted.corrections else []
     events = _events(customers) if request.user.has_perm("billing.view_webhookevent") else []
     return {
         "customer": user,
@@ -107,7 +123,9 @@ def context(request: HttpRequest, user: User) -> dict[str, Any]:
         "stripe_customers": [_stripe_customer(request, row) for row in customers],
         "live": _subscription(request, live) if live else None,
         "subscriptions": [_subscription(request, row) for row in subscriptions],
-        "usage": _usage(user, live),
+        "usage": _usage(user, live, counted),
+        "quotas": [_quota(request, row) for row in quotas],
+        "corrections": [{"row": row, "url": _url(row)} for row in corrections],
         "entitlement": entitlement,
         "standing": customer_standing.standing(live, entitlement, invoices) if live else [],
         "invoices": [_invoice(request, row) for row in invoices[:ROWS]],
@@ -117,7 +135,9 @@ def context(request: HttpRequest, user: User) -> dict[str, Any]:
         "keys": [_key(request, row) for row in keys],
         "payments": [_payment(request, row) for row in payments],
         "events": [_event(row) for row in events[:ROWS]],
-        "timeline": _timeline(request, user, [*customers, *subscriptions, *keys, *payments, *events]),
+        "timeline": _timeline(
+            request, user, [*customers, *subscriptions, *keys, *payments, *events, *quotas, *corrections]
+        ),
         "requests": _requests(user),
         "alerts": _alerts(user, subscriptions),
         "links": _links(user, customers),
@@ -204,6 +224,10 @@ def _key(request: HttpRequest, row: ApiKey) -> dict[str, Any]:
     return {"row": row, "url": _url(row), "state": key_state(row), "offers": _offers(request, row)}
 
 
+def _quota(request: HttpRequest, row: ExtraQuota) -> dict[str, Any]:
+    return {"row": row, "url": _url(row), "state": extra_quota.state(row), "offers": _offers(request, row)}
+
+
 def _payment(request: HttpRequest, row: Payment) -> dict[str, Any]:
     return {
         "row": row,
@@ -264,6 +288,8 @@ def _timeline_entry(entry: AuditEntry) -> TimelineEntry:
         "subscriptions": "Subscription",
         "api_keys": "API key",
         "payment_history": "Payment",
+        "entitlement_grants": "Extra quota",
+        "usage_corrections": "Usage correction",
         "stripe_webhook_events": "Webhook event",
     }
     action = words.get(entry.action, entry.action.replace("_", " "))
@@ -290,9 +316,23 @@ def _alerts(user: User, subscriptions: list[Subscription]) -> list[dict[str, Any
     ]
 
 
-def _usage(user: User, live: Subscription | None) -> Usage:
+def _counted(user: User) -> Any:
+    """What counts of this month, as `used`, `corrected` and `failed`, each None without any; and whether there is extra
+    quota or corrected usage to show."""
+    month = timezone.now().date().replace(day=1)
+    usage = QuotaUsage.objects.filter(user=OuterRef("pk"), month=month)
+    recorded = MonthlyUsageSummary.objects.filter(user=OuterRef("pk"), month=month)
+    return User.objects.annotate(
+        used=Subquery(usage.values("used_requests")),
+        corrected=Subquery(usage.values("corrected_requests")),
+        failed=Subquery(recorded.values("failed_requests")),
+        quotas=Exists(ExtraQuota.objects.filter(user=OuterRef("pk"))),
+        corrections=Exists(UsageCorrection.objects.filter(user=OuterRef("pk"))),
+    ).get(pk=user.pk)
+
+
+def _usage(user: User, live: Subscription | None, counted: Any) -> Usage:
     today = timezone.now().date()
-    month = MonthlyUsageSummary.objects.filter(user=user, month=today.replace(day=1)).first()
     since = today - timedelta(days=DAYS - 1)
     usage = customer_panels.usage(user.pk, since)
     by_day = {day.day: day for day in usage.days}
@@ -301,8 +341,10 @@ def _usage(user: User, live: Subscription | None) -> Usage:
     answered = [by_day[day].requests - by_day[day].failed if day in by_day else 0 for day in days]
     total = sum(answered) + sum(failed)
     return Usage(
-        used=month.total_requests if month else 0,
-        failed=month.failed_requests if month else 0,
+        used=counted.used or 0,
+        corrected=counted.corrected or 0,
+        extra=live.extra_requests if live else 0,
+        failed=counted.failed or 0,
         limit=live.limit if live else 0,
         chart=_chart(days, answered, failed),
         options=OPTIONS,
@@ -348,6 +390,8 @@ def _links(user: User, customers: list[StripeCustomer]) -> dict[str, str]:
         "subscriptions": all_link("subscription", by_user),
         "keys": all_link("apikey", by_user),
         "payments": all_link("payment", by_user),
+        "quotas": all_link("extraquota", by_user),
+        "corrections": all_link("usagecorrection", by_user),
         "requests": all_link("apiusage", by_user),
         "events": all_link("webhookevent", f"q={'+'.join(customer.pk for customer in customers)}") if customers else "",
         "stripe": dashboard_url(user.stripe_customer_id) or "",

@@ -24,12 +24,16 @@ from glyphforge.money import money
 from glyphforge.rows import Json
 
 MOST = 999_999_999
+KEEP, LOWER = "keep", "lower"
 
 
 class PlanForm(ReasonForm):
-    """The price, quantity and coupon that a subscription is to have, and when; with a limit that is used up why."""
+    """The price, quantity and coupon that a subscription is to have, and when.
 
-    beside_preview = ReasonForm.beside_preview | {"over_limit"}
+    Where the limit falls, what becomes of the month; with one that is used up why.
+    """
+
+    beside_preview = ReasonForm.beside_preview | {"over_limit", "rest_of_month"}
 
     price = forms.ChoiceField(label="Price", widget=UnfoldAdminSelectWidget)
     quantity = forms.IntegerField(min_value=1, max_value=MOST, widget=UnfoldAdminIntegerFieldWidget)
@@ -48,6 +52,16 @@ class PlanForm(ReasonForm):
         widget=UnfoldAdminTextInputWidget,
         help_text="Its id at Stripe, to be applied beside what the subscription has. Empty applies none.",
     )
+    rest_of_month = forms.ChoiceField(
+        label="If the limit falls",
+        required=False,
+        choices=[
+            ("", "It does not"),
+            (KEEP, "What it falls by is granted until the month of the change ends, UTC"),
+            (LOWER, "The new limit holds at once"),
+        ],
+        widget=UnfoldAdminSelectWidget,
+    )
     over_limit = forms.CharField(
         label="Why the lower limit is all right",
         required=False,
@@ -55,7 +69,7 @@ class PlanForm(ReasonForm):
         widget=UnfoldAdminTextareaWidget(attrs={"rows": 2}),
         help_text="Only where the customer uses more than the new plan allows. Goes into the audit log.",
     )
-    field_order = ["price", "quantity", "when", "coupon", "over_limit", "reason"]
+    field_order = ["price", "quantity", "when", "coupon", "rest_of_month", "over_limit", "reason"]
 
     def __init__(self, *args: Any, rows: QuerySet[Any], **kwargs: Any) -> None:
         super().__init__(*args, rows=rows, **kwargs)
@@ -76,7 +90,10 @@ class PlanForm(ReasonForm):
         if not self.change:
             raise forms.ValidationError("This is what it comes to now: look at it, and confirm.")
         limits = plan_changes.limits_of(self.row, self.change["tier"])
-        if limits.is_exceeded and not cleaned.get("over_limit"):
+        rest = cleaned.get("rest_of_month")
+        if limits.falls and not rest:
+            self.add_error("rest_of_month", f"The limit {_falls(limits)}: say what becomes of the month.")
+        elif limits.is_exceeded and rest != KEEP and not cleaned.get("over_limit"):
             self.add_error("over_limit", f"The customer {_used(limits)}: say why that is all right.")
         return cleaned
 
@@ -100,6 +117,11 @@ def _named(price: Price) -> str:
     count = int(recurring.get("interval_count") or 1)
     period = billing_period(price.get("unit_amount"), price["currency"], recurring.get("interval", ""), count)
     return f"{period} ({price.get('lookup_key') or price['id']})"
+
+
+def _falls(limits: Limits) -> str:
+    before, after = (number(limit, none="unlimited") for limit in (limits.before, limits.after))
+    return f"falls from {before} to {after}"
 
 
 def _used(limits: Limits) -> str:
@@ -148,6 +170,7 @@ class ChangePlan(SubscriptionOperation):
                 ("Requests a month", *(number(limit, none="unlimited") for limit in (limits.before, limits.after))),
             ],
             "used": f"{limits.used:,}",
+            "falls": f"The limit {_falls(limits)}." if limits.falls else "",
             "exceeded": f"The customer {_used(limits)}." if limits.is_exceeded else "",
         }
         signed = plan_changes.sign(row, form.terms, found.change)
@@ -162,6 +185,7 @@ class ChangePlan(SubscriptionOperation):
             reason=reason,
             token=form.token,
             over_limit=form.cleaned_data["over_limit"],
+            keeps_month=form.cleaned_data["rest_of_month"] == KEEP,
         )
         when = "at the end of its period" if form.terms.when == plan_changes.PERIOD_END else "now"
         return told(f"Stripe changes the plan of {row.stripe_subscription_id} {when}.", request)

@@ -5,6 +5,7 @@ from billing.models.backfill import Backfill, BackfillList, BackfillProblem
 from billing.models.charged_card import ChargedCard, card_text
 from billing.models.cognito_sync import CognitoSyncCursor
 from billing.models.customer_note import CustomerNote
+from billing.models.extra_quota import ExtraQuota
 from billing.models.open_invoice import OpenInvoice
 from billing.models.payment import Payment
 from billing.models.payment_case import PaymentCase
@@ -22,6 +23,7 @@ from billing.models.tombstone import Tombstone
 from billing.models.unmatched_customer import UnmatchedCustomer
 from billing.models.upcoming_invoice import UpcomingInvoice
 from billing.models.usage import ApiUsage, MonthlyUsageSummary
+from billing.models.usage_correction import QuotaUsage, UsageCorrection
 from billing.models.user import User
 from billing.models.webhook_event import WebhookEvent
 
@@ -37,6 +39,7 @@ __all__ = [
     "CustomerNote",
     "Difference",
     "Entitlement",
+    "ExtraQuota",
     "MonthlyUsageSummary",
     "OpenInvoice",
     "Payment",
@@ -45,6 +48,7 @@ __all__ = [
     "PaymentReminder",
     "Plan",
     "PlanPrice",
+    "QuotaUsage",
     "RateLimit",
     "ReconciliationRun",
     "ReplayRun",
@@ -56,6 +60,7 @@ __all__ = [
     "Tombstone",
     "UnmatchedCustomer",
     "UpcomingInvoice",
+    "UsageCorrection",
     "User",
     "WebhookEvent",
     "card_text",

@@ -17,6 +17,9 @@ class RateLimit(models.Model):
     request_count = models.BigIntegerField(db_default=0)
     expires_at = models.DateTimeField()
     user = models.ForeignKey(User, null=True, on_delete=models.DO_NOTHING, db_constraint=False, related_name="+")
+    refused_count = models.BigIntegerField(
+        null=True, db_default=0, help_text="Of a month: what was refused; unknown once permits were leased."
+    )
 
     class Meta:
         db_table = "rate_limits"

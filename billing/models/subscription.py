@@ -117,9 +117,18 @@ class Subscription(models.Model):
         entitlement: Entitlement | None = getattr(self, "entitlement", None)
         return (entitlement or self).monthly_request_limit
 
+    @property
+    def extra_requests(self) -> int:
+        """How many of `limit` are granted beyond the plan, of a row that entitles to it; 0 where it is unlimited."""
+        entitlement: Entitlement | None = getattr(self, "entitlement", None)
+        if entitlement is None or not entitlement.is_entitled:
+            return 0
+        return (self.limit or 0) - (self.monthly_request_limit or 0)
+
 
 class Entitlement(models.Model):
-    """What a customer's live subscription entitles to: its plan or, in a status that does not entitle, the free one.
+    """What a customer's live subscription entitles to: its plan or, in a status that does not entitle, the free
+    one, and the extra quota that is in force for all keys.
 
     Which statuses do is in `entitled_statuses`, see `billing.services.entitlement`.
     """
@@ -136,7 +145,7 @@ class Entitlement(models.Model):
     rate_limit_per_minute = models.IntegerField(help_text="Requests a minute and key.")
 
     class Meta:
-        db_table = "entitlements"
+        db_table = "current_limits"
         managed = False
 
     def __str__(self) -> str:

@@ -48,6 +48,8 @@ class MonthlyUsageSummary(models.Model):
     total_response_time_ms = models.BigIntegerField()
     max_response_time_ms = models.IntegerField()
     last_request_at = models.DateTimeField()
+    throttled_requests = models.BigIntegerField(help_text="Of the failed ones, those answered with 429.")
+    server_errors = models.BigIntegerField(help_text="Of the failed ones, those answered with 5xx.")
 
     class Meta:
         db_table = "monthly_usage_summary"

@@ -4,6 +4,7 @@ The limits are judged in the database, also for callers that speak SQL alone, so
 `migrate` and `database init`. Until then the database's word holds, on every machine alike.
 """
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from django.conf import settings
@@ -16,11 +17,39 @@ TABLE = "entitled_statuses"
 
 def apply_after_migrate(using: str, **kwargs: Any) -> None:
     """Make the database follow ENTITLED_STATUSES, audited; a receiver of `post_migrate`."""
+    follow(
+        "ENTITLED_STATUSES",
+        TABLE,
+        sorted(settings.ENTITLED_STATUSES),
+        named="statuses",
+        known=in_database,
+        statements=(
+            f"DELETE FROM {TABLE} WHERE status <> ALL(%s)",
+            f"INSERT INTO {TABLE} (status) SELECT unnest(%s::text[]) ON CONFLICT DO NOTHING",
+        ),
+        using=using,
+    )
+
+
+def follow(
+    setting: str,
+    table: str,
+    wanted: Any,
+    *,
+    named: str,
+    known: Callable[[str], Any],
+    statements: Sequence[str],
+    using: str,
+) -> None:
+    """Write a setting into its table, if that exists and says something else, with an audit row that says what was.
+
+    `known` reads what the database says, which the audit calls `named`; each statement takes what is wanted.
+    """
     with connections[using].cursor() as cursor:
-        cursor.execute("SELECT to_regclass(%s) IS NOT NULL", [TABLE])
+        cursor.execute("SELECT to_regclass(%s) IS NOT NULL", [table])
         if cursor.fetchone() != (True,):
             return
-    before, wanted = in_database(using), sorted(settings.ENTITLED_STATUSES)
+    before = known(using)
     if before == wanted:
         return
     with (
@@ -28,14 +57,14 @@ def apply_after_migrate(using: str, **kwargs: Any) -> None:
         audit.acting_as(actor="migrate", kind="system"),
         connections[using].cursor() as cursor,
     ):
-        cursor.execute(f"DELETE FROM {TABLE} WHERE status <> ALL(%s)", [wanted])
-        cursor.execute(f"INSERT INTO {TABLE} (status) SELECT unnest(%s::text[]) ON CONFLICT DO NOTHING", [wanted])
+        for statement in statements:
+            cursor.execute(statement, [wanted])
         audit.record(
             "entitle",
-            table_name=TABLE,
-            reason="ENTITLED_STATUSES",
-            old_values={"statuses": before},
-            new_values={"statuses": wanted},
+            table_name=table,
+            reason=setting,
+            old_values={named: before},
+            new_values={named: wanted},
             using=using,
         )
 

@@ -13,7 +13,7 @@ from django.core import signing
 from django.db.models import DateField, Subquery
 from django.db.models.functions import Now, TruncMonth
 
-from billing.models import MonthlyUsageSummary, Plan, Sold, StripeRequest, Subscription, Tier
+from billing.models import Plan, QuotaUsage, Sold, StripeRequest, Subscription, Tier
 from billing.services.stripe_calls import errors_as_refused
 from billing.services.subscriptions import at_stripe
 from billing.stripe import gateway, mirror, plan_change, tiers
@@ -68,16 +68,21 @@ class Bill:
 
 @dataclass(frozen=True)
 class Limits:
-    """Requests a month before and after, None for unlimited, and how many were used in this one."""
+    """Requests a month before and after, extra quota included, None for unlimited; and what counts so far."""
 
     before: int | None
     after: int | None
     used: int
 
     @property
+    def falls(self) -> bool:
+        """Whether the new limit is lower."""
+        return self.after is not None and (self.before is None or self.after < self.before)
+
+    @property
     def is_exceeded(self) -> bool:
         """Whether the new limit is lower, and more than it is used already."""
-        return self.after is not None and self.used > self.after and (self.before is None or self.after < self.before)
+        return self.falls and self.after is not None and self.used > self.after
 
 
 @dataclass(frozen=True)
@@ -152,13 +157,22 @@ def preview(row: Subscription, terms: Terms) -> Preview:
 
 
 def change_plan(
-    subscription: Subscription, shown: Json, *, actor: str, reason: str, token: str = "", over_limit: str = ""
+    subscription: Subscription,
+    shown: Json,
+    *,
+    actor: str,
+    reason: str,
+    token: str = "",
+    over_limit: str = "",
+    keeps_month: bool = False,
 ) -> StripeRequest:
     """Do what `shown`, the `change` of a preview, says: as of its moment, for what it came to.
 
-    `over_limit` says why a limit is all right that is exceeded already; without it that is refused. All of it goes
-    through `billing.stripe.requests.outbox.ask`, which says what `token` is, what else is refused and when `Notice` is
-    raised; so is a subscription that is not any more as it was shown, or would cost something else by now.
+    Where the limit falls, `keeps_month` has what it falls by granted until the month (UTC) of the change ends; without
+    it the new one holds at once, and `over_limit` says why one is all right that is exceeded already; else that is
+    refused. All of it goes through `billing.stripe.requests.outbox.ask`, which says what `token` is, what else is
+    refused and when `Notice` is raised; so is a subscription that is not any more as it was shown, or would cost
+    something else by now.
     """
     at_end = shown["behavior"] == plan_change.NO_PRORATIONS
     kind = StripeRequest.Kind.CHANGE_PLAN_AT_PERIOD_END if at_end else StripeRequest.Kind.CHANGE_PLAN
@@ -166,12 +180,15 @@ def change_plan(
     def intend() -> Intent:
         row = Subscription.objects.select_related("entitlement").get(pk=subscription.pk)
         limits = limits_of(row, shown["tier"])
-        if limits.is_exceeded and not over_limit:
+        keeps = keeps_month and limits.falls
+        if limits.is_exceeded and not keeps and not over_limit:
             raise Refused(
                 f"The customer uses {limits.used:,} of the new {limits.after:,}: say why the lower limit is all right."
             )
-        why = {"over_limit": over_limit} if limits.is_exceeded else {}
-        return Intent(kind, at_stripe(row), row.pk, row.user, shown | why)
+        said: Json = {"keeps_month": True} if keeps else {}
+        if limits.is_exceeded and not keeps:
+            said = {"over_limit": over_limit}
+        return Intent(kind, at_stripe(row), row.pk, row.user, shown | said)
 
     return outbox.ask(intend, actor=actor, reason=reason, token=token)
 
@@ -196,10 +213,12 @@ def limits_of(row: Subscription, tier: str) -> Limits:
     keeps the free plan's."""
     entitlement = getattr(row, "entitlement", None)
     month = TruncMonth(Now(), output_field=DateField(), tzinfo=UTC)
-    usage = MonthlyUsageSummary.objects.filter(user_id=row.user_id, month=month).values("total_requests")
+    usage = QuotaUsage.objects.filter(user_id=row.user_id, month=month).values("used_requests")
     plan = Plan.objects.annotate(used=Subquery(usage[:1])).get(pk=tier)
     is_entitled = entitlement is None or entitlement.is_entitled
     after = plan.monthly_request_limit if is_entitled else row.limit
+    if is_entitled and after is not None:
+        after += row.extra_requests
     return Limits(before=row.limit, after=after, used=plan.used or 0)
 
 

@@ -1,16 +1,19 @@
 """The inbox: what is wrong, since when, and who acknowledged it."""
 
 from typing import Any
+from urllib.parse import quote
 
 from django.contrib import admin
 from django.contrib.admin import SimpleListFilter
+from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.html import format_html
 
 from billing.admin.customer_link import as_of_link
-from billing.models import Subscription
+from billing.admin.quota_operations import GrantExtraQuota
+from billing.models import Subscription, User
 from glyphforge.admin.columns import EMPTY, badge_column, copyable_column, moment, moment_column
 from glyphforge.admin.model_admin import ReadOnlyModelAdmin
 from glyphforge.admin.operations import OperationsMixin
@@ -21,6 +24,9 @@ from monitoring.admin.notification_operations import SendTest
 from monitoring.admin.view import worst_first
 from monitoring.models import Alert, Notification
 from monitoring.notifications import links
+
+# The operation on the customer that an alert is answered by.
+DONE_AT_ONCE = {"users_near_limit": GrantExtraQuota.name}
 
 
 class StateFilter(SimpleListFilter):
@@ -41,6 +47,24 @@ class StateFilter(SimpleListFilter):
         if self.value() == "all":
             return queryset
         return queryset.filter(state=self.value()) if self.value() else queryset.filter(state__in=Alert.OPEN)
+
+
+def _offers_of_customer(request: HttpRequest, alert: Alert) -> list[dict[str, Any]]:
+    """What may be done at once to the customer whom the alert is about, and leads back to it."""
+    if alert.alert_type not in DONE_AT_ONCE or alert.object_type != "user" or alert.object_id is None:
+        return []
+    try:
+        user = User.objects.filter(pk=alert.object_id).first()
+    except ValidationError:
+        return []
+    owner = admin.site.get_model_admin(User)
+    if user is None or not isinstance(owner, OperationsMixin):
+        return []
+    return [
+        offer | {"url": f"{offer['url']}?next={quote(request.path)}"}
+        for offer in owner.offers(request, user)
+        if offer["operation"].name == DONE_AT_ONCE[alert.alert_type]
+    ]
 
 
 @admin.register(Alert)
@@ -104,6 +128,10 @@ class AlertAdmin(OperationsMixin, ReadOnlyModelAdmin):
             "-fired_at",
             "-first_seen_at",
         )
+
+    def offers(self, request: HttpRequest, row: Any) -> list[dict[str, Any]]:
+        """Beside what is done to the alert itself, extra quota for who comes near the limit."""
+        return [*super().offers(request, row), *_offers_of_customer(request, row)]
 
     @admin.display(description="what")
     def what(self, alert: Alert) -> str:

@@ -13,6 +13,7 @@ from playwright.sync_api import BrowserContext, Page, expect
 from billing.models import (
     ApiKey,
     Difference,
+    ExtraQuota,
     OpenInvoice,
     PlanPrice,
     ReplayRun,
@@ -120,9 +121,13 @@ def rows_of_leads(site: back_office.Site) -> list[str]:
     )  # fmt: skip
     held = User.objects.filter(legal_hold="case 4711").first() or factories.customer(legal_hold="case 4711")
     asked = Approval.objects.first() or erasure.ask(factories.customer(), actor="somebody", reason="asked by letter")
+    granted = ExtraQuota.objects.filter(user=site.customer).first() or ExtraQuota.objects.create(
+        user=site.customer, extra_requests=1000, ends_at=timezone.now() + HOUR, reason="A fair", granted_by="ada"
+    )
     return [
         f"billing/user/{held.pk}",
         f"approval/approval/{asked.pk}",
+        f"billing/extraquota/{granted.pk}",
         f"billing/planprice/{quote(price.pk)}",
         f"billing/stripecustomer/{quote(second.pk)}",
         f"billing/difference/{named.pk}",

@@ -86,6 +86,20 @@ TABLES: dict[str, dict[str, str]] = {
     "plan_prices": {"stripe_price_id": "'price_#n'", "tier": "'starter'"},
     "stripe_catalogue": {"stripe_id": "'price_#n'", "named_tier": "'starter'"},
     "customer_notes": {"user_id": OWNER, "author": "'a'", "body": "'b'"},
+    "entitlement_grants": {
+        "user_id": OWNER,
+        "extra_requests": "1",
+        "ends_at": "now() + interval '1 day'",
+        "reason": "'r'",
+        "granted_by": "'a'",
+    },
+    "usage_corrections": {
+        "user_id": OWNER,
+        "month": "'2026-01-01'",
+        "requests": "7",
+        "reason": "'r'",
+        "made_by": "'a'",
+    },
     "stripe_webhook_events": {"stripe_event_id": "'evt_#n'", "event_type": "'invoice.paid'", "payload": "'{\"a\": 1}'"},
     "stripe_customers": {
         "stripe_customer_id": "'cus_z#n'",

@@ -46,6 +46,7 @@ def start(**given: str) -> subprocess.CompletedProcess[str]:
         ("STRIPE_API_HOST", "localhost:12111"),
         ("ENTITLED_STATUSES", "active,canceled"),
         ("ENTITLED_STATUSES", "active past_due"),
+        ("QUOTA_COUNTS", "answered"),
         ("SLACK_WEBHOOK_URL", "hooks.slack.com/secretpass"),
         ("DJANGO_ALLOWED_HOSTS", "https://backoffice.example.com"),
         ("DJANGO_ALLOWED_HOSTS", "backoffice.example.com:8000"),

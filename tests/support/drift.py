@@ -48,9 +48,8 @@ SABOTAGE = {
         "extra function cleanup_rate_limits(days integer)"
     ),
     "CREATE OR REPLACE VIEW monthly_usage_summary AS SELECT user_id, month, total_requests, successful_requests,"
-    " failed_requests, total_response_time_ms, max_response_time_ms, last_request_at FROM monthly_usage_totals": (
-        "different view monthly_usage_summary"
-    ),
+    " failed_requests, total_response_time_ms, max_response_time_ms, last_request_at, throttled_requests, server_errors"
+    " FROM monthly_usage_totals": ("different view monthly_usage_summary"),
     "DROP VIEW v_failed_webhook_events CASCADE": "missing view v_failed_webhook_events",
     "CREATE VIEW v_everything AS SELECT 1 AS x": "extra view v_everything",
     "ALTER SEQUENCE audit_log_id_seq CYCLE": "different sequence audit_log_id_seq",

@@ -60,7 +60,30 @@ CALLS: dict[str, tuple[str, ...]] = {
     ),
     # Called by the two above, and by nobody else.
     "take_rate_limit": (),
-    "recorded_requests": (f"SELECT public.recorded_requests('{USER}', '{TODAY:%Y-%m}-01T00:00:00Z', 1001)",),
+    "recorded_requests": (
+        f"SELECT * FROM public.recorded_requests('{USER}', '{TODAY:%Y-%m}-01T00:00:00Z', 1001, 0)",
+        f"SELECT * FROM public.recorded_requests('{USER}', '{TODAY:%Y-%m}-01T00:00:00Z', 1000, NULL)",
+    ),
+    "correct_usage": (
+        f"SELECT public.correct_usage('{USER}', '{TODAY:%Y-%m}-01', 7, 'r', '{KEY}', 'once')",
+        f"SELECT public.correct_usage('{USER}', '{TODAY:%Y-%m}-01', 7, 'r', '{KEY}', 'once')",
+        f"SELECT public.correct_usage('{USER}', '{TODAY:%Y-%m}-01', -99999, 'r')",
+        f"SELECT public.correct_usage('{USER}', '{LATER}', 7, 'r')",
+    ),
+    # Fired by the one above.
+    "number_usage_correction": (),
+    "count_usage_correction": (),
+    "refuse_usage_correction_change": ("DELETE FROM public.usage_corrections", "TRUNCATE public.usage_corrections"),
+    "refuse_key_of_another": (
+        f"""
+        INSERT INTO public.entitlement_grants (user_id, api_key_id, extra_requests, ends_at, reason)
+        VALUES ('{USER}', '{PAYMENT}', 5, '{LATER}T00:00:00Z', 'r')
+        """,
+        f"""
+        INSERT INTO public.entitlement_grants (user_id, api_key_id, extra_requests, ends_at, reason)
+        VALUES ('{USER}', '{KEY}', 5, '{LATER}T00:00:00Z', 'r')
+        """,
+    ),
     "is_rate_limit_permit_taken": (
         f"SELECT public.is_rate_limit_permit_taken('{KEY}', 60, '{TODAY}T00:00:00Z', '{LATER}T00:00:00Z', 1)",
     ),
@@ -75,7 +98,7 @@ CALLS: dict[str, tuple[str, ...]] = {
     "take_rate_limit_permits": (
         f"""
         SELECT * FROM public.take_rate_limit_permits(
-            '{KEY}', '{USER}', 2, 50, 2000, 0, '{LAST_WEEK}T00:00:00Z', '{LAST_WEEK}T00:00:00Z', '{LATER}T00:00:00Z'
+            '{KEY}', '{USER}', 2, 50, 2000, 0, 0, '{LAST_WEEK}T00:00:00Z', '{LAST_WEEK}T00:00:00Z', '{LATER}T00:00:00Z'
         )
         """,
     ),
@@ -325,41 +348,3 @@ def _flat(row: dict[str, Any]) -> dict[str, Any]:
     inner = {name: value for name, value in row.items() if isinstance(value, dict)}
     flat = {f"{name}.{key}": value for name, values in inner.items() for key, value in values.items()}
     return {name: value for name, value in row.items() if name not in inner} | flat
-
-
-# Operators of another role for every pair of these types for which PostgreSQL has no exact one, so that theirs are the
-# better match where an expression counts on a cast: https://www.postgresql.org/docs/current/typeconv-oper.html
-BETTER_OPERATORS = """
-DO $$
-DECLARE
-    types CONSTANT regtype[] := '{int2,int4,int8,numeric,float8,text,name,"char",uuid,oid,regclass,regtype,'
-        'regnamespace,date,timestamp,timestamptz,interval,bool,jsonb,text[],date[],regclass[]}';
-    a regtype; b regtype; sign text;
-BEGIN
-    CREATE ROLE stranger;
-    GRANT CREATE ON SCHEMA public TO stranger; SET LOCAL ROLE stranger;
-    FOREACH a IN ARRAY types LOOP
-        FOREACH b IN ARRAY types LOOP
-            EXECUTE format(
-                'CREATE FUNCTION public.hijack(%s, %s) RETURNS boolean LANGUAGE plpgsql AS'
-                ' %L', a, b, format('BEGIN RAISE EXCEPTION %L; END', format('hijacked by %s and %s', a, b))
-            );
-            FOR sign IN
-                SELECT s.sign
-                FROM unnest('{+,-,*,/,=,<>,<,<=,>,>=,||,&}'::text[]) AS s (sign)
-                WHERE NOT EXISTS (
-                    SELECT FROM pg_operator AS o
-                    WHERE o.oprname::text = s.sign AND o.oprleft = a::oid AND o.oprright = b::oid
-                        AND o.oprnamespace = 'pg_catalog'::regnamespace::oid
-                )
-            LOOP
-                EXECUTE format(
-                    'CREATE OPERATOR public.%s (LEFTARG = %s, RIGHTARG = %s, FUNCTION = public.hijack)', sign, a, b
-                );
-            END LOOP;
-        END LOOP;
-    END LOOP;
-    RESET ROLE;
-END
-$$
-"""

@@ -19,9 +19,11 @@ LEFT_OUT = {
     "api_usage_request_ids",
     "cognito_sync_cursors",
     "customer_notes",
+    "entitlement_grants",
     "monthly_usage_totals",
     "plan_prices",
     "plans",
+    "quota_rule",
     "rate_limit_permits",
     "rate_limits",
     "reconciliation_differences",
@@ -34,6 +36,7 @@ LEFT_OUT = {
     "stripe_catalogue",
     "stripe_requests",
     "stripe_webhook_events",
+    "usage_corrections",
 }
 # Keys that chance gives, and moments of writing.
 VOLATILE = [

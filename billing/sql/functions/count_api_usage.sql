@@ -13,7 +13,7 @@ BEGIN
     IF NOT EXISTS (SELECT FROM new_requests OFFSET 100) THEN
         INSERT INTO public.api_usage_deltas (
             user_id, api_key_id, last_request_at, total_response_time_ms, month, total_requests, failed_requests,
-            max_response_time_ms
+            max_response_time_ms, throttled_requests, server_errors
         )
         SELECT
             n.user_id,
@@ -23,14 +23,16 @@ BEGIN
             pg_catalog.date_trunc('month', n.created_at AT TIME ZONE 'UTC')::pg_catalog.date,
             1,
             (n.status_code OPERATOR(pg_catalog.>=) 400)::int,
-            n.response_time_ms
+            n.response_time_ms,
+            (n.status_code OPERATOR(pg_catalog.=) 429)::int,
+            (n.status_code OPERATOR(pg_catalog.>=) 500)::int
         FROM new_requests AS n;
         RETURN NULL;
     END IF;
 
     INSERT INTO public.api_usage_deltas (
         user_id, api_key_id, last_request_at, total_response_time_ms, month, total_requests, failed_requests,
-        max_response_time_ms
+        max_response_time_ms, throttled_requests, server_errors
     )
     SELECT
         n.user_id,
@@ -40,7 +42,9 @@ BEGIN
         pg_catalog.date_trunc('month', n.created_at AT TIME ZONE 'UTC')::pg_catalog.date AS month,
         pg_catalog.count(*),
         pg_catalog.count(*) FILTER (WHERE n.status_code OPERATOR(pg_catalog.>=) 400),
-        pg_catalog.max(n.response_time_ms)
+        pg_catalog.max(n.response_time_ms),
+        pg_catalog.count(*) FILTER (WHERE n.status_code OPERATOR(pg_catalog.=) 429),
+        pg_catalog.count(*) FILTER (WHERE n.status_code OPERATOR(pg_catalog.>=) 500)
     FROM new_requests AS n
     GROUP BY n.user_id, n.api_key_id, pg_catalog.date_trunc('month', n.created_at AT TIME ZONE 'UTC')::pg_catalog.date;
     RETURN NULL;

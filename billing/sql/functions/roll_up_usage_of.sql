@@ -41,14 +41,16 @@ BEGIN
             sum(q.failed_requests) AS failed_requests,
             sum(q.total_response_time_ms) AS total_response_time_ms,
             max(q.max_response_time_ms) AS max_response_time_ms,
-            max(q.last_request_at) AS last_request_at
+            max(q.last_request_at) AS last_request_at,
+            sum(q.throttled_requests) AS throttled_requests,
+            sum(q.server_errors) AS server_errors
         FROM queued AS q
         GROUP BY q.user_id, q.api_key_id, q.month
     ),
     totals AS (
         INSERT INTO monthly_usage_totals AS t (
             user_id, month, total_requests, successful_requests, failed_requests,
-            total_response_time_ms, max_response_time_ms, last_request_at
+            total_response_time_ms, max_response_time_ms, last_request_at, throttled_requests, server_errors
         )
         SELECT
             c.user_id,
@@ -58,7 +60,9 @@ BEGIN
             sum(c.failed_requests),
             least(sum(c.total_response_time_ms), 9223372036854775807)::bigint,
             max(c.max_response_time_ms),
-            max(c.last_request_at)
+            max(c.last_request_at),
+            sum(c.throttled_requests),
+            sum(c.server_errors)
         FROM counted AS c
         GROUP BY c.user_id, c.month
         ON CONFLICT (user_id, month) DO UPDATE
@@ -70,7 +74,9 @@ BEGIN
                 t.total_response_time_ms::numeric + excluded.total_response_time_ms::numeric, 9223372036854775807
             )::bigint,
             max_response_time_ms = greatest(t.max_response_time_ms, excluded.max_response_time_ms),
-            last_request_at = greatest(t.last_request_at, excluded.last_request_at)
+            last_request_at = greatest(t.last_request_at, excluded.last_request_at),
+            throttled_requests = t.throttled_requests + excluded.throttled_requests,
+            server_errors = t.server_errors + excluded.server_errors
     ),
     used AS (
         UPDATE api_keys AS k

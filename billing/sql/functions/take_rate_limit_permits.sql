@@ -1,14 +1,16 @@
 -- How take_rate_limit() counts under repeatable read and serializable; the table rate_limit_permits says why not in
 -- rate_limits. What rate_limits has counted is added; where that has changed since the transaction's snapshot, which
 -- happens only while callers of one user count in both ways at once, the call fails to serialize. Returns what was
--- granted, at most 1,000, and what both windows have used then.
+-- granted, at most 1,000, what both windows have used then, and the month's limit with the room that requests leave
+-- which do not count, as many as there are by now.
 CREATE FUNCTION take_rate_limit_permits(
     key uuid,
     owner uuid,
     wanted int,
     per_minute bigint,
-    per_month bigint,
+    INOUT per_month bigint,
     recorded bigint,
+    uncounted bigint,
     minute_start timestamptz,
     month_start timestamptz,
     month_end timestamptz,
@@ -24,6 +26,7 @@ DECLARE
     month_seconds CONSTANT int := extract(epoch FROM month_end - month_start);
     counted_this_minute bigint;
     counted_this_month bigint;
+    asked record;
     last bigint;
 BEGIN
     PERFORM nextval('rate_limit_permits_seq');
@@ -41,7 +44,9 @@ BEGIN
         FOR NO KEY UPDATE;
         used_this_month := greatest(counted_this_month, recorded);
         IF per_month - used_this_month < greatest(1000, per_month / 10) THEN
-            used_this_month := greatest(used_this_month, recorded_requests(owner, month_start, per_month));
+            asked := recorded_requests(owner, month_start, per_month, NULL);
+            used_this_month := greatest(used_this_month, asked.recorded);
+            per_month := per_month + asked.uncounted - uncounted;
         END IF;
         IF used_this_month >= per_month THEN
             RETURN;
@@ -64,5 +69,5 @@ END
 $$;
 
 REVOKE EXECUTE ON FUNCTION take_rate_limit_permits(
-    uuid, uuid, int, bigint, bigint, bigint, timestamptz, timestamptz, timestamptz
+    uuid, uuid, int, bigint, bigint, bigint, bigint, timestamptz, timestamptz, timestamptz
 ) FROM public;

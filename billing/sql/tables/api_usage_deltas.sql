@@ -10,8 +10,14 @@ CREATE TABLE api_usage_deltas (
     total_requests int NOT NULL,
     failed_requests int NOT NULL,
     max_response_time_ms int NOT NULL,
+    throttled_requests int NOT NULL DEFAULT 0,
+    server_errors int NOT NULL DEFAULT 0,
     CONSTRAINT api_usage_deltas_month_first_day CHECK (extract(DAY FROM month) = 1),
     CONSTRAINT api_usage_deltas_counted CHECK (total_requests > 0 AND failed_requests BETWEEN 0 AND total_requests),
+    CONSTRAINT api_usage_deltas_failures_add_up CHECK (
+        throttled_requests >= 0 AND server_errors >= 0
+        AND throttled_requests::bigint + server_errors <= failed_requests
+    ),
     CONSTRAINT api_usage_deltas_times_add_up CHECK (
         max_response_time_ms >= 0 AND total_response_time_ms BETWEEN 0 AND total_requests::bigint * max_response_time_ms
     ),

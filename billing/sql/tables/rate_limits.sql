@@ -10,6 +10,9 @@ CREATE UNLOGGED TABLE rate_limits (
     expires_at timestamptz NOT NULL,
     -- Of a month only.
     user_id uuid,
+    -- Of a month: requests that were refused, which are recorded with 429 and were not counted. NULL once permits were
+    -- leased, as who has them refuses by itself.
+    refused_count bigint DEFAULT 0,
     CONSTRAINT rate_limits_window_key UNIQUE (api_key_id, window_seconds, window_start),
     CONSTRAINT rate_limits_window_positive CHECK (window_seconds > 0),
     CONSTRAINT rate_limits_count_not_negative CHECK (request_count >= 0),

@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, Literal
 
-from billing.models import MonthlyUsageSummary, Subscription, Tier, User
+from billing.models import QuotaUsage, Subscription, Tier, User
 from billing.stripe import mirror, objects, tiers
 from billing.stripe.errors import PermanentError, UnmappedPriceError
 from billing.stripe.events.event_object import identifier
-from billing.stripe.projection import foreign, open_invoices, owners, prices, users
+from billing.stripe.projection import foreign, kept_months, open_invoices, owners, prices, users
 from billing.stripe.projection.rows import Columns, moment, write
 from glyphforge.database.clock import database_time
 
@@ -106,7 +106,10 @@ def _bring_in_line(row: Subscription, user: User, wanted: Columns) -> None:
             write(rival, {"is_duplicate": True})
     if winner:
         _end_free(user)
+    tier, limit = row.tier, row.monthly_request_limit
     write(row, wanted | {"is_duplicate": live and winner is not row})
+    if winner is row and row.tier != tier:
+        kept_months.keep(row, limit)
     if winner and winner is not row:
         write(winner, {"is_duplicate": False})
     if not winner:
@@ -254,5 +257,5 @@ def _end_free(user: User) -> None:
 def _requests_this_month(user: User) -> int:
     """Usage is the user's, not the subscription's: a new row starts with what the month has seen."""
     month = database_time().date().replace(day=1)
-    used = MonthlyUsageSummary.objects.filter(user_id=user.pk, month=month)
-    return used.values_list("total_requests", flat=True).first() or 0
+    used = QuotaUsage.objects.filter(user_id=user.pk, month=month)
+    return used.values_list("used_requests", flat=True).first() or 0

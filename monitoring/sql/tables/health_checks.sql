@@ -67,7 +67,8 @@ VALUES
 ),
 (
     'users_near_limit', 'Highest share of a monthly limit used', '%', false, 80, NULL,
-    'Offer the next plan before requests are refused; it ends with the new plan, or with the month.'
+    'Press "Grant extra quota", or offer the next plan, before requests are refused; it ends with either, or with the '
+    || 'month.'
 ),
 (
     'failed_webhooks', 'Most attempts of a failed event', 'attempts', false, 0, 3,

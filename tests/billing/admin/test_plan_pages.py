@@ -6,14 +6,17 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.contrib.auth import get_user
 from django.contrib.messages import get_messages
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from billing.models import OpenInvoice, Payment, StripeRequest
+from billing.models import ExtraQuota, OpenInvoice, Payment, StripeRequest, Subscription
+from billing.models.extra_quota import end_of_month
 from billing.services import plan_changes
+from billing.stripe.projection import kept_months
 from demo.stripe.server import StripeServer
 from glyphforge.audit.models import AuditEntry
 from glyphforge.rows import Json
@@ -40,6 +43,10 @@ def form(stream: EventStream) -> Json:
         if item.get("lookup_key") in ("starter_monthly", "professional_monthly"):
             stream.announce("price.updated", item)
     return {"price": price(stream.world, "professional_monthly")["id"], "quantity": "1", "when": "now", "coupon": ""}
+
+
+def lead_name(client: Client) -> str:
+    return str(get_user(client).get_username())  # type: ignore[arg-type]
 
 
 def hidden(page: str) -> dict[str, str]:
@@ -147,9 +154,58 @@ class TestChangePlan:
         page, carried = previewed(lead, url, form)
         assert "The customer uses 3 of the new 2. Further requests are refused" in page
         confirmed = CONFIRMED | form | carried
+        falls = "The limit falls from 10,000 to 2: say what becomes of the month."
+        assert falls in alerts(lead, url, confirmed)
+        confirmed |= {"rest_of_month": "lower"}
         assert "The customer uses 3 of the new 2: say why that is all right." in alerts(lead, url, confirmed)
         assert told(lead, url, confirmed | {"over_limit": "Agreed"}).startswith("Stripe changes the plan")
         assert AuditEntry.objects.get(action="change_plan").new_values["over_limit"] == "Agreed"
+        deliver_new(stream.world)
+        assert (stream.row.monthly_request_limit, ExtraQuota.objects.count()) == (2, 0)
+
+    @pytest.mark.one_day
+    def test_rest_of_the_old_limit_is_granted_until_the_month_ends(
+        self, lead: Client, stream: EventStream, form: Json
+    ) -> None:
+        query("UPDATE plans SET monthly_request_limit = 2 WHERE tier = 'professional'")
+        factories.requests(stream.user, 3)
+        url = row_page(stream.row, "change_plan")
+        page, carried = previewed(lead, url, form)
+        assert "The limit falls from 10,000 to 2." in page
+        told(lead, url, CONFIRMED | form | carried | {"rest_of_month": "keep"})
+        assert ExtraQuota.objects.count() == 0  # Stripe has not said so yet
+        deliver_new(stream.world)
+        granted = ExtraQuota.objects.get()
+        assert (granted.extra_requests, granted.reason, granted.granted_by) == (9_998, "Ticket 4711", lead_name(lead))
+        assert granted.ends_at == end_of_month(granted.starts_at)
+        row = Subscription.objects.select_related("entitlement").get(pk=stream.row.pk)
+        assert (row.monthly_request_limit, row.limit) == (2, 10_000)
+        entry = AuditEntry.objects.get(table_name="entitlement_grants")
+        assert (entry.actor, entry.reason) == (lead_name(lead), "Ticket 4711")
+        stream.update()
+        assert ExtraQuota.objects.count() == 1
+
+    @pytest.mark.one_day
+    @pytest.mark.parametrize(
+        ("asked", "granted"),
+        [({"days": -40}, 0), ({"state": "refused"}, 0), ({"tier": "enterprise"}, 0), ({}, 1)],
+    )
+    def test_rest_is_granted_for_the_month_of_the_change_alone(
+        self, stream: EventStream, asked: Json, granted: int
+    ) -> None:
+        row = stream.row
+        factories.stripe_request(
+            row.user,
+            kind="change_plan",
+            row_id=row.pk,
+            state=asked.get("state", "done"),
+            settled_at=timezone.now(),
+            parameters={"keeps_month": True, "tier": asked.get("tier", "starter")},
+            asked_at=timezone.now() + timedelta(days=asked.get("days", 0)),
+        )
+        for _ in range(2):
+            kept_months.keep(stream.row, 90_000)
+        assert ExtraQuota.objects.filter(extra_requests=80_000).count() == granted
 
     def test_reason_is_needed_and_the_preview_stays(self, lead: Client, stream: EventStream, form: Json) -> None:
         url = row_page(stream.row, "change_plan")

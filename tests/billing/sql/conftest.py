@@ -1,8 +1,12 @@
-"""A customer and their key, and SQL as an operator types it."""
+"""A customer and their key, SQL as an operator types it, and databases in which work commits."""
+
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
+from django.db import connection
 
-from tests.support import factories, sql
+from tests.support import database, factories, sql
 from tests.support.sql import Run
 
 
@@ -28,3 +32,17 @@ def user(db: None) -> str:
 def key(user: str) -> str:
     """The id of a key of that customer."""
     return str(factories.api_key(user).pk)
+
+
+@pytest.fixture
+def conninfo(django_db_setup: None, django_db_blocker: Any) -> Iterator[str]:
+    """A database of the test's own."""
+    with django_db_blocker.unblock(), database.copy(f"{connection.settings_dict['NAME']}_live") as conninfo:
+        yield conninfo
+
+
+@pytest.fixture(scope="module")
+def shared(django_db_setup: None, django_db_blocker: Any) -> Iterator[str]:
+    """One for the tests that look at the rows that they made and at no others."""
+    with django_db_blocker.unblock(), database.copy(f"{connection.settings_dict['NAME']}_shared") as conninfo:
+        yield conninfo

@@ -2,52 +2,17 @@
 
 import os
 import threading
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import psycopg
 import pytest
-from django.db import connection
-from psycopg import IsolationLevel
 
-from tests.support import bulk, database
+from tests.support import bulk
 from tests.support.concurrently import COMMITS_AWAITED, KILLS_AWAITED, Concurrently
 from tests.support.waiting import wait_for
+from tests.support.writers import a_key, at_once, rows
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def conninfo(django_db_setup: None, django_db_blocker: Any) -> Iterator[str]:
-    """A database of the test's own."""
-    with django_db_blocker.unblock(), database.copy(f"{connection.settings_dict['NAME']}_live") as conninfo:
-        yield conninfo
-
-
-@pytest.fixture(scope="module")
-def shared(django_db_setup: None, django_db_blocker: Any) -> Iterator[str]:
-    """One for the tests that look at the rows that they made and at no others."""
-    with django_db_blocker.unblock(), database.copy(f"{connection.settings_dict['NAME']}_shared") as conninfo:
-        yield conninfo
-
-
-def at_once(conninfo: str, workers: int, act: Callable[[psycopg.Connection], Any]) -> list[Any]:
-    """Every worker's result; all start together, each on a connection of its own."""
-    barrier = threading.Barrier(workers)
-
-    def work(_: int) -> Any:
-        with psycopg.connect(conninfo, autocommit=True) as connection:
-            barrier.wait()
-            return act(connection)
-
-    with ThreadPoolExecutor(workers) as pool:
-        return list(pool.map(work, range(workers)))
-
-
-def rows(conninfo: str, statement: str) -> list[tuple]:
-    with psycopg.connect(conninfo, autocommit=True) as connection:
-        return connection.execute(statement.encode()).fetchall()
 
 
 def waiting(conninfo: str, lock: str) -> list[tuple]:
@@ -107,86 +72,10 @@ def test_counting_is_exact_under_concurrent_writes(conninfo: str) -> None:
     )
 
 
-def a_key(conninfo: str, *, minute: int = 10_000, month: int = 10_000) -> str:
-    """A key of a new user whose free plan has these limits."""
-    with psycopg.connect(conninfo, autocommit=True) as connection:
-        connection.execute(
-            "UPDATE plans SET rate_limit_per_minute = %s, monthly_request_limit = %s WHERE tier = 'free'",
-            [minute, month],
-        )
-        made = connection.execute(
-            "WITH u AS (INSERT INTO users (email) VALUES (gen_random_uuid() || '@example.com') RETURNING id)"
-            " INSERT INTO api_keys (user_id, key_prefix, key_hash) SELECT id, 'p', 'h' FROM u RETURNING id::text"
-        ).fetchone()
-    assert made
-    return made[0]
-
-
 def count_true(connection: psycopg.Connection, statement: str, *parameters: list[object]) -> int:
     """How many of the calls returned true."""
     results = [connection.execute(statement.encode(), given).fetchone() for given in parameters]
     return sum(bool(row and row[0]) for row in results)
-
-
-CHECK = "SELECT allowed FROM check_rate_limit(%s)"
-LEASE = "SELECT granted FROM lease_rate_limit(%s, %s)"
-each_level = pytest.mark.parametrize("level", [IsolationLevel.READ_COMMITTED, IsolationLevel.SERIALIZABLE])
-
-
-def granted(connection: psycopg.Connection, level: IsolationLevel, statement: str, *parameters: list[object]) -> int:
-    """The sum of what the calls returned, each in a transaction of its own; none of them may fail to serialize."""
-    connection.isolation_level = level
-    results = [connection.execute(statement.encode(), given).fetchone() for given in parameters]
-    return sum(int(row[0]) for row in results if row)
-
-
-@pytest.mark.one_day
-@each_level
-def test_month_never_lets_more_or_less_through_than_the_limit(shared: str, level: IsolationLevel) -> None:
-    key = a_key(shared, month=100)
-    rows(shared, f"INSERT INTO api_keys (user_id, key_prefix, key_hash) SELECT user_id, 'q', 'h' FROM api_keys"
-                   f" WHERE id = '{key}' RETURNING id")  # fmt: skip
-    keys = rows(shared, f"SELECT id FROM api_keys WHERE user_id = (SELECT user_id FROM api_keys WHERE id = '{key}')")
-    rows(shared, f"SELECT record_api_usage('{key}', '/', 'GET', 200, 1) FROM generate_series(1, 20)")
-    assert sum(at_once(shared, 8, lambda c: granted(c, level, CHECK, *([k] for (k,) in keys * 10)))) == 80
-    checks = [granted(psycopg.connect(shared, autocommit=True), each, CHECK, [key]) for each in IsolationLevel]
-    assert checks == [0] * len(checks)
-
-
-@each_level
-@pytest.mark.parametrize(("statement", "permits"), [(CHECK, []), (LEASE, [4])])
-def test_minute_never_lets_more_or_less_through_than_the_limit(
-    shared: str, level: IsolationLevel, statement: str, permits: list[object]
-) -> None:
-    def allowed_within_one_minute() -> int | None:
-        """None when the window ended meanwhile: then the next one is counted."""
-        key = a_key(shared, minute=30)
-        minute = "SELECT date_trunc('minute', clock_timestamp())"
-        began = rows(shared, minute)
-        allowed = sum(at_once(shared, 8, lambda c: granted(c, level, statement, *([key, *permits] for _ in range(10)))))
-        return allowed if rows(shared, minute) == began else None
-
-    assert wait_for(allowed_within_one_minute) == 30
-
-
-@pytest.mark.one_day
-def test_callers_at_both_levels_never_pass_the_limit_together(shared: str) -> None:
-    """Who has an older snapshot than the other's count fails to serialize and tries again."""
-    levels = iter([IsolationLevel.READ_COMMITTED, IsolationLevel.SERIALIZABLE] * 4)
-    key = a_key(shared, month=60)
-
-    def check(connection: psycopg.Connection) -> int:
-        level, allowed = next(levels), 0
-        while allowed < 20:
-            try:
-                if not granted(connection, level, CHECK, [key]):
-                    break
-            except psycopg.errors.SerializationFailure:
-                continue
-            allowed += 1
-        return allowed
-
-    assert sum(at_once(shared, 8, check)) == 60
 
 
 def test_sync_leaves_out_a_subscription_that_somebody_holds(shared: str) -> None:

@@ -1,6 +1,7 @@
 """Each remedy is true: a reader who does what it says, as it stands there, heals what it is for."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ from django.test import Client
 from django_q.tasks import async_task
 
 from billing.models import OpenInvoice, PlanPrice, StripeRequest, Subscription, UnmatchedCustomer, User
+from glyphforge.database.clock import database_time
 from monitoring.jobs import runner
 from monitoring.models import DatabaseSession, FailedWebhookEvent, JobSchedule, SchemaDifference
 from tests.support import broken_machines, factories, processes
@@ -111,6 +113,14 @@ def _without_key(scene: Scene) -> Named:
     strictly("paid_users_without_keys")
     user = User.objects.get(pk=factories.subscription().user_id)
     return {'"Create key"': (user, {"environment": "production"})}
+
+
+def _near_limit(scene: Scene) -> Named:
+    named = fault("users_near_limit")(scene)
+    user = User.objects.get(pk=scalar("SELECT user_id FROM v_users_near_limit"))
+    until = database_time() + timedelta(days=3)
+    terms = {"extra_requests": "5000", "until_0": f"{until:%Y-%m-%d}", "until_1": "12:00:00"}
+    return {**named, '"Grant extra quota"': (user, terms)}
 
 
 def _failing_requests(scene: Scene) -> Named:
@@ -243,6 +253,7 @@ CASES = [
     Case("revenue_at_risk", _overdue, ('"Send payment link"',), _the_customer_pays),
     Case("revenue_at_risk", _overdue, ('"Give until"',)),
     Case("paid_users_without_keys", _without_key, ('"Create key"',)),
+    Case("users_near_limit", _near_limit, ('"Grant extra quota"',)),
     Case("users_near_limit", fault("users_near_limit"), (), _on_the_next_plan),
     Case("failed_webhooks", fault("failed_webhooks", **FAILED), ('"Retry webhooks"',)),
     Case("failed_webhooks", fault("failed_webhooks"), (RETRY,)),

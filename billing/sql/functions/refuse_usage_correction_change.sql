@@ -1,0 +1,16 @@
+-- Corrections of usage are append-only, whoever asks: what was wrong is corrected by another one. They go with their
+-- customer, who is gone already when the cascade reaches them.
+CREATE FUNCTION refuse_usage_correction_change() RETURNS trigger
+LANGUAGE plpgsql
+SET search_path = public, pg_temp
+AS $$
+BEGIN
+    IF TG_OP = 'DELETE' AND NOT EXISTS (SELECT FROM users AS u WHERE u.id = OLD.user_id) THEN
+        RETURN OLD;
+    END IF;
+    RAISE EXCEPTION 'usage_corrections: rows are append-only'
+        USING ERRCODE = 'insufficient_privilege',
+              DETAIL = format('%s was refused.', TG_OP),
+              HINT = 'Correct it by another row with the opposite sign.';
+END
+$$;
