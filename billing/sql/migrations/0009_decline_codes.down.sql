@@ -1,0 +1,1 @@
+-- The codes go with their columns.

@@ -1,0 +1,1 @@
+-- The counts go with their columns.
