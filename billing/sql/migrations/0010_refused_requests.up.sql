@@ -29,14 +29,21 @@ FROM (
             0 AS queued_broken
         FROM api_usage AS a
         WHERE a.status_code >= 400
-        GROUP BY 1, 2
+        GROUP BY a.user_id, date_trunc('month', a.created_at AT TIME ZONE 'UTC')::date
         UNION ALL
-        SELECT d.user_id, d.month, 0, 0, d.throttled_requests, d.server_errors
+        SELECT
+            d.user_id,
+            d.month,
+            0,
+            0,
+            d.throttled_requests,
+            d.server_errors
         FROM api_usage_deltas AS d
     ) AS f
     GROUP BY f.user_id, f.month
 ) AS c
-WHERE c.user_id = t.user_id
+WHERE
+    c.user_id = t.user_id
     AND c.month = t.month
     AND (t.throttled_requests, t.server_errors) IS DISTINCT FROM (
         least(greatest(c.throttled - c.queued_throttled, 0), t.failed_requests),
