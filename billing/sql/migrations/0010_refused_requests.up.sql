@@ -1,5 +1,5 @@
--- Fills the counts of requests answered 429 and 5xx of the months whose rows are still there; may be run again any time.
--- Only `QUOTA_COUNTS=served` needs them.
+-- Fills the counts of requests answered 429 and 5xx, of the months whose rows are still there; may be run again. Only
+-- `QUOTA_COUNTS=served` needs them.
 LOCK TABLE api_usage IN SHARE ROW EXCLUSIVE MODE;
 
 SELECT roll_up_usage();
@@ -34,8 +34,8 @@ FROM (
         SELECT
             d.user_id,
             d.month,
-            0,
-            0,
+            0 AS throttled,
+            0 AS broken,
             d.throttled_requests,
             d.server_errors
         FROM api_usage_deltas AS d
