@@ -7,7 +7,7 @@ SABOTAGE = {
     "ALTER TABLE users ALTER COLUMN name TYPE varchar(80)": "different column users.name",
     "ALTER TABLE users ALTER COLUMN status DROP DEFAULT": "different column users.status",
     "ALTER TABLE users ALTER COLUMN created_at DROP NOT NULL": "different column users.created_at",
-    "ALTER TABLE payment_history DROP COLUMN receipt_url": "missing column payment_history.receipt_url",
+    "ALTER TABLE payment_history DROP COLUMN next_attempt_at": "missing column payment_history.next_attempt_at",
     "ALTER TABLE api_keys ADD COLUMN plain_key text": "extra column api_keys.plain_key",
     "DROP TABLE plan_prices CASCADE": "missing table plan_prices",
     "CREATE TABLE users_backup AS SELECT 1 AS x": "extra table users_backup",
