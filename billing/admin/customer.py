@@ -37,9 +37,9 @@ from glyphforge.admin.operations import OperationsMixin
 from glyphforge.errors import Refused
 
 
-def _user(object_id: str) -> User:
+def _user(object_id: str, among: QuerySet[User] | None = None) -> User:
     try:
-        return User.objects.get(pk=unquote(object_id))
+        return (among if among is not None else User.objects.all()).get(pk=unquote(object_id))
     except (User.DoesNotExist, ValidationError):
         raise Http404("No customer has this id.") from None
 
@@ -110,7 +110,7 @@ class CustomerAdmin(OperationsMixin, ReadOnlyModelAdmin):
         """The customer's page, in place of a form: nothing here is edited in place."""
         if not self.has_view_permission(request):
             raise PermissionDenied
-        user = _user(object_id)
+        user = _user(object_id, among=customer_page.for_page())
         audit.record_read(table_name="users", row_id=user.pk)
         if "at" in request.GET:
             request.current_app = self.admin_site.name

@@ -7,7 +7,7 @@ from datetime import date, datetime, timedelta
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import Case, Count, Exists, Max, OuterRef, Q, Subquery, Sum, When
+from django.db.models import Case, Count, Exists, Max, OuterRef, Q, QuerySet, Subquery, Sum, When
 from django.db.models.functions import Coalesce
 from django.http import HttpRequest
 from django.urls import reverse
@@ -99,8 +99,11 @@ class Usage:
         return Tone.DANGER if percent >= 100 else Tone.WARNING if percent >= 80 else Tone.SUCCESS
 
 
-def context(request: HttpRequest, user: User) -> dict[str, Any]:
-    """What the template of the page shows, by name; events and audit rows only to who may view them."""
+def context(request: HttpRequest, user: Any) -> dict[str, Any]:
+    """What the template of the page shows, by name; events and audit rows only to who may view them.
+
+    `user` is one of `for_page()`.
+    """
     live_first = Case(When(status__in=Subscription.LIVE, is_duplicate=False, then=0), default=1)
     with_limits = user.subscriptions.select_related("entitlement", "charged_card", "upcoming_invoice")
     subscriptions = list(with_limits.order_by(live_first, "-created_at")[:ROWS])
@@ -111,9 +114,8 @@ def context(request: HttpRequest, user: User) -> dict[str, Any]:
     keys = list(user.api_keys.defer("key_hash", "key_fast_hash").order_by("-created_at")[:ROWS])
     payments = list(user.payments.order_by("-created_at")[:ROWS])
     customers = list(user.stripe_customers.order_by("-is_primary", "linked_at")[:ROWS])
-    counted = _counted(user)
-    quotas = list(user.extra_quotas.select_related("api_key").order_by("-ends_at")[:ROWS]) if counted.quotas else []
-    corrections = list(user.usage_corrections.order_by("-created_at")[:ROWS]) if counted.corrections else []
+    quotas = list(user.extra_quotas.select_related("api_key").order_by("-ends_at")[:ROWS]) if user.quotas else []
+    corrections = list(user.usage_corrections.order_by("-created_at")[:ROWS]) if user.corrections else []
     events = _events(customers) if request.user.has_perm("billing.view_webhookevent") else []
     return {
         "customer": user,
@@ -123,7 +125,7 @@ def context(request: HttpRequest, user: User) -> dict[str, Any]:
         "stripe_customers": [_stripe_customer(request, row) for row in customers],
         "live": _subscription(request, live) if live else None,
         "subscriptions": [_subscription(request, row) for row in subscriptions],
-        "usage": _usage(user, live, counted),
+        "usage": _usage(user, live),
         "quotas": [_quota(request, row) for row in quotas],
         "corrections": [{"row": row, "url": _url(row)} for row in corrections],
         "entitlement": entitlement,
@@ -316,9 +318,9 @@ def _alerts(user: User, subscriptions: list[Subscription]) -> list[dict[str, Any
     ]
 
 
-def _counted(user: User) -> Any:
-    """What counts of this month, as `used`, `corrected` and `failed`, each None without any; and whether there is extra
-    quota or corrected usage to show."""
+def for_page() -> QuerySet[Any]:
+    """Customers as `context` wants them: with what counts of this month as `used`, `corrected` and `failed`, each None
+    without any, and whether there is extra quota or corrected usage to show."""
     month = timezone.now().date().replace(day=1)
     usage = QuotaUsage.objects.filter(user=OuterRef("pk"), month=month)
     recorded = MonthlyUsageSummary.objects.filter(user=OuterRef("pk"), month=month)
@@ -328,10 +330,10 @@ def _counted(user: User) -> Any:
         failed=Subquery(recorded.values("failed_requests")),
         quotas=Exists(ExtraQuota.objects.filter(user=OuterRef("pk"))),
         corrections=Exists(UsageCorrection.objects.filter(user=OuterRef("pk"))),
-    ).get(pk=user.pk)
+    )
 
 
-def _usage(user: User, live: Subscription | None, counted: Any) -> Usage:
+def _usage(user: Any, live: Subscription | None) -> Usage:
     today = timezone.now().date()
     since = today - timedelta(days=DAYS - 1)
     usage = customer_panels.usage(user.pk, since)
@@ -341,10 +343,10 @@ def _usage(user: User, live: Subscription | None, counted: Any) -> Usage:
     answered = [by_day[day].requests - by_day[day].failed if day in by_day else 0 for day in days]
     total = sum(answered) + sum(failed)
     return Usage(
-        used=counted.used or 0,
-        corrected=counted.corrected or 0,
+        used=user.used or 0,
+        corrected=user.corrected or 0,
         extra=live.extra_requests if live else 0,
-        failed=counted.failed or 0,
+        failed=user.failed or 0,
         limit=live.limit if live else 0,
         chart=_chart(days, answered, failed),
         options=OPTIONS,

@@ -73,6 +73,7 @@ def pool(settings: Any, monkeypatch: pytest.MonkeyPatch) -> list[Identity]:
 
 def by_sql() -> None:
     run(extremes.TRY_INSERT)
+    get_user_model().objects.create_user("ada")  # of whom there are sessions
     run(
         "INSERT INTO users (email, stripe_customer_id)"
         f" SELECT n || '@example.com', 'cus_' || n FROM generate_series(1, {CUSTOMERS}) AS n"

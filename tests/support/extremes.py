@@ -70,8 +70,8 @@ def store(table: str, usual: dict[str, str]) -> dict[str, int]:
         taken[column["name"]] = 0
         names = [name for name in usual if name != column["name"]]
         quoted = [f'"{name}"' for name in [*names, column["name"]]]
-        expressions = [f"({usual[name]})" for name in names] or ["DEFAULT"]
-        statement = f"INSERT INTO {table} ({', '.join(quoted)}) VALUES ({', '.join(expressions)}, %L::{column['type']})"
+        expressions = [*(f"({usual[name]})" for name in names), f"%L::{column['type']}"]
+        statement = f"INSERT INTO {table} ({', '.join(quoted)}) VALUES ({', '.join(expressions)})"
         for value in values:
             number += 1
             text = value if value is None or isinstance(value, str) else json.dumps(value)

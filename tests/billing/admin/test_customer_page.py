@@ -135,6 +135,9 @@ def test_each_role_is_offered_what_it_may(signed_in: Callable[[str], Client], ad
     assert offered("operator") == {"note", "sync", "suspend", "revoke"}
     assert offered("billing_lead") == {
         "note",
+        "export_data",
+        "erase",
+        "hold",
         "grant_extra_quota",
         "correct_usage",
         "create_key",

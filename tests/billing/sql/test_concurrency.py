@@ -32,7 +32,12 @@ DIFFERING_MONTHS = """
             max(max_ms), max(last_at)
         FROM expected_usage GROUP BY 1, 2
     ) AS t
-    FULL JOIN monthly_usage_summary AS m ON m.user_id = t.user_id AND m.month = t.month
+    FULL JOIN (
+        SELECT
+            user_id, month, total_requests, successful_requests, failed_requests, total_response_time_ms,
+            max_response_time_ms, last_request_at
+        FROM monthly_usage_summary
+    ) AS m ON m.user_id = t.user_id AND m.month = t.month
     WHERE (t.*) IS DISTINCT FROM (m.*)
 """
 DIFFERING_KEYS = """

@@ -17,7 +17,7 @@ from django.db.migrations.loader import MigrationLoader
 from glyphforge.database import backup
 
 MIRROR = "djstripe"
-BUILD_ON_IT = ("audit", "billing", "database", "monitoring", "staff", "web")
+BUILD_ON_IT = ("approval", "audit", "billing", "database", "monitoring", "staff", "web")
 TABLES = "djstripe_*"
 INDEXES = Path(settings_of_project.BASE_DIR) / "billing" / "sql" / "indexes"
 
@@ -51,7 +51,19 @@ def _schema(folder: Path) -> Iterator[str]:
 @pytest.mark.usefixtures("_fields_removed_together")
 def test_our_migration_and_those_of_dj_stripe_make_the_same_tables(settings: LazySettings, tmp_path: Path) -> None:
     with connection.cursor() as cursor:
-        # What search needs of the tables comes later, and is neither's.
+        # What views, search and erasure need of the tables comes later, and is neither's.
+        cursor.execute(
+            "SELECT format('DROP VIEW IF EXISTS %I CASCADE', viewname) FROM pg_views WHERE schemaname = 'public'"
+        )
+        for (statement,) in cursor.fetchall():
+            cursor.execute(statement)
+        cursor.execute(
+            "SELECT format('DROP TRIGGER %%I ON %%s', tgname, tgrelid::regclass) FROM pg_trigger"
+            " WHERE NOT tgisinternal AND tgrelid::regclass::text LIKE %s",
+            [f"{MIRROR}%"],
+        )
+        for (statement,) in cursor.fetchall():
+            cursor.execute(statement)
         for path in INDEXES.glob(f"{MIRROR}_*.sql"):
             for name in re.findall(r"^CREATE INDEX (\w+)", path.read_text(), re.MULTILINE):
                 cursor.execute(f"DROP INDEX {name}")
