@@ -47,6 +47,7 @@ def planted() -> User:
     payment = factories.payment(
         user, stripe_charge_id="ch_zelda", failure_message=f"{NAME} was declined", invoice_url="https://x.example/i"
     )
+    insert("usage_corrections", user_id=user.pk, month="2026-01-01", requests=5, reason=f"{NAME} called", made_by="ada")
     factories.requests(user, 3, ip_address=IP, error_message=f"no glyph for {EMAIL}")
     notes.add(user, author="ada", body=f"{NAME} called from {PHONE}")
     _mirror()

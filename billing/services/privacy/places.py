@@ -18,13 +18,13 @@ ERASED = "[erased]"
 # configures the house is nobody's; the logs and the requests are erased by functions of their own.
 STAFF = ("auth_", "account_", "mfa_", "socialaccount_", "django_session", "django_admin_log")
 CONFIGURATION = (
-    *("plans", "plan_prices", "stripe_catalogue", "entitled_statuses", "health_checks", "job_schedules"),
+    *("plans", "plan_prices", "stripe_catalogue", "entitled_statuses", "quota_rule", "health_checks", "job_schedules"),
     *("installation", "django_migrations", "django_content_type", "django_q_schedule", "django_q_ormq"),
     *("djstripe_account", "djstripe_accountv2", "djstripe_apikey", "djstripe_coupon", "djstripe_price"),
     *("djstripe_product", "djstripe_promotioncode", "djstripe_taxrate", "djstripe_webhookendpoint", "backup_runs"),
     *("stripe_tombstones", "worker_heartbeats"),
 )
-APART = ("users", "api_usage", "api_usage_deltas", "audit_log", "audit_seals", "read_log")
+APART = ("users", "api_usage", "api_usage_deltas", "usage_corrections", "audit_log", "audit_seals", "read_log")
 # Where personal_terms() looks: searched last, so that nothing is forgotten before it was found elsewhere.
 SOURCES = ("stripe_webhook_events", "djstripe_")
 

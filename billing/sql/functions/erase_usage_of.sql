@@ -1,5 +1,5 @@
--- Takes addresses and messages from up to `most` requests of a customer; returns of how many. Only for whom another
--- person approved that. Nothing that is counted changes.
+-- Takes addresses and messages from up to `most` requests of a customer, and the reasons of corrections; returns of how
+-- many rows. Only for whom another person approved that. Nothing that is counted changes.
 CREATE FUNCTION erase_usage_of(customer uuid, most int DEFAULT 10000) RETURNS bigint
 LANGUAGE plpgsql
 SECURITY DEFINER
@@ -7,6 +7,7 @@ SET search_path = public, pg_temp
 AS $$
 DECLARE
     erased bigint;
+    corrected bigint;
 BEGIN
     PERFORM require_approval('erase_customer', customer::text);
     UPDATE api_usage AS r
@@ -19,7 +20,9 @@ BEGIN
     ) AS f
     WHERE r.id = f.id AND r.created_at = f.created_at;
     GET DIAGNOSTICS erased = ROW_COUNT;
-    RETURN erased;
+    UPDATE usage_corrections SET reason = '[erased]' WHERE user_id = customer AND reason <> '[erased]';
+    GET DIAGNOSTICS corrected = ROW_COUNT;
+    RETURN erased + corrected;
 END
 $$;
 

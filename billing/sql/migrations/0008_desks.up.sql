@@ -1053,8 +1053,8 @@ END
 $$;
 
 --! functions/erase_usage_of
--- Takes addresses and messages from up to `most` requests of a customer; returns of how many. Only for whom another
--- person approved that. Nothing that is counted changes.
+-- Takes addresses and messages from up to `most` requests of a customer, and the reasons of corrections; returns of how
+-- many rows. Only for whom another person approved that. Nothing that is counted changes.
 CREATE FUNCTION erase_usage_of(customer uuid, most int DEFAULT 10000) RETURNS bigint
 LANGUAGE plpgsql
 SECURITY DEFINER
@@ -1062,6 +1062,7 @@ SET search_path = public, pg_temp
 AS $$
 DECLARE
     erased bigint;
+    corrected bigint;
 BEGIN
     PERFORM require_approval('erase_customer', customer::text);
     UPDATE api_usage AS r
@@ -1074,7 +1075,9 @@ BEGIN
     ) AS f
     WHERE r.id = f.id AND r.created_at = f.created_at;
     GET DIAGNOSTICS erased = ROW_COUNT;
-    RETURN erased;
+    UPDATE usage_corrections SET reason = '[erased]' WHERE user_id = customer AND reason <> '[erased]';
+    GET DIAGNOSTICS corrected = ROW_COUNT;
+    RETURN erased + corrected;
 END
 $$;
 
@@ -1675,7 +1678,7 @@ $$;
 
 --! functions/refuse_usage_correction_change
 -- Corrections of usage are append-only, whoever asks: what was wrong is corrected by another one. They go with their
--- customer, who is gone already when the cascade reaches them.
+-- customer, who is gone already when the cascade reaches them, and their reasons with who is erased.
 CREATE FUNCTION refuse_usage_correction_change() RETURNS trigger
 LANGUAGE plpgsql
 SET search_path = public, pg_temp
@@ -1683,6 +1686,11 @@ AS $$
 BEGIN
     IF TG_OP = 'DELETE' AND NOT EXISTS (SELECT FROM users AS u WHERE u.id = OLD.user_id) THEN
         RETURN OLD;
+    END IF;
+    IF TG_OP = 'UPDATE' THEN
+        IF NEW.reason = '[erased]' AND to_jsonb(NEW) - 'reason'::text = to_jsonb(OLD) - 'reason'::text THEN
+            RETURN NEW;
+        END IF;
     END IF;
     RAISE EXCEPTION 'usage_corrections: rows are append-only'
         USING ERRCODE = 'insufficient_privilege',
