@@ -17,7 +17,9 @@ NOTES = (
 def write(rng: random.Random, now: datetime) -> None:
     """Give half of the overdue invoices an owner, and some of those a reminder, a note or time to pay."""
     cases, reminders, notes = [], [], []
-    for invoice in OpenInvoice.objects.select_related("user").order_by("stripe_invoice_id")[::2]:
+    known = PaymentCase.objects.values("stripe_invoice_id")  # of people who were made before
+    fresh = OpenInvoice.objects.exclude(stripe_invoice_id__in=known).select_related("user")
+    for invoice in fresh.order_by("stripe_invoice_id")[::2]:
         owner = rng.choice(STAFF)
         at = whole_seconds(now - (now - invoice.created_at) * rng.random())
         case = PaymentCase(stripe_invoice_id=invoice.stripe_invoice_id, user=invoice.user, owner=owner, created_at=at)

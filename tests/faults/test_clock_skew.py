@@ -42,18 +42,23 @@ Elsewhere = Callable[[], AbstractContextManager[None]]
 OF_ITS_OWN = {
     # What is shown to a person, or named after the moment.
     **dict.fromkeys(
-        ("glyphforge/admin/columns.py", "billing/admin/customer_page.py", "billing/admin/key_operations.py",
-         "monitoring/admin/alert.py", "monitoring/admin/customer_panels.py", "monitoring/admin/silence.py",
-         "monitoring/admin/view.py", "monitoring/dashboard/figures.py", "monitoring/notifications/trial.py"),
+        ("glyphforge/admin/columns.py", "glyphforge/admin/export.py", "billing/admin/customer_invoices.py",
+         "billing/admin/customer_page.py", "billing/admin/extra_quota.py", "billing/admin/key_operations.py",
+         "billing/services/privacy/export.py", "monitoring/admin/alert.py", "monitoring/admin/customer_panels.py",
+         "monitoring/admin/retention.py", "monitoring/admin/silence.py", "monitoring/dashboard/figures.py",
+         "monitoring/notifications/trial.py"),
         "shown",
     ),
     # Compared with what the same machine wrote.
     "glyphforge/database/retention.py": "with the times of its files",
     "glyphforge/staff/adapters.py": "within a session",
     "glyphforge/staff/middleware.py": "within a session",
+    "glyphforge/staff/sso.py": "within a session",
     # Days from now, or a moment that somebody chose.
     **dict.fromkeys(("billing/keys/lifecycle.py", "billing/models/api_key.py"), "the end of a key"),
-    "billing/admin/subscription_operations.py": "checks a form",
+    **dict.fromkeys(
+        ("billing/admin/quota_operations.py", "billing/admin/subscription_operations.py"), "offers or checks a form"
+    ),
     "billing/stripe/signature.py": "asks the database's before it refuses",
     # Compare the clocks.
     **dict.fromkeys(("glyphforge/database/clock.py", "monitoring/doctor/database.py"), "compares"),

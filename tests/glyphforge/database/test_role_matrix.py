@@ -15,9 +15,9 @@ pytestmark = pytest.mark.django_db
 READ, ADD, WRITE = {"SELECT"}, {"SELECT", "INSERT"}, {"SELECT", "INSERT", "UPDATE", "DELETE"}
 READ_ONLY = {
     *("audit_log", "audit_seals", "read_log", "installation", "django_migrations"),
-    *("api_usage_deltas", "monthly_usage_totals", "entitled_statuses"),
+    *("api_usage_deltas", "monthly_usage_totals", "entitled_statuses", "quota_rule"),
 }
-ADDED_TO = {"api_usage", "payment_movements"}
+ADDED_TO = {"api_usage", "payment_movements", "usage_corrections"}
 SECRET_TO_SUPPORT = {"api_keys"}  # but for its columns of hashes
 FORGETTING = {"cleanup_audit_log", "cleanup_old_api_usage", "cleanup_read_log"}
 NOT_THE_WEBS = FORGETTING | {
