@@ -122,7 +122,11 @@ def sent(client: Client, url: str, **values: str) -> Any:
     before = digest()
     response = client.post(url, {"rehearse": "yes", **values})
     after = digest()
-    assert {table for table in before if before[table] != after[table]} <= {"django_session", "auth_user"}
+    assert {table for table in before if before[table] != after[table]} <= {
+        "django_session",
+        "staff_sessions",
+        "auth_user",
+    }
     return response
 
 
