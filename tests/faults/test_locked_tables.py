@@ -20,8 +20,8 @@ from tests.support.sql import query, run, scalar
 pytestmark = [pytest.mark.django_db(transaction=True)]
 
 # Without these nobody can sign in or be known, so no page can be shown; the metrics and the evaluation need none.
-OF_THE_SIGN_IN = {"django_session", "auth_user", "auth_user_groups", "auth_group", "auth_group_permissions",
-                  "auth_permission", "auth_user_user_permissions", "django_content_type",
+OF_THE_SIGN_IN = {"django_session", "staff_sessions", "auth_user", "auth_user_groups", "auth_group",
+                  "auth_group_permissions", "auth_permission", "auth_user_user_permissions", "django_content_type",
                   "mfa_authenticator"}  # fmt: skip
 # What of the job cannot be done without them.
 OF_THE_ALERTS = {"alerts": "evaluated", "notifications": "sent"}
