@@ -33,8 +33,6 @@ class PaymentAtRiskAdmin(ViewAdmin):
     mrr = money_column("mrr_cents", description="MRR", ordering="mrr_cents")
     why = rendered("reason", lambda reason: reason or EMPTY, description="why")
     card = card
-    overdue = rendered("days_overdue", lambda days: f"{days:.0f} days", description="overdue")
-    tries = rendered("attempt_count", number, description="tries")
     next_try = rendered("next_attempt_at", moment, description="next try")
     contact = rendered("last_contact_at", lambda at: relative_time(at) if at else EMPTY, description="last contact")
     looked_after = rendered("owner", lambda owner: owner or EMPTY, description="owner")
@@ -49,7 +47,6 @@ class PaymentAtRiskAdmin(ViewAdmin):
         "why",
         "card",
         "overdue",
-        "tries",
         "next_try",
         "contact",
         "looked_after",
@@ -61,6 +58,11 @@ class PaymentAtRiskAdmin(ViewAdmin):
     repeated = ("card_brand", "card_last4", "is_extended", "subscription")
     search_fields = ("email__istartswith", "stripe_invoice_id__exact", "number__istartswith", "owner__exact")
     search_help_text = "E-mail, owner, or number or id of an invoice"
+
+    @admin.display(description="overdue", ordering="days_overdue")
+    def overdue(self, obj: Any) -> str:
+        tries = f", {number(obj.attempt_count)} {'try' if obj.attempt_count == 1 else 'tries'}"
+        return f"{obj.days_overdue:.0f} days{tries if obj.attempt_count else ''}"
 
     @admin.display(description="time until", ordering="extended_until_on")
     def time(self, obj: PaymentAtRisk) -> str:

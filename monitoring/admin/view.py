@@ -73,11 +73,13 @@ def worst_first(column: str, *values: str) -> Case:
     return Case(*ranks, default=Value(len(values)), output_field=IntegerField())
 
 
-def linked(path: str, model: str, *, to: str | None = None, description: str | None = None) -> Callable[..., str]:
+def linked(
+    path: str, model: str, *, to: str | None = None, description: str | None = None, kind: str = ""
+) -> Callable[..., str]:
     """A column whose text is the field at `path` and whose link is the admin page of `model`.
 
-    `to` is the attribute that holds the key of that page, `path` itself unless given. A row about something that is not
-    there any more has text and no link.
+    `to` is the attribute that holds the key of that page, `path` itself unless given; `kind` is one more class of the
+    link. A row about something that is not there any more has text and no link.
     """
 
     @admin.display(description=description or path.replace("_", " "), ordering=path)
@@ -85,16 +87,15 @@ def linked(path: str, model: str, *, to: str | None = None, description: str | N
         text, key = getattr(obj, path), getattr(obj, to or path)
         if key is None:
             return str(text) if text else EMPTY
-        return format_html(
-            '<a class="gf-link" href="{}">{}</a>', reverse(f"admin:{model}_change", args=[quote(key)]), text or key
-        )
+        url = reverse(f"admin:{model}_change", args=[quote(key)])
+        return format_html('<a class="gf-link {}" href="{}" title="{}">{}</a>', kind, url, text or key, text or key)
 
     return show
 
 
 def customer(path: str = "email") -> Callable[..., str]:
     """A column with the customer's address that leads to the customer's page."""
-    return linked(path, "billing_user", to="user_id", description="customer")
+    return linked(path, "billing_user", to="user_id", description="customer", kind="gf-email")
 
 
 def rendered(
