@@ -249,7 +249,7 @@ def _by_filters(words: str, condition: Q, limit: int) -> list[Hit]:
     if words:
         rows = rows.filter(user__in=search_words.containing(words))
     best = rows.select_related("user").order_by("-price_cents", "pk")[:limit]
-    return [Hit(row.user, "filter", row) for row in best]
+    return _customers([row.user for row in best], "filter")
 
 
 BY_PREFIX: dict[str, Callable[[str, int], list[Hit]]] = {
