@@ -39,7 +39,10 @@ class Place:
     icon: str
     pages: tuple[Page, ...]
     acts: tuple[str, ...] = ()
-    badge: str = ""
+
+    def __deepcopy__(self, memo: Any) -> "Place":
+        """Itself, as nothing of it changes: Unfold copies navigation for each page."""
+        return self
 
     def is_shown(self, request: HttpRequest) -> bool:
         """Whether whoever asks has something to do, or to read, there."""
@@ -56,14 +59,12 @@ class Place:
 
     def as_item(self) -> dict[str, Any]:
         """As Unfold wants an item: https://unfoldadmin.com/docs/configuration/settings/"""
-        badge = {"badge": self.badge} if self.badge else {}
         return {
             "title": self.title,
             "icon": self.icon,
             "link": self.first_link,
             "active": self.is_open,
             "permission": self.is_shown,
-            **badge,
         }
 
     def as_tabs(self) -> dict[str, Any]:
@@ -217,7 +218,7 @@ PLACES = (
             Page("Approvals", "approval", "approval", ("four eyes", "erase", "decide")),
             Page("Failed authentication", "authenticationfailure", "web", ("sign-in", "lockout")),
         ),
-        acts=("auth.view_user", "monitoring.run_job", "billing.refund_payment"),
+        acts=(*OPERATING, "billing.refund_payment"),
     ),
 )
 
