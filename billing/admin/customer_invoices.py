@@ -12,13 +12,13 @@ from django.urls import reverse
 
 from billing.admin.payment import document_link
 from billing.admin.stripe_links import stripe_id
+from billing.admin.stripe_mirror import invoice_badge
 from billing.models import StripeCustomer, Subscription, UpcomingInvoice
 from billing.stripe import last_known
 from billing.stripe.last_known import OPEN_DISPUTES, LastKnown, OpenDispute
 from billing.stripe.objects import Invoice
 from billing.stripe.projection.rows import moment
-from glyphforge.admin.columns import EMPTY, badge
-from glyphforge.choices import Tone
+from glyphforge.admin.columns import EMPTY
 from glyphforge.money import money
 
 logger = logging.getLogger(__name__)
@@ -29,7 +29,6 @@ Shown = TypeVar("Shown")
 ODD = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 INVOICES = 12
 LINES = 10
-INVOICE_TONES = {"paid": Tone.SUCCESS, "open": Tone.WARNING, "uncollectible": Tone.DANGER}
 DISPUTE_WORDS = dict(
     zip(
         OPEN_DISPUTES,
@@ -105,7 +104,7 @@ def _each(read: Callable[[Item], Shown], items: Iterable[Item]) -> list[Shown]:
 
 
 def _invoice(data: Invoice, *, may_open: bool) -> dict[str, Any]:
-    currency, status = data.get("currency"), data.get("status") or "draft"
+    currency = data.get("currency")
     lines = (data.get("lines") or {}).get("data") or []
     documents = (("PDF", data.get("invoice_pdf")), ("Invoice", data.get("hosted_invoice_url")))
     return {
@@ -113,8 +112,8 @@ def _invoice(data: Invoice, *, may_open: bool) -> dict[str, Any]:
         "url": reverse("admin:djstripe_invoice_change", args=[data["id"]]) if may_open else "",
         "created_at": moment(data.get("created")),
         "total": money(data.get("total"), currency),
-        "left": money(data.get("amount_remaining"), currency) if status == "open" else "",
-        "status": badge(status.capitalize(), INVOICE_TONES.get(status, Tone.NEUTRAL)),
+        "left": money(data.get("amount_remaining"), currency) if data.get("status") == "open" else "",
+        "status": invoice_badge(data),
         "lines": [(line.get("description") or EMPTY, money(line.get("amount"), currency)) for line in lines[:LINES]],
         "more_lines": max(len(lines) - LINES, 0),
         "documents": [document_link(url, name) for name, url in documents if url],

@@ -16,6 +16,8 @@ from billing.services import accounts, credits, customers, notes, orphans
 from glyphforge.admin.operations import GIVEN, Operation, ReasonForm, counted
 from glyphforge.money import money
 
+NOT_DELETED = {User.Status.ACTIVE, User.Status.SUSPENDED}
+
 
 class FixOrphans(Operation):
     """Every customer at Stripe without a live subscription here gets the free plan."""
@@ -125,7 +127,7 @@ class LinkCustomer(Operation):
     permission = "billing.link_customer"
     icon = "link"
     form_class = LinkForm
-    when = {"status": {User.Status.ACTIVE, User.Status.SUSPENDED}, "erased_at": None}
+    when = {"status": NOT_DELETED, "erased_at": None}
 
     def effect(self, count: int) -> str:
         return (

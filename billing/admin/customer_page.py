@@ -6,7 +6,6 @@ from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from django.contrib import admin
 from django.db.models import Case, Count, Exists, Max, OuterRef, Q, QuerySet, Subquery, Sum, When
 from django.db.models.functions import Coalesce
 from django.http import HttpRequest
@@ -41,7 +40,7 @@ from billing.services import dunning
 from billing.services.declines import decline_words
 from billing.stripe.events.filter import of_customers
 from glyphforge.admin.columns import badge, choice_badge, relative_time
-from glyphforge.admin.operations import OperationsMixin
+from glyphforge.admin.operations import offers_on
 from glyphforge.audit.admin import changes
 from glyphforge.audit.models import AuditEntry
 from glyphforge.choices import Tone
@@ -182,11 +181,6 @@ def _ids(user: User) -> list[tuple[str, str]]:
     return shown
 
 
-def _offers(request: HttpRequest, row: Any) -> list[dict[str, Any]]:
-    owner = admin.site.get_model_admin(type(row))
-    return owner.offers(request, row) if isinstance(owner, OperationsMixin) else []
-
-
 def _url(row: Any) -> str:
     return reverse(f"admin:billing_{row._meta.model_name}_change", args=[row.pk])
 
@@ -200,14 +194,14 @@ def _subscription(request: HttpRequest, row: Subscription) -> dict[str, Any]:
         "price": money(row.price_cents, row.currency),
         "stripe": stripe_id(row.stripe_subscription_id),
         "remarks": customer_standing.remarks(row),
-        "offers": _offers(request, row),
+        "offers": offers_on(request, row),
     }
 
 
 def _invoice(request: HttpRequest, row: OpenInvoice) -> dict[str, Any]:
     return {
         "row": row,
-        "offers": _offers(request, row),
+        "offers": offers_on(request, row),
         "amount": money(row.amount_due_cents, row.currency),
         "document": document_link(row.hosted_invoice_url, "Invoice") if row.hosted_invoice_url else "",
     }
@@ -219,15 +213,15 @@ def _stripe_customer(request: HttpRequest, row: StripeCustomer) -> dict[str, Any
         badges.append(badge(f"Deleted {row.deleted_at:%Y-%m-%d}"))
     if row.ownership == StripeCustomer.Ownership.UNCLAIMED:
         badges.append(badge("Waits for its owner", Tone.WARNING))
-    return {"row": row, "stripe": stripe_id(row.pk), "badges": badges, "offers": _offers(request, row)}
+    return {"row": row, "stripe": stripe_id(row.pk), "badges": badges, "offers": offers_on(request, row)}
 
 
 def _key(request: HttpRequest, row: ApiKey) -> dict[str, Any]:
-    return {"row": row, "url": _url(row), "state": key_state(row), "offers": _offers(request, row)}
+    return {"row": row, "url": _url(row), "state": key_state(row), "offers": offers_on(request, row)}
 
 
 def _quota(request: HttpRequest, row: ExtraQuota) -> dict[str, Any]:
-    return {"row": row, "url": _url(row), "state": extra_quota.state(row), "offers": _offers(request, row)}
+    return {"row": row, "url": _url(row), "state": extra_quota.state(row), "offers": offers_on(request, row)}
 
 
 def _payment(request: HttpRequest, row: Payment) -> dict[str, Any]:
@@ -244,7 +238,7 @@ def _payment(request: HttpRequest, row: Payment) -> dict[str, Any]:
             for url, name in ((row.receipt_url, "Receipt"), (row.invoice_url, "Invoice"))
             if url
         ],
-        "offers": _offers(request, row),
+        "offers": offers_on(request, row),
     }
 
 

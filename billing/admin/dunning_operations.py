@@ -63,6 +63,7 @@ class SendPaymentLink(OnOpenInvoice):
 
     name = "payment_link"
     label = "Send payment link"
+    once = False  # the reminder keeps the token
     icon = "outgoing_mail"
 
     def describe(self, row: OpenInvoice) -> str:

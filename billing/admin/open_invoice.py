@@ -36,7 +36,7 @@ class SettleInvoice(StripeOperation):
     def carry_out(self, rows: QuerySet[Any], *, actor: str, reason: str, form: ReasonForm) -> str:
         row = rows.get()
         request = invoices.settle(row, self.kind, actor=actor, reason=reason, token=form.token)
-        return told(f"The invoice {row.number or row.stripe_invoice_id} is {self.became} at Stripe.", request)
+        return told(f"The invoice {dunning.named(row)} is {self.became} at Stripe.", request)
 
 
 class VoidInvoice(SettleInvoice):

@@ -4,9 +4,10 @@ import tempfile
 from typing import Any
 
 from django.db.models import QuerySet
-from django.http import FileResponse, HttpRequest, HttpResponseBase
+from django.http import HttpRequest, HttpResponseBase
 
 from billing.services.privacy import erasure, export, holds
+from glyphforge.admin.export import attachment
 from glyphforge.admin.operations import GIVEN, Operation, Preview, ReasonForm
 
 
@@ -32,14 +33,10 @@ class ExportCustomer(Operation):
         # Anonymous: gone with the answer, and readable by nobody else meanwhile.
         form.file = tempfile.TemporaryFile()  # noqa: SIM115 - the answer closes it
         counts = export.write(rows.get(), form.file, actor=actor, reason=reason)
-        form.file.seek(0)
         return f"The export holds {sum(counts.values()):,} rows."
 
     def respond(self, request: HttpRequest, form: Any, back: str) -> HttpResponseBase:
-        name = f"customer-{form.rows.get().pk}.zip"
-        response = FileResponse(form.file, as_attachment=True, filename=name, content_type="application/zip")
-        response["Cache-Control"] = "no-store"
-        return response
+        return attachment(f"customer-{form.rows.get().pk}.zip", form.file, "zip")
 
 
 class EraseCustomer(Operation):

@@ -10,15 +10,14 @@ from django.db.models.functions import Now
 from django.utils import timezone
 from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminSelectWidget, UnfoldAdminSplitDateTimeWidget
 
-from billing.models import ApiKey, ExtraQuota, User
+from billing.admin.customer_operations import NOT_DELETED
+from billing.models import ApiKey, ExtraQuota
 from billing.models.extra_quota import end_of_month
 from billing.services import extra_quota, usage_corrections
 from billing.services.extra_quota import MOST_PER_MINUTE, MOST_REQUESTS, Terms
 from glyphforge.admin.columns import number
 from glyphforge.admin.operations import Operation, Preview, ReasonForm
 from glyphforge.errors import Refused
-
-NOT_DELETED = {User.Status.ACTIVE, User.Status.SUSPENDED}
 
 
 class LookedAtForm(ReasonForm):
@@ -93,6 +92,7 @@ class GrantExtraQuota(Operation):
 
     name = "grant_extra_quota"
     label = "Grant extra quota"
+    once = False  # the grant keeps the token
     permission = "billing.grant_extraquota"
     icon = "add_chart"
     form_class = GrantForm
@@ -185,6 +185,7 @@ class CorrectUsage(Operation):
 
     name = "correct_usage"
     label = "Correct usage"
+    once = False  # the entry keeps the token
     permission = "billing.correct_usage"
     icon = "exposure"
     form_class = CorrectForm

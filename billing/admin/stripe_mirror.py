@@ -23,7 +23,13 @@ from glyphforge.money import money
 
 MIRROR = "djstripe"
 # https://docs.stripe.com/invoicing/overview#invoice-statuses
-INVOICE = {"paid": Tone.SUCCESS, "open": Tone.INFO, "uncollectible": Tone.DANGER}
+INVOICE = {"paid": Tone.SUCCESS, "open": Tone.WARNING, "uncollectible": Tone.DANGER}
+
+
+def invoice_badge(invoice: Any) -> SafeString:
+    """The status of an invoice of Stripe's as a badge; one without a status is a draft."""
+    status = invoice.get("status") or "draft"
+    return badge(status.capitalize(), INVOICE.get(status, Tone.NEUTRAL))
 
 
 class MirrorAdmin(ReadOnlyModelAdmin):
@@ -96,8 +102,7 @@ class InvoiceAdmin(MirrorAdmin):
 
     @admin.display(description="status")
     def state(self, obj: Any) -> SafeString:
-        status = obj.stripe_data.get("status") or "draft"
-        return badge(status.capitalize(), INVOICE.get(status, Tone.NEUTRAL))
+        return invoice_badge(obj.stripe_data)
 
 
 def _model(name: str) -> type[Model]:

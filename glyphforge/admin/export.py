@@ -117,7 +117,7 @@ WRITERS: dict[str, Callable[[IO[bytes], Sequence[str], Iterable[Row]], int]] = {
     "csv": write_csv,
     "ndjson": write_ndjson,
 }
-TYPES = {"csv": "text/csv; charset=utf-8", "ndjson": "application/x-ndjson"}
+TYPES = {"csv": "text/csv; charset=utf-8", "ndjson": "application/x-ndjson", "zip": "application/zip"}
 
 
 def attachment(name: str, file: IO[bytes], kind: str) -> HttpResponseBase:
@@ -125,7 +125,7 @@ def attachment(name: str, file: IO[bytes], kind: str) -> HttpResponseBase:
     headers = {"Cache-Control": "no-store", "Content-Disposition": f'attachment; filename="{name}"'}
     if file.seek(0, io.SEEK_END) > IN_MEMORY:
         file.seek(0)
-        return FileResponse(file, as_attachment=True, filename=name, content_type=TYPES[kind], headers=headers)
+        return FileResponse(file, content_type=TYPES[kind], headers=headers)
     with file:
         file.seek(0)
         return HttpResponse(file.read(), content_type=TYPES[kind], headers=headers)

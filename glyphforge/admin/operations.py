@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any, ClassVar
 
 from django import forms
-from django.contrib import messages
+from django.contrib import admin, messages
 from django.contrib.admin import helpers
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.utils import quote, unquote
@@ -189,6 +189,13 @@ def counted(count: int, noun: str) -> str:
 def actor_of(request: HttpRequest) -> str:
     """The name under which the audit log knows who asked."""
     return request.user.get_username()
+
+
+def offers_on(request: HttpRequest, row: Model, *names: str) -> list[dict[str, Any]]:
+    """What this person may start on the row now, as its own page offers it; of these operations alone, if any."""
+    owner = admin.site.get_model_admin(type(row))
+    found = owner.offers(request, row) if isinstance(owner, OperationsMixin) else []
+    return [offer for offer in found if not names or offer["operation"].name in names]
 
 
 class OperationsMixin(ModelAdmin):

@@ -16,7 +16,7 @@ from billing.admin.quota_operations import GrantExtraQuota
 from billing.models import Subscription, User
 from glyphforge.admin.columns import EMPTY, badge_column, copyable_column, moment, moment_column
 from glyphforge.admin.model_admin import ReadOnlyModelAdmin
-from glyphforge.admin.operations import OperationsMixin
+from glyphforge.admin.operations import OperationsMixin, offers_on
 from monitoring.admin import runbook
 from monitoring.admin.alert_operations import OPERATIONS
 from monitoring.admin.known_values import CheckFilter
@@ -57,13 +57,11 @@ def _offers_of_customer(request: HttpRequest, alert: Alert) -> list[dict[str, An
         user = User.objects.filter(pk=alert.object_id).first()
     except ValidationError:
         return []
-    owner = admin.site.get_model_admin(User)
-    if user is None or not isinstance(owner, OperationsMixin):
+    if user is None:
         return []
     return [
         offer | {"url": f"{offer['url']}?next={quote(request.path)}"}
-        for offer in owner.offers(request, user)
-        if offer["operation"].name == DONE_AT_ONCE[alert.alert_type]
+        for offer in offers_on(request, user, DONE_AT_ONCE[alert.alert_type])
     ]
 
 

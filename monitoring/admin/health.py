@@ -152,8 +152,8 @@ class HealthCheckAdmin(ModelAdmin):
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
         """With *Rehearse* nothing is saved: what the thresholds would raise is shown, and how to save them."""
-        obj = self.get_object(request, unquote(object_id or ""))
-        if request.method == "POST" and "_rehearse" in request.POST and obj:
+        rehearsed = request.method == "POST" and "_rehearse" in request.POST
+        if rehearsed and (obj := self.get_object(request, unquote(object_id or ""))):
             if not self.has_change_permission(request, obj):
                 raise PermissionDenied
             form = self.get_form(request, obj, change=True)(request.POST, instance=obj)

@@ -79,11 +79,8 @@ def heat_map(rows: Sequence[Retention]) -> HeatMap | None:
 
 def customers_of(row: Retention) -> str:
     """The address of the list of those who are counted in the row."""
-    asked = {"currency": row.currency, "is_paying__exact": 1}
-    if row.cohort is None:
-        asked |= {"cohort__isnull": "True", "month": f"{row.month}"}
-    else:
-        asked |= {"cohort": f"{row.cohort}", "age_months": row.age_months}
+    asked = {"currency": row.currency, "month": f"{row.month}", "is_paying__exact": 1}
+    asked |= {"cohort": f"{row.cohort}"} if row.cohort else {"cohort__isnull": "True"}
     return reverse("admin:monitoring_retentioncustomer_changelist", query=asked)
 
 

@@ -8,7 +8,7 @@ from django.http import HttpRequest
 
 from billing.models import OpenInvoice, Subscription, Tier, User, card_text
 from glyphforge.admin.columns import EMPTY, badge, badge_column, moment, money_column, number, percent, relative_time
-from glyphforge.admin.operations import OperationsMixin
+from glyphforge.admin.operations import offers_on
 from glyphforge.choices import Tone
 from glyphforge.money import money
 from monitoring.admin.view import ViewAdmin, customer, rendered
@@ -76,16 +76,10 @@ class PaymentAtRiskAdmin(ViewAdmin):
         invoice = OpenInvoice.objects.select_related("subscription", "user").filter(pk=row.pk).first()
         if invoice is None:
             return []
-        found = _offers(request, invoice)
+        found = offers_on(request, invoice)
         for owner in (invoice.subscription, invoice.user):
-            wanted = BESIDE[type(owner)]
-            found += [offer for offer in _offers(request, owner) if offer["operation"].name == wanted]
+            found += offers_on(request, owner, BESIDE[type(owner)])
         return found
-
-
-def _offers(request: HttpRequest, row: Model) -> list[dict[str, Any]]:
-    owner = admin.site.get_model_admin(type(row))
-    return owner.offers(request, row) if isinstance(owner, OperationsMixin) else []
 
 
 def _both(count: str, cents: str, description: str) -> Any:

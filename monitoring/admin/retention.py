@@ -1,6 +1,5 @@
 """Who stays: the cohorts as a heat map, the customers in each of its cells, and what a customer is worth."""
 
-from datetime import date
 from typing import Any
 
 from django.contrib import admin
@@ -103,7 +102,9 @@ class RetentionCustomerAdmin(ViewAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[RetentionCustomer]:
         queryset: QuerySet[RetentionCustomer] = super().get_queryset(request)
-        return queryset if "month" in request.GET else queryset.filter(month=_asked_month(request))
+        if "month" in request.GET:
+            return queryset
+        return queryset.filter(month=timezone.now().date().replace(day=1))
 
     def get_object(
         self, request: HttpRequest, object_id: str, from_field: str | None = None
@@ -115,17 +116,6 @@ class RetentionCustomerAdmin(ViewAdmin):
             return RetentionCustomer.objects.filter(**parts).first()
         except (ValueError, ValidationError):
             return None
-
-
-def _asked_month(request: HttpRequest) -> date:
-    """The month of the cohort and age in the address; the current one without both."""
-    this_month = timezone.now().date().replace(day=1)
-    try:
-        cohort = date.fromisoformat(request.GET["cohort"])
-        months = cohort.year * 12 + cohort.month - 1 + int(request.GET["age_months"])
-        return date(months // 12, months % 12 + 1, 1)
-    except (KeyError, ValueError, OverflowError):
-        return this_month
 
 
 @admin.register(MrrRetention)

@@ -1,11 +1,10 @@
 """What is overdue, what became of what failed this month, which cards fail next: for the dashboard and the report."""
 
 from dataclasses import dataclass
-from typing import Any
-
-from django.db import connection
 
 from glyphforge.money import money
+from glyphforge.rows import Json
+from monitoring.dashboard.figures import query
 
 
 @dataclass(frozen=True)
@@ -22,7 +21,7 @@ class AtRisk:
 
 def at_risk() -> AtRisk:
     """Add up what is overdue; a subscription's MRR counts once, however many of its invoices are."""
-    rows = _rows(
+    rows = query(
         "SELECT currency, count(*) AS invoices, count(DISTINCT user_id) AS customers,"
         " count(*) FILTER (WHERE owner IS NULL) AS without_owner, count(*) FILTER (WHERE is_extended) AS with_time,"
         " sum(amount_due_cents)::bigint AS due_cents, sum(mrr_cents) FILTER (WHERE is_first)::bigint AS mrr_cents"
@@ -38,7 +37,7 @@ def at_risk() -> AtRisk:
 
 def recovery_lines() -> list[str]:
     """What failed this month (UTC) and what became of it, one sentence a currency."""
-    rows = _rows(
+    rows = query(
         "SELECT currency, sum(failed)::bigint AS failed, sum(failed_cents)::bigint AS failed_cents,"
         " sum(recovered)::bigint AS recovered, sum(recovered_cents)::bigint AS recovered_cents,"
         " sum(lost)::bigint AS lost, sum(lost_cents)::bigint AS lost_cents,"
@@ -57,17 +56,10 @@ def recovery_lines() -> list[str]:
 
 def expiring_cards() -> int:
     """How many cards will have expired when they are charged next."""
-    return int(_rows("SELECT count(*) AS cards FROM v_expiring_cards")[0]["cards"])
+    return int(query("SELECT count(*) AS cards FROM v_expiring_cards")[0]["cards"])
 
 
-def _amounts(rows: list[dict[str, Any]], name: str) -> str:
+def _amounts(rows: list[Json], name: str) -> str:
     return " + ".join(money(row[name], row["currency"], short=True) for row in rows if row[name]) or money(
         0, short=True
     )
-
-
-def _rows(statement: str) -> list[dict[str, Any]]:
-    with connection.cursor() as cursor:
-        cursor.execute(statement)
-        names = [column.name for column in cursor.description]
-        return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]

@@ -12,7 +12,8 @@ from monitoring.models import Alert, DailyFigures, DailyMrr
 MOVEMENTS = ("new", "reactivation", "expansion", "contraction", "churn")
 
 
-def _rows(statement: str, *parameters: Any) -> list[dict[str, Any]]:
+def query(statement: str, *parameters: Any) -> list[dict[str, Any]]:
+    """The rows of one statement as dictionaries by column."""
     with connection.cursor() as cursor:
         cursor.execute(statement, parameters or None)
         names = [column.name for column in cursor.description]
@@ -43,7 +44,7 @@ class Revenue:
 def revenue() -> Revenue:
     """Read `v_revenue_metrics`, which has one row, in the currency that most customers pay in."""
     columns = ", ".join(Revenue.__dataclass_fields__)
-    return Revenue(**_rows(f"SELECT {columns} FROM v_revenue_metrics")[0])
+    return Revenue(**query(f"SELECT {columns} FROM v_revenue_metrics")[0])
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ class Webhooks:
 def webhooks() -> Webhooks:
     """Count the events by what became of them, by index: those of a day, and those unfinished."""
     return Webhooks(
-        **_rows(
+        **query(
             "SELECT * FROM (SELECT count(*) AS received FROM stripe_webhook_events"
             " WHERE received_at >= now() - interval '1 day') AS last_day, ("
             " SELECT count(*) FILTER (WHERE status = 'failed') AS failed,"
@@ -89,7 +90,7 @@ class Usage:
 
 def usage_today() -> Usage:
     """Count the requests of the current day (UTC), up to this moment."""
-    found = _rows("SELECT requests, failed_requests, active_users FROM v_api_usage_trends WHERE day = %s", today())
+    found = query("SELECT requests, failed_requests, active_users FROM v_api_usage_trends WHERE day = %s", today())
     return Usage(**{name: value or 0 for name, value in found[0].items()}) if found else Usage(0, 0, 0)
 
 
@@ -118,7 +119,7 @@ def jobs() -> list[Job]:
     """Every scheduled job, those in trouble first."""
     found = [
         Job(**row)
-        for row in _rows(
+        for row in query(
             "SELECT job AS name, enabled, last_status AS status, last_run_at AS ended_at,"
             " extract(epoch FROM last_run_at - last_started_at)::float AS seconds, last_error AS error,"
             " is_overdue FROM job_health ORDER BY job"
